@@ -1,0 +1,147 @@
+//! Where does one event of a stream end? Server-sent events (WHATWG HTML §9.2), read strictly, for any chunking.
+//!
+//! Comments, `retry`, `id` and `event` are dropped: no dialect served here says anything in them, and what is not
+//! passed on need not be scanned. A line that is no field at all is refused.
+
+use super::{AnswerFault, EVENT_BYTES_MAX};
+
+/// Bytes of a stream become the data of its events.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    /// The line that is not complete yet.
+    line: Vec<u8>,
+    /// The data of the event that is not complete yet.
+    data: Vec<u8>,
+    has_data: bool,
+    after_return: bool,
+    is_first_line: bool,
+}
+
+impl Events {
+    pub(super) fn new() -> Self {
+        Self { is_first_line: true, ..Self::default() }
+    }
+
+    /// Takes bytes; hands each complete event's data to `each`, until it says no.
+    pub(super) fn push(
+        &mut self,
+        mut bytes: &[u8],
+        each: &mut dyn FnMut(&[u8]) -> Result<bool, AnswerFault>,
+    ) -> Result<bool, AnswerFault> {
+        if self.after_return && !bytes.is_empty() {
+            bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
+            self.after_return = false;
+        }
+        while let Some(stop) = memchr::memchr2(b'\n', b'\r', bytes) {
+            let (line, rest) = bytes.split_at_checked(stop).unwrap_or((bytes, &[]));
+            let is_return = rest.first() == Some(&b'\r');
+            bytes = rest.get(1..).unwrap_or_default();
+            if is_return {
+                match bytes.first() {
+                    Some(b'\n') => bytes = bytes.get(1..).unwrap_or_default(),
+                    Some(_) => {}
+                    None => self.after_return = true,
+                }
+            }
+            let goes_on = if self.line.is_empty() {
+                self.take_line(line, each)?
+            } else {
+                self.line.extend_from_slice(line);
+                let line = std::mem::take(&mut self.line);
+                self.take_line(&line, each)?
+            };
+            if !goes_on {
+                return Ok(false);
+            }
+        }
+        self.line.extend_from_slice(bytes);
+        self.check_size()?;
+        Ok(true)
+    }
+
+    /// Nothing follows. An event without its blank line is not an event.
+    pub(super) fn is_complete(&self) -> bool {
+        self.line.is_empty() && !self.has_data
+    }
+
+    fn take_line(
+        &mut self,
+        line: &[u8],
+        each: &mut dyn FnMut(&[u8]) -> Result<bool, AnswerFault>,
+    ) -> Result<bool, AnswerFault> {
+        let line = match std::mem::take(&mut self.is_first_line) {
+            true => line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line),
+            false => line,
+        };
+        if line.is_empty() {
+            if !std::mem::take(&mut self.has_data) {
+                return Ok(true);
+            }
+            let data = std::mem::take(&mut self.data);
+            let goes_on = each(&data);
+            self.data = data;
+            self.data.clear();
+            return goes_on;
+        }
+        let (name, value) = match memchr::memchr(b':', line) {
+            Some(colon) => (line.get(..colon).unwrap_or_default(), line.get(colon + 1..).unwrap_or_default()),
+            None => (line, &[][..]),
+        };
+        match name {
+            b"data" => {
+                if std::mem::replace(&mut self.has_data, true) {
+                    self.data.push(b'\n');
+                }
+                self.data.extend_from_slice(value.strip_prefix(b" ").unwrap_or(value));
+                self.check_size()?;
+            }
+            b"" | b"event" | b"id" | b"retry" => {}
+            _ => return Err(AnswerFault::Events),
+        }
+        Ok(true)
+    }
+
+    fn check_size(&self) -> Result<(), AnswerFault> {
+        if self.line.len() + self.data.len() > EVENT_BYTES_MAX { Err(AnswerFault::TooLarge) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(chunks: &[&[u8]]) -> Result<Vec<String>, AnswerFault> {
+        let mut events = Events::new();
+        let mut out = Vec::new();
+        for chunk in chunks {
+            events.push(chunk, &mut |data| {
+                out.push(String::from_utf8(data.to_vec()).unwrap());
+                Ok(true)
+            })?;
+        }
+        Ok(out)
+    }
+
+    #[test]
+    fn every_cut_and_every_line_end_gives_the_same_events() {
+        for end in ["\n", "\r\n", "\r"] {
+            let text =
+                "\u{feff}data: {\"é\":1}\n\n: comment\nid: 7\ndata:a\ndata: b\nretry: 5\n\n\n\ndata\n\n";
+            let text = text.replace('\n', end);
+            let whole = read(&[text.as_bytes()]).unwrap();
+            assert_eq!(whole, ["{\"é\":1}", "a\nb", ""]);
+            for cut in 0..text.len() {
+                let (one, two) = text.as_bytes().split_at(cut);
+                assert_eq!(read(&[one, two]).unwrap(), whole, "cut at {cut} with {end:?}");
+            }
+            let single: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+            assert_eq!(read(&single).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn what_is_no_field_is_refused() {
+        assert_eq!(read(&[b"{\"error\":1}\n"]), Err(AnswerFault::Events));
+        assert_eq!(read(&[&vec![b'x'; EVENT_BYTES_MAX + 1]]), Err(AnswerFault::TooLarge));
+    }
+}

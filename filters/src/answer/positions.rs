@@ -1,0 +1,174 @@
+//! What do the members of an answer mean? The position table of OpenAI's answers, whole and streamed.
+
+use crate::dlp::lane::Syntax;
+use crate::dlp::projection::{Mark, Positions, Value};
+use crate::quota::Usage;
+
+/// What members of an answer mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Role {
+    #[default]
+    Root,
+    Id,
+    Object,
+    Created,
+    Model,
+    Error,
+    Usage,
+    PromptTokens,
+    CompletionTokens,
+    Choices,
+    Choice,
+    ChoiceIndex,
+    FinishReason,
+    LogProbs,
+    Message,
+    ToolCalls,
+    ToolCall,
+    ToolIndex,
+    Function,
+    Data,
+    DataItem,
+    Embedding,
+    Lane(Field),
+    Other,
+}
+
+/// The text fields of a choice. Each is a lane of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Content,
+    Refusal,
+    Reasoning,
+    ReasoningContent,
+    /// `text` of legacy completions.
+    Text,
+    /// Arguments of a tool call.
+    Arguments,
+    /// Arguments of the older `function_call`.
+    FunctionArguments,
+}
+
+impl Field {
+    pub(super) fn syntax(self) -> Syntax {
+        match self {
+            Self::Content | Self::Refusal | Self::Reasoning | Self::ReasoningContent | Self::Text => {
+                Syntax::Plain
+            }
+            Self::Arguments | Self::FunctionArguments => Syntax::Json,
+        }
+    }
+}
+
+const MEMBERS: &[(Role, &str, Role)] = &[
+    (Role::Root, "id", Role::Id),
+    (Role::Root, "object", Role::Object),
+    (Role::Root, "created", Role::Created),
+    (Role::Root, "model", Role::Model),
+    (Role::Root, "error", Role::Error),
+    (Role::Root, "usage", Role::Usage),
+    (Role::Usage, "prompt_tokens", Role::PromptTokens),
+    (Role::Usage, "completion_tokens", Role::CompletionTokens),
+    (Role::Root, "choices", Role::Choices),
+    (Role::Choice, "index", Role::ChoiceIndex),
+    (Role::Choice, "finish_reason", Role::FinishReason),
+    (Role::Choice, "logprobs", Role::LogProbs),
+    (Role::Choice, "text", Role::Lane(Field::Text)),
+    (Role::Choice, "message", Role::Message),
+    (Role::Choice, "delta", Role::Message),
+    (Role::Message, "content", Role::Lane(Field::Content)),
+    (Role::Message, "refusal", Role::Lane(Field::Refusal)),
+    (Role::Message, "reasoning", Role::Lane(Field::Reasoning)),
+    (Role::Message, "reasoning_content", Role::Lane(Field::ReasoningContent)),
+    (Role::Message, "tool_calls", Role::ToolCalls),
+    (Role::Message, "function_call", Role::Function),
+    (Role::ToolCall, "index", Role::ToolIndex),
+    (Role::ToolCall, "function", Role::ToolCall),
+    (Role::ToolCall, "arguments", Role::Lane(Field::Arguments)),
+    (Role::Function, "arguments", Role::Lane(Field::FunctionArguments)),
+    (Role::Root, "data", Role::Data),
+    (Role::DataItem, "embedding", Role::Embedding),
+];
+
+/// The table.
+#[derive(Debug)]
+pub(super) struct AnswerPositions;
+
+impl Positions for AnswerPositions {
+    type Role = Role;
+
+    fn member(parent: Role, key: &[u8]) -> Role {
+        if parent == Role::Other {
+            return Role::Other;
+        }
+        let row = MEMBERS.iter().find(|(from, name, _)| *from == parent && name.as_bytes() == key);
+        row.map_or(Role::Other, |(_, _, role)| *role)
+    }
+
+    fn element(parent: Role) -> Role {
+        match parent {
+            Role::Choices => Role::Choice,
+            Role::ToolCalls => Role::ToolCall,
+            Role::Data => Role::DataItem,
+            // The numbers of a vector are no text.
+            Role::Embedding => Role::Embedding,
+            Role::Root
+            | Role::Id
+            | Role::Object
+            | Role::Created
+            | Role::Model
+            | Role::Error
+            | Role::Usage
+            | Role::PromptTokens
+            | Role::CompletionTokens
+            | Role::Choice
+            | Role::ChoiceIndex
+            | Role::FinishReason
+            | Role::LogProbs
+            | Role::Message
+            | Role::ToolCall
+            | Role::ToolIndex
+            | Role::Function
+            | Role::DataItem
+            | Role::Lane(_)
+            | Role::Other => Role::Other,
+        }
+    }
+
+    fn other() -> Role {
+        Role::Other
+    }
+
+    fn holds_json(role: Role) -> bool {
+        matches!(role, Role::Lane(field) if field.syntax() == Syntax::Json)
+    }
+
+    fn is_exempt(role: Role) -> bool {
+        role == Role::Embedding
+    }
+}
+
+/// A number at a mark.
+pub(super) fn number(body: &[u8], mark: &Mark<Role>) -> Option<u64> {
+    if mark.value != Value::Number {
+        return None;
+    }
+    std::str::from_utf8(body.get(mark.raw.clone())?).ok()?.parse().ok()
+}
+
+/// The usage that an answer states, if it does.
+pub(super) fn usage(body: &[u8], marks: &[Mark<Role>]) -> Option<Usage> {
+    let tokens = |role| marks.iter().find(|mark| mark.role == role).and_then(|mark| number(body, mark));
+    let prompt_tokens = tokens(Role::PromptTokens)?;
+    Some(Usage { prompt_tokens, completion_tokens: tokens(Role::CompletionTokens).unwrap_or(0) })
+}
+
+/// A plain string at a mark; one with escapes is nobody's model name.
+pub(super) fn string(body: &[u8], mark: &Mark<Role>) -> Option<String> {
+    if mark.value != Value::String {
+        return None;
+    }
+    let raw = body.get(mark.raw.start + 1..mark.raw.end - 1)?;
+    let is_id = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\';
+    (raw.len() <= 128 && raw.iter().all(is_id)).then(|| String::from_utf8_lossy(raw).into_owned())
+}

@@ -1,0 +1,382 @@
+//! An answer in pieces: each event read, each lane released as far as it is decided, in the provider's own framing.
+//!
+//! One provider event in, at most one event out, with the text of its lanes exchanged for what they release now. What
+//! a lane still holds goes out before the event that ends its choice. Whatever else an event says is scanned by
+//! itself.
+
+use super::events::Events;
+use super::positions::{self, AnswerPositions, Field, Role};
+use super::whole::without_logprobs;
+use super::{AnswerFault, BYTES_PER_TOKEN, Flow, Report};
+use crate::dlp::lane::{Action, Flow as LaneFlow, Lane};
+use crate::dlp::projection::{Form, Mark, Part, Projection, Projector, Value};
+use crate::dlp::splice::{self, Edit};
+use crate::dlp::{FINDINGS_MAX, Judge, redact};
+use crate::json::{self, Literal};
+use crate::prompt::{Head, Surface};
+use std::borrow::Cow;
+
+/// Lanes of one stream: choices times fields and tool calls.
+const LANES_MAX: usize = 256;
+
+pub(super) struct Stream {
+    events: Events,
+    projector: Projector<AnswerPositions>,
+    lanes: Vec<(LaneId, Lane)>,
+    /// `{"id":…,"object":…,"created":…,"model":…,"choices":[`, from the first event, for events of our own.
+    envelope: Vec<u8>,
+    surface: Surface,
+    wants_usage: bool,
+    is_done: bool,
+    lane_bytes: u64,
+    released: String,
+    /// Choices that have said how they ended.
+    finished: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LaneId {
+    choice: u32,
+    field: Field,
+    tool: u32,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Stream({} lanes)", self.lanes.len())
+    }
+}
+
+impl Stream {
+    pub(super) fn new(head: &Head) -> Self {
+        Self {
+            events: Events::new(),
+            projector: Projector::default(),
+            lanes: Vec::new(),
+            envelope: Vec::new(),
+            surface: head.surface,
+            wants_usage: head.wants_usage,
+            is_done: false,
+            lane_bytes: 0,
+            released: String::new(),
+            finished: Vec::new(),
+        }
+    }
+
+    pub(super) fn push(
+        &mut self,
+        judge: &Judge<'_>,
+        bytes: &[u8],
+        report: &mut Report,
+        out: &mut Vec<u8>,
+    ) -> Result<Flow, AnswerFault> {
+        let mut events = std::mem::take(&mut self.events);
+        let result = events.push(bytes, &mut |data| {
+            report.events += 1;
+            Ok(self.event(judge, data, report, out)? == Flow::Open)
+        });
+        self.events = events;
+        report.counted_tokens = self.lane_bytes.div_ceil(BYTES_PER_TOKEN);
+        if report.findings.len() > FINDINGS_MAX {
+            return Err(AnswerFault::ScanLimit);
+        }
+        result.map(|goes_on| if goes_on { Flow::Open } else { Flow::Ended })
+    }
+
+    pub(super) fn finish(
+        &mut self,
+        judge: &Judge<'_>,
+        report: &mut Report,
+        out: &mut Vec<u8>,
+    ) -> Result<(), AnswerFault> {
+        if self.is_done {
+            return Ok(());
+        }
+        let all_finished =
+            !self.lanes.is_empty() && self.lanes.iter().all(|(id, _)| self.finished.contains(&id.choice));
+        if !self.events.is_complete() || !all_finished {
+            return Err(if report.events == 0 { AnswerFault::Empty } else { AnswerFault::Truncated });
+        }
+        self.drain(judge, None, report, out).map(|_| ())
+    }
+
+    fn event(
+        &mut self,
+        judge: &Judge<'_>,
+        data: &[u8],
+        report: &mut Report,
+        out: &mut Vec<u8>,
+    ) -> Result<Flow, AnswerFault> {
+        if data == b"[DONE]" {
+            if self.drain(judge, None, report, out)? == Flow::Ended {
+                return Ok(Flow::Ended);
+            }
+            self.is_done = true;
+            out.extend_from_slice(b"data: [DONE]\n\n");
+            return Ok(Flow::Ended);
+        }
+        let mut projector = std::mem::take(&mut self.projector);
+        let flow = match projector.read(data) {
+            Ok(projection) => self.chunk(judge, data, projection, report, out),
+            Err(error) => Err(AnswerFault::Unreadable(error)),
+        };
+        self.projector = projector;
+        flow
+    }
+
+    fn chunk(
+        &mut self,
+        judge: &Judge<'_>,
+        data: &[u8],
+        projection: &Projection<Role>,
+        report: &mut Report,
+        out: &mut Vec<u8>,
+    ) -> Result<Flow, AnswerFault> {
+        let marks = &projection.marks;
+        let is_error =
+            |mark: &Mark<Role>| mark.role == Role::Error && mark.value != Value::Literal(Literal::Null);
+        if marks.iter().any(is_error) || !marks.iter().any(|mark| mark.role == Role::Choices) {
+            return Err(AnswerFault::Reported);
+        }
+        self.remember_envelope(data, marks);
+        if report.model.is_none() {
+            let model = marks.iter().find(|mark| mark.role == Role::Model);
+            report.model = model.and_then(|mark| positions::string(data, mark));
+        }
+        if let Some(usage) = positions::usage(data, marks) {
+            report.usage = Some(usage);
+            // The event that was asked for on the proxy's own account.
+            if !self.wants_usage && !marks.iter().any(|mark| mark.role == Role::Choice) {
+                return Ok(Flow::Open);
+            }
+        }
+        let mut redacted = redact::redact::<AnswerPositions>(judge, data, &outside_lanes(projection))
+            .map_err(|_| AnswerFault::ScanLimit)?;
+        report.findings.append(&mut redacted.findings);
+        if redacted.blocked.is_some() {
+            return Ok(self.end_by_policy(0, report, out));
+        }
+        let mut edits = redacted.edits;
+        for part in projection.parts.iter().filter(|part| part.form != Form::Key) {
+            let Role::Lane(field) = part.role else { continue };
+            let id = LaneId { field, ..lane_of(data, marks, part) };
+            if self.lane(judge, id, projection, part, report, &mut edits)? == LaneFlow::Blocked {
+                self.write_lane(id, out);
+                return Ok(self.end_by_policy(id.choice, report, out));
+            }
+        }
+        for choice in finished_choices(data, marks) {
+            if self.drain(judge, Some(choice), report, out)? == Flow::Ended {
+                return Ok(Flow::Ended);
+            }
+            self.finished.push(choice);
+        }
+        if judge.redacts_output() {
+            edits.extend(without_logprobs(projection));
+        }
+        write_event(data, edits, out);
+        Ok(Flow::Open)
+    }
+
+    /// Moves one delta through its lane and plans the edit of the event. What was released stays in `released`.
+    fn lane(
+        &mut self,
+        judge: &Judge<'_>,
+        id: LaneId,
+        projection: &Projection<Role>,
+        part: &Part<Role>,
+        report: &mut Report,
+        edits: &mut Vec<Edit>,
+    ) -> Result<LaneFlow, AnswerFault> {
+        let bytes = projection.text.get(part.value..part.text.end).unwrap_or_default();
+        let delta = std::str::from_utf8(bytes).map_err(|_| AnswerFault::Events)?;
+        self.lane_bytes += delta.len() as u64;
+        self.released.clear();
+        let at = match self.lanes.iter().position(|(known, _)| *known == id) {
+            Some(at) => at,
+            None if self.lanes.len() >= LANES_MAX => return Err(AnswerFault::TooLarge),
+            None => {
+                self.lanes.push((id, Lane::new(id.field.syntax())));
+                self.lanes.len() - 1
+            }
+        };
+        let Some((_, lane)) = self.lanes.get_mut(at) else { return Err(AnswerFault::Events) };
+        let flow = lane.push(judge.scanner(), delta, &mut judged(judge, id, report), &mut self.released);
+        if self.released != delta {
+            let mut with = Vec::with_capacity(self.released.len() + 8);
+            json::escape(&self.released, &mut with);
+            edits.push(Edit { raw: part.raw.clone(), with: Cow::Owned(with) });
+        }
+        Ok(flow)
+    }
+
+    /// Sends what the lanes of a choice, or of all, still hold.
+    fn drain(
+        &mut self,
+        judge: &Judge<'_>,
+        choice: Option<u32>,
+        report: &mut Report,
+        out: &mut Vec<u8>,
+    ) -> Result<Flow, AnswerFault> {
+        let mut lanes = std::mem::take(&mut self.lanes);
+        let mut blocked = None;
+        for (id, lane) in &mut lanes {
+            if choice.is_some_and(|choice| choice != id.choice) || lane.is_drained() {
+                continue;
+            }
+            self.released.clear();
+            let flow = lane.finish(judge.scanner(), &mut judged(judge, *id, report), &mut self.released);
+            self.write_lane(*id, out);
+            if flow == LaneFlow::Blocked {
+                blocked = Some(id.choice);
+                break;
+            }
+        }
+        self.lanes = lanes;
+        Ok(blocked.map_or(Flow::Open, |choice| self.end_by_policy(choice, report, out)))
+    }
+
+    /// The last events of an answer that policy ends, as OpenAI ends one that its own filter stops.
+    fn end_by_policy(&mut self, choice: u32, report: &mut Report, out: &mut Vec<u8>) -> Flow {
+        report.is_blocked = true;
+        self.is_done = true;
+        let empty = if self.surface == Surface::Completions { r#""text":"""# } else { r#""delta":{}"# };
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(&self.envelope);
+        let end =
+            format!(r#"{{"index":{choice},{empty},"logprobs":null,"finish_reason":"content_filter"}}]}}"#);
+        out.extend_from_slice(end.as_bytes());
+        out.extend_from_slice(b"\n\ndata: [DONE]\n\n");
+        Flow::Ended
+    }
+
+    /// An event of our own with what a lane released.
+    fn write_lane(&self, id: LaneId, out: &mut Vec<u8>) {
+        if self.released.is_empty() {
+            return;
+        }
+        let member = match id.field {
+            Field::Content => r#""delta":{"content":""#.to_owned(),
+            Field::Refusal => r#""delta":{"refusal":""#.to_owned(),
+            Field::Reasoning => r#""delta":{"reasoning":""#.to_owned(),
+            Field::ReasoningContent => r#""delta":{"reasoning_content":""#.to_owned(),
+            Field::Text => r#""text":""#.to_owned(),
+            Field::Arguments => {
+                format!(r#""delta":{{"tool_calls":[{{"index":{},"function":{{"arguments":""#, id.tool)
+            }
+            Field::FunctionArguments => r#""delta":{"function_call":{"arguments":""#.to_owned(),
+        };
+        let close = match id.field {
+            Field::Content | Field::Refusal | Field::Reasoning | Field::ReasoningContent => r#""}"#,
+            Field::Text => r#"""#,
+            Field::Arguments => r#""}}]}"#,
+            Field::FunctionArguments => r#""}}"#,
+        };
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(&self.envelope);
+        out.extend_from_slice(format!(r#"{{"index":{},"#, id.choice).as_bytes());
+        out.extend_from_slice(member.as_bytes());
+        json::escape(&self.released, out);
+        out.extend_from_slice(close.as_bytes());
+        out.extend_from_slice(br#","logprobs":null,"finish_reason":null}]}"#);
+        out.extend_from_slice(b"\n\n");
+    }
+
+    fn remember_envelope(&mut self, data: &[u8], marks: &[Mark<Role>]) {
+        if !self.envelope.is_empty() {
+            return;
+        }
+        self.envelope.push(b'{');
+        for (role, name) in
+            [(Role::Id, "id"), (Role::Object, "object"), (Role::Created, "created"), (Role::Model, "model")]
+        {
+            let mark = marks.iter().find(|mark| mark.role == role);
+            let is_plain = |raw: &&[u8]| raw.len() <= 256;
+            if let Some(raw) = mark.and_then(|mark| data.get(mark.raw.clone())).filter(is_plain) {
+                self.envelope.extend_from_slice(format!("\"{name}\":").as_bytes());
+                self.envelope.extend_from_slice(raw);
+                self.envelope.push(b',');
+            }
+        }
+        self.envelope.extend_from_slice(br#""choices":["#);
+    }
+}
+
+/// Asks the judge and keeps what is remembered.
+fn judged<'a>(
+    judge: &'a Judge<'_>,
+    id: LaneId,
+    report: &'a mut Report,
+) -> impl FnMut(&crate::dlp::Found, &str) -> Action + 'a {
+    move |found, value| {
+        if !judge.counts(found) {
+            return Action::Pass;
+        }
+        let judgement = judge.judge(found);
+        let action = judgement.action;
+        let place = place(id);
+        report.findings.extend(judge.remember(found, judgement, value.as_bytes(), place));
+        action
+    }
+}
+
+/// The place as it would be in an answer in one piece.
+fn place(id: LaneId) -> String {
+    let choice = id.choice;
+    match id.field {
+        Field::Content => format!("choices[{choice}].message.content"),
+        Field::Refusal => format!("choices[{choice}].message.refusal"),
+        Field::Reasoning => format!("choices[{choice}].message.reasoning"),
+        Field::ReasoningContent => format!("choices[{choice}].message.reasoning_content"),
+        Field::Text => format!("choices[{choice}].text"),
+        Field::Arguments => format!("choices[{choice}].message.tool_calls[{}].function.arguments", id.tool),
+        Field::FunctionArguments => format!("choices[{choice}].message.function_call.arguments"),
+    }
+}
+
+fn write_event(data: &[u8], edits: Vec<Edit>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"data: ");
+    let start = out.len();
+    if edits.is_empty() {
+        out.extend_from_slice(data);
+    } else {
+        out.extend_from_slice(&splice::splice(data, edits));
+    }
+    // JSON may be laid out over lines; an event's data may not.
+    for byte in out.iter_mut().skip(start).filter(|byte| matches!(byte, b'\n' | b'\r')) {
+        *byte = b' ';
+    }
+    out.extend_from_slice(b"\n\n");
+}
+
+/// Which lane a delta belongs to: by the indices that the event states, which need not be its positions.
+fn lane_of(data: &[u8], marks: &[Mark<Role>], part: &Part<Role>) -> LaneId {
+    let [choice, tool] = part.indices;
+    let stated = |role, wanted: &dyn Fn(&Mark<Role>) -> bool| {
+        let mark = marks.iter().find(|mark| mark.role == role && wanted(mark))?;
+        positions::number(data, mark).and_then(|number| u32::try_from(number).ok())
+    };
+    LaneId {
+        choice: stated(Role::ChoiceIndex, &|mark| mark.indices[0] == choice).unwrap_or(choice),
+        tool: stated(Role::ToolIndex, &|mark| mark.indices == part.indices).unwrap_or(tool),
+        field: Field::Content,
+    }
+}
+
+/// The choices that an event says have ended.
+fn finished_choices<'a>(data: &'a [u8], marks: &'a [Mark<Role>]) -> impl Iterator<Item = u32> + 'a {
+    let ended = marks.iter().filter(|mark| mark.role == Role::FinishReason && mark.value == Value::String);
+    ended.map(move |mark| {
+        let index =
+            marks.iter().find(|other| other.role == Role::ChoiceIndex && other.indices == mark.indices);
+        let stated = index.and_then(|mark| positions::number(data, mark));
+        stated.and_then(|number| u32::try_from(number).ok()).unwrap_or(mark.indices[0])
+    })
+}
+
+/// The same event without the text of its lanes, which is scanned where it belongs.
+fn outside_lanes(projection: &Projection<Role>) -> Projection<Role> {
+    let mut outside = projection.clone();
+    outside.parts.retain(|part| !matches!(part.role, Role::Lane(_)) || part.form == Form::Key);
+    outside
+}

@@ -1,0 +1,224 @@
+//! What of this text may go on, now?
+//!
+//! One lane of an answer (a choice's content, a tool call's arguments) as it streams. Each `push` releases
+//! everything whose fate is decided and holds the rest: the current word, and what an open candidate or an
+//! undecided region covers. For every way of cutting the text, the concatenation of what is released is the same.
+
+use super::matcher::View;
+use super::regions::{self, REGION_BYTES_MAX};
+use super::rules::CONTEXT_BEFORE_BYTES_MAX;
+use super::scanner::{Found, Scan, Scanner};
+use std::ops::Range;
+
+/// What is to be done about one finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It stays.
+    Pass,
+    /// It is replaced by its label.
+    Redact,
+    /// Nothing from its first byte on may leave.
+    Block,
+}
+
+/// Whether a lane goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// More may come.
+    Open,
+    /// A finding ended it; nothing more leaves.
+    Blocked,
+}
+
+/// Whether the text of a lane is itself JSON, whose syntax must survive a redaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syntax {
+    /// Prose.
+    Plain,
+    /// The arguments of a tool call.
+    Json,
+}
+
+/// The state of one lane. Empty until text comes.
+#[derive(Debug)]
+pub struct Lane {
+    scan: Scan,
+    /// Released text that is still context, then held text.
+    text: String,
+    /// How much of `text` was released.
+    released: usize,
+    /// Findings that are acted on, in the order of places.
+    pending: Vec<(Found, Action)>,
+    quotes: Option<Quotes>,
+}
+
+impl Lane {
+    /// A lane before its first byte.
+    pub fn new(syntax: Syntax) -> Self {
+        let quotes = (syntax == Syntax::Json).then(Quotes::default);
+        Self { scan: Scan::default(), text: String::new(), released: 0, pending: Vec::new(), quotes }
+    }
+
+    /// Whether nothing is held.
+    pub fn is_drained(&self) -> bool {
+        self.released == self.text.len()
+    }
+
+    /// Takes the next text and appends to `out` what may leave. `judge` is asked once for each finding, with the
+    /// text it covers.
+    pub fn push(
+        &mut self,
+        scanner: &Scanner,
+        text: &str,
+        judge: &mut dyn FnMut(&Found, &str) -> Action,
+        out: &mut String,
+    ) -> Flow {
+        self.text.push_str(text);
+        self.step(scanner, false, judge, out)
+    }
+
+    /// Releases the rest: nothing follows.
+    pub fn finish(
+        &mut self,
+        scanner: &Scanner,
+        judge: &mut dyn FnMut(&Found, &str) -> Action,
+        out: &mut String,
+    ) -> Flow {
+        self.step(scanner, true, judge, out)
+    }
+
+    fn step(
+        &mut self,
+        scanner: &Scanner,
+        complete: bool,
+        judge: &mut dyn FnMut(&Found, &str) -> Action,
+        out: &mut String,
+    ) -> Flow {
+        let mut found = Vec::new();
+        let view = View { text: self.text.as_bytes(), complete };
+        let mut decided = self.scan.advance(scanner, view, &mut found);
+        while !self.text.is_char_boundary(decided) {
+            decided -= 1;
+        }
+        for found in found {
+            let value = self.text.get(found.span.clone()).unwrap_or_default();
+            let action = judge(&found, value);
+            if action != Action::Pass {
+                self.pending.push((found, action));
+            }
+        }
+        self.pending.sort_by(|(one, _), (other, _)| {
+            (one.span.start, one.span.end, one.rule).cmp(&(other.span.start, other.span.end, other.rule))
+        });
+        let flow = self.release(scanner, decided, out);
+        self.forget();
+        flow
+    }
+
+    /// Lets go of what is decided, region by region.
+    fn release(&mut self, scanner: &Scanner, decided: usize, out: &mut String) -> Flow {
+        loop {
+            let block = self.pending.iter().find(|(_, action)| *action == Action::Block);
+            let block_from = block.map_or(usize::MAX, |(found, _)| found.span.start);
+            let redacted: Vec<Found> = self
+                .pending
+                .iter()
+                .filter(|(found, action)| *action == Action::Redact && found.span.start < block_from)
+                .map(|(found, _)| found.clone())
+                .collect();
+            let region = regions::first(&redacted, self.released).map(|(region, _)| region);
+            let region_from = region.as_ref().map_or(usize::MAX, |region| region.span.start);
+            self.let_pass(decided.min(block_from).min(region_from), out);
+            let Some(region) = region else {
+                return if block_from <= decided { Flow::Blocked } else { Flow::Open };
+            };
+            let closed = region.span.end <= decided || region.span.len() >= REGION_BYTES_MAX;
+            if !closed {
+                return Flow::Open;
+            }
+            if region.span.end > block_from && block_from <= decided {
+                return Flow::Blocked;
+            }
+            let label = scanner.rule(region.rule).map_or("[REDACTED]", |rule| &rule.label);
+            self.replace(region.span.clone(), label, out);
+            self.pending
+                .retain(|(found, action)| *action == Action::Block || found.span.end > region.span.end);
+        }
+    }
+
+    fn let_pass(&mut self, until: usize, out: &mut String) {
+        if let Some(text) = self.text.get(self.released..until).filter(|text| !text.is_empty()) {
+            if let Some(quotes) = &mut self.quotes {
+                quotes.read(text);
+            }
+            out.push_str(text);
+            self.released = until;
+        }
+    }
+
+    fn replace(&mut self, span: Range<usize>, label: &str, out: &mut String) {
+        let text = self.text.get(span.clone()).unwrap_or_default();
+        match &mut self.quotes {
+            None => out.push_str(label),
+            Some(quotes) => quotes.replace(text, label, out),
+        }
+        self.released = span.end;
+    }
+
+    /// Drops what no context reaches any more.
+    fn forget(&mut self) {
+        let mut by = self.released.saturating_sub(CONTEXT_BEFORE_BYTES_MAX + 1);
+        while !self.text.is_char_boundary(by) {
+            by -= 1;
+        }
+        // Moving a few bytes at every push would cost more than keeping them.
+        if by < CONTEXT_BEFORE_BYTES_MAX {
+            return;
+        }
+        self.text.drain(..by);
+        self.released -= by;
+        self.scan.forget(by);
+        for (found, _) in &mut self.pending {
+            found.span = found.span.start.saturating_sub(by)..found.span.end.saturating_sub(by);
+        }
+    }
+}
+
+/// Where a cursor stands in a JSON text: the least that must be known to replace a part and keep it JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quotes {
+    in_string: bool,
+    after_backslash: bool,
+}
+
+impl Quotes {
+    pub(super) fn read(&mut self, text: &str) {
+        for byte in text.bytes() {
+            match byte {
+                _ if self.after_backslash => self.after_backslash = false,
+                b'\\' if self.in_string => self.after_backslash = true,
+                b'"' => self.in_string = !self.in_string,
+                _ => {}
+            }
+        }
+    }
+
+    /// Writes `label` for `text` so that what was a string stays one, and what was a number becomes one.
+    pub(super) fn replace(&mut self, text: &str, label: &str, out: &mut String) {
+        if self.after_backslash {
+            out.push('\\');
+        }
+        if !self.in_string {
+            out.push('"');
+        }
+        out.push_str(label);
+        self.read(text);
+        if self.after_backslash {
+            // The second half of an escape follows and needs its first.
+            out.push('\\');
+        }
+        if !self.in_string {
+            out.push('"');
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! Is there, at this anchor, what the rule describes?
+//!
+//! One rule's anchored confirmation: boundary, pattern, span, checksum, entropy, context, in the order of their
+//! cost. The answer depends on a bounded window around the anchor and on nothing else. Where the text may go on
+//! and what is there does not decide, the answer is `Open`: ask again with more. That one word is what makes a
+//! stream and a whole text give the same findings.
+
+use super::bytes::ByteSet;
+use super::rules::{Context, LEAD_BYTES_MAX, RuleDocument, WIDTH_BYTES_MAX};
+use super::validators::Validator;
+use regex_automata::dfa::{Automaton, StartKind, dense};
+use regex_automata::nfa::thompson::backtrack::BoundedBacktracker;
+use regex_automata::util::primitives::StateID;
+use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input, MatchKind};
+use std::ops::Range;
+
+/// An unbounded finding is reported, and held in a stream, in pieces of this many bytes.
+pub(super) const RUN_PIECE_BYTES: usize = 16 * 1024;
+/// One rule's automaton may take this much memory; a pattern that needs more is refused.
+const AUTOMATON_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Building it may take this much.
+const DETERMINIZE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// `until` is recognised by this many literal bytes.
+const TERMINATOR_LITERAL_BYTES: usize = 5;
+
+/// A text that may not be whole yet.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) text: &'a [u8],
+    /// Whether nothing can follow.
+    pub(super) complete: bool,
+}
+
+/// What a rule says about an anchor.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// Nothing.
+    No,
+    /// It depends on text to come.
+    Open,
+    /// A finding.
+    Found(Match),
+}
+
+/// A finding within a view.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Match {
+    pub(super) span: Range<usize>,
+    pub(super) confidence: f32,
+    pub(super) validated: bool,
+    /// The finding goes on: ask `resume` at its end.
+    pub(super) unfinished: bool,
+}
+
+/// One compiled rule.
+pub(super) struct Matcher {
+    automaton: dense::DFA<Vec<u32>>,
+    start: StateID,
+    span: Option<Span>,
+    left: ByteSet,
+    right: ByteSet,
+    run: Option<Run>,
+    validate: Option<Validator>,
+    entropy_bits_min: Option<f32>,
+    context: Option<Context>,
+    base: f32,
+    validated: f32,
+    in_context: f32,
+}
+
+struct Span {
+    engine: BoundedBacktracker,
+    slot: usize,
+}
+
+struct Run {
+    class: ByteSet,
+    until: Option<Terminator>,
+}
+
+struct Terminator {
+    literal: [u8; TERMINATOR_LITERAL_BYTES],
+    automaton: dense::DFA<Vec<u32>>,
+    start: StateID,
+}
+
+enum Walk {
+    Open,
+    Ended(Option<usize>),
+}
+
+impl std::fmt::Debug for Matcher {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Matcher({} bytes)", self.automaton.memory_usage())
+    }
+}
+
+impl Matcher {
+    pub(super) fn compile(rule: &RuleDocument) -> Result<Self, String> {
+        let (automaton, start) = build(&rule.pattern, rule.width_bytes_max)?;
+        let span = rule.span.as_deref().map(|name| Span::compile(&rule.pattern, name)).transpose()?;
+        let run = match &rule.continues {
+            None => None,
+            Some(continues) => Some(Run {
+                class: ByteSet::parse(&continues.class)?,
+                until: continues.until.as_deref().map(Terminator::compile).transpose()?,
+            }),
+        };
+        let mut context = rule.context.clone();
+        if let Some(context) = &mut context {
+            context.words.iter_mut().for_each(|word| word.make_ascii_lowercase());
+        }
+        Ok(Self {
+            automaton,
+            start,
+            span,
+            left: ByteSet::parse(&rule.boundary.left)?,
+            right: ByteSet::parse(&rule.boundary.right)?,
+            run,
+            validate: rule.validate,
+            entropy_bits_min: rule.entropy_bits_min,
+            context,
+            base: rule.confidence.base,
+            validated: rule.confidence.validated,
+            in_context: rule.confidence.context,
+        })
+    }
+
+    /// Asks about a match that begins at `start`, with its anchor's first byte at `anchor`.
+    pub(super) fn at(&self, view: View<'_>, start: usize, anchor: usize) -> Verdict {
+        let text = view.text;
+        let Some(lead) = text.get(start..anchor) else { return Verdict::No };
+        // A stream releases whole words: what begins before a space and is recognised after it came too late, but for
+        // the two letters that `held_lead` keeps.
+        let is_word = !lead.iter().any(u8::is_ascii_whitespace) || held_lead(lead) == lead.len();
+        if lead.len() > LEAD_BYTES_MAX || !is_word {
+            return Verdict::No;
+        }
+        let (earlier, _) = text.split_at_checked(start).unwrap_or_default();
+        if earlier.last().is_some_and(|byte| self.left.contains(*byte)) && !ends_with_escape(earlier) {
+            return Verdict::No;
+        }
+        let end = match walk(&self.automaton, self.start, view, start) {
+            Walk::Open => return Verdict::Open,
+            Walk::Ended(None) => return Verdict::No,
+            Walk::Ended(Some(end)) => end,
+        };
+        if self.run.is_none() {
+            match text.get(end) {
+                Some(byte) if self.right.contains(*byte) => return Verdict::No,
+                None if !view.complete => return Verdict::Open,
+                Some(_) | None => {}
+            }
+        }
+        self.confirm(view, start..end)
+    }
+
+    /// Goes on with a finding whose last piece ended at `from`.
+    pub(super) fn resume(&self, view: View<'_>, from: usize, confidence: f32) -> Verdict {
+        let Some(run) = &self.run else { return Verdict::No };
+        match run.end(view, from, from) {
+            None => Verdict::Open,
+            Some((end, _)) if end == from => Verdict::No,
+            Some((end, unfinished)) => {
+                Verdict::Found(Match { span: from..end, confidence, validated: true, unfinished })
+            }
+        }
+    }
+
+    fn confirm(&self, view: View<'_>, whole: Range<usize>) -> Verdict {
+        let mut span = match &self.span {
+            None => whole.clone(),
+            Some(group) => match group.find(view.text, whole.clone()) {
+                Some(span) if !span.is_empty() => span,
+                Some(_) | None => return Verdict::No,
+            },
+        };
+        let value = view.text.get(span.clone()).unwrap_or_default();
+        if self.validate.is_some_and(|validator| !validator.accepts(value)) {
+            return Verdict::No;
+        }
+        if self.entropy_bits_min.is_some_and(|least| entropy_bits(value) < least) {
+            return Verdict::No;
+        }
+        let mut confidence = if self.validate.is_some() { self.validated } else { self.base };
+        if let Some(context) = &self.context {
+            match context.is_near(view, &whole) {
+                None => return Verdict::Open,
+                Some(true) => confidence += self.in_context,
+                Some(false) if context.required => return Verdict::No,
+                Some(false) => {}
+            }
+        }
+        let mut unfinished = false;
+        if let Some(run) = &self.run {
+            match run.end(view, whole.start, whole.end) {
+                None => return Verdict::Open,
+                Some((end, more)) => (span.end, unfinished) = (end, more),
+            }
+        }
+        let span = whole_characters(view.text, span);
+        let validated = self.validate.is_some();
+        Verdict::Found(Match { span, confidence: confidence.min(1.0), validated, unfinished })
+    }
+}
+
+/// How much of a text's end is the first group of an id such as `AB 12 34 56 C`, whose number may follow.
+pub(super) fn held_lead(text: &[u8]) -> usize {
+    match text {
+        [.., before, a, b, b' '] if a.is_ascii_uppercase() && b.is_ascii_uppercase() => {
+            if before.is_ascii_alphanumeric() { 0 } else { 3 }
+        }
+        [a, b, b' '] if a.is_ascii_uppercase() && b.is_ascii_uppercase() => 3,
+        _ => 0,
+    }
+}
+
+/// Whether a text ends with an escape such as `\n`, whose letter is no part of a word: JSON inside JSON.
+fn ends_with_escape(text: &[u8]) -> bool {
+    matches!(text, [.., b'\\', b'n' | b'r' | b't' | b'b' | b'f'])
+}
+
+/// Widens a span to the characters it touches: a byte class may end inside one.
+fn whole_characters(text: &[u8], mut span: Range<usize>) -> Range<usize> {
+    let continuation = |at: usize| text.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    while span.start > 0 && continuation(span.start) {
+        span.start -= 1;
+    }
+    while continuation(span.end) {
+        span.end += 1;
+    }
+    span
+}
+
+fn build(pattern: &str, width_bytes_max: usize) -> Result<(dense::DFA<Vec<u32>>, StateID), String> {
+    let hir = regex_syntax::ParserBuilder::new()
+        .unicode(false)
+        .utf8(false)
+        .build()
+        .parse(pattern)
+        .map_err(|error| error.to_string())?;
+    let properties = hir.properties();
+    if !properties.look_set().is_empty() {
+        return Err(
+            "the pattern is anchored by itself; use `boundary` instead of `^`, `$` or `\\b`".to_owned()
+        );
+    }
+    match properties.maximum_len() {
+        Some(longest) if longest <= width_bytes_max => {}
+        Some(longest) => {
+            return Err(format!(
+                "a match can have {longest} bytes; `width_bytes_max` says {width_bytes_max}"
+            ));
+        }
+        None => return Err("a match can be endless; bound every repetition, or use `continues`".to_owned()),
+    }
+    if properties.minimum_len().is_none_or(|shortest| shortest < 3) {
+        return Err("a match can be shorter than 3 bytes; that would be everywhere".to_owned());
+    }
+    let automaton = dense::Builder::new()
+        .syntax(syntax::Config::new().unicode(false).utf8(false))
+        .configure(
+            dense::Config::new()
+                .start_kind(StartKind::Anchored)
+                .match_kind(MatchKind::LeftmostFirst)
+                .accelerate(false)
+                .dfa_size_limit(Some(AUTOMATON_BYTES_MAX))
+                .determinize_size_limit(Some(DETERMINIZE_BYTES_MAX)),
+        )
+        .build(pattern)
+        .map_err(|error| format!("the pattern needs too large an automaton: {error}"))?;
+    let start = automaton
+        .universal_start_state(Anchored::Yes)
+        .ok_or_else(|| "the pattern depends on what stands before it; use `boundary`".to_owned())?;
+    Ok((automaton, start))
+}
+
+/// Runs an automaton from `from`; the last match it saw counts (leftmost-first semantics).
+#[inline]
+fn walk(automaton: &dense::DFA<Vec<u32>>, start: StateID, view: View<'_>, from: usize) -> Walk {
+    let (mut state, mut end) = (start, None);
+    for (offset, byte) in view.text.get(from..).unwrap_or_default().iter().enumerate() {
+        state = automaton.next_state(state, *byte);
+        if automaton.is_special_state(state) {
+            if automaton.is_match_state(state) {
+                end = Some(from + offset);
+            } else if automaton.is_dead_state(state) {
+                return Walk::Ended(end);
+            }
+        }
+    }
+    if !view.complete {
+        return Walk::Open;
+    }
+    if automaton.is_match_state(automaton.next_eoi_state(state)) {
+        end = Some(view.text.len());
+    }
+    Walk::Ended(end)
+}
+
+impl Span {
+    fn compile(pattern: &str, group: &str) -> Result<Self, String> {
+        let engine = BoundedBacktracker::builder()
+            .syntax(syntax::Config::new().unicode(false).utf8(false))
+            .thompson(regex_automata::nfa::thompson::Config::new().utf8(false))
+            .build(pattern)
+            .map_err(|error| error.to_string())?;
+        let index =
+            engine.get_nfa().group_info().to_index(regex_automata::PatternID::ZERO, group).ok_or_else(
+                || format!("`span` names the group `{group}`, which the pattern does not have"),
+            )?;
+        if engine.max_haystack_len() < WIDTH_BYTES_MAX {
+            return Err("the pattern is too large to find its `span` in; make it simpler".to_owned());
+        }
+        Ok(Self { engine, slot: index * 2 })
+    }
+
+    fn find(&self, text: &[u8], whole: Range<usize>) -> Option<Range<usize>> {
+        let mut cache = self.engine.create_cache();
+        let mut slots = vec![None; self.slot + 2];
+        let input = Input::new(text).range(whole).anchored(Anchored::Yes);
+        self.engine.try_search_slots(&mut cache, &input, &mut slots).ok()??;
+        let start = slots.get(self.slot).copied().flatten()?.get();
+        let end = slots.get(self.slot + 1).copied().flatten()?.get();
+        Some(start..end)
+    }
+}
+
+impl Run {
+    /// Where the run that began at `start` and is known up to `from` ends, and whether it goes on after a full
+    /// piece; `None`: the text must go on first.
+    fn end(&self, view: View<'_>, start: usize, from: usize) -> Option<(usize, bool)> {
+        let mut at = from;
+        loop {
+            if at - start >= RUN_PIECE_BYTES {
+                return Some((at, true));
+            }
+            if let Some(until) = &self.until {
+                match until.end(view, at) {
+                    Walk::Open => return None,
+                    Walk::Ended(Some(end)) => return Some((end, false)),
+                    Walk::Ended(None) => {}
+                }
+            }
+            match view.text.get(at) {
+                None if view.complete => return Some((at, false)),
+                None => return None,
+                Some(byte) if self.class.contains(*byte) => at += 1,
+                Some(_) => return Some((at, false)),
+            }
+        }
+    }
+}
+
+impl Terminator {
+    fn compile(pattern: &str) -> Result<Self, String> {
+        let literal = pattern
+            .as_bytes()
+            .first_chunk::<TERMINATOR_LITERAL_BYTES>()
+            .filter(|bytes| {
+                bytes.iter().all(|byte| !regex_syntax::is_meta_character(char::from(*byte)) || *byte == b'-')
+            })
+            .ok_or_else(|| format!("`until` begins with {TERMINATOR_LITERAL_BYTES} literal bytes"))?;
+        let (automaton, start) = build(pattern, WIDTH_BYTES_MAX / 2)?;
+        Ok(Self { literal: *literal, automaton, start })
+    }
+
+    fn end(&self, view: View<'_>, at: usize) -> Walk {
+        let here = view.text.get(at..).unwrap_or_default();
+        let known = here.len().min(TERMINATOR_LITERAL_BYTES);
+        if known == 0 || here.get(..known) != self.literal.get(..known) {
+            return Walk::Ended(None);
+        }
+        walk(&self.automaton, self.start, view, at)
+    }
+}
+
+impl Context {
+    /// Whether one of the words is near; `None`: the text must go on first.
+    fn is_near(&self, view: View<'_>, whole: &Range<usize>) -> Option<bool> {
+        let before = view.text.get(whole.start.saturating_sub(self.before_bytes)..whole.start);
+        if self.holds(before.unwrap_or_default()) {
+            return Some(true);
+        }
+        let reach = whole.end + self.after_bytes;
+        if view.text.len() < reach && !view.complete && self.after_bytes > 0 {
+            return None;
+        }
+        Some(self.holds(view.text.get(whole.end..reach.min(view.text.len())).unwrap_or_default()))
+    }
+
+    fn holds(&self, window: &[u8]) -> bool {
+        self.words.iter().any(|word| {
+            let starts_word = word.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
+            let ends_word = word.as_bytes().last().is_some_and(u8::is_ascii_alphanumeric);
+            (0..window.len()).any(|at| {
+                let is_free = |at: Option<usize>| {
+                    !at.and_then(|at| window.get(at)).is_some_and(u8::is_ascii_alphabetic)
+                };
+                window.get(at..at + word.len()).is_some_and(|here| here.eq_ignore_ascii_case(word.as_bytes()))
+                    && (!starts_word || is_free(at.checked_sub(1)))
+                    && (!ends_word || is_free(Some(at + word.len())))
+            })
+        })
+    }
+}
+
+/// Shannon entropy of the bytes' frequencies, in bits a byte.
+fn entropy_bits(value: &[u8]) -> f32 {
+    let mut counts = [0u32; 256];
+    for byte in value {
+        if let Some(count) = counts.get_mut(usize::from(*byte)) {
+            *count += 1;
+        }
+    }
+    let total = value.len() as f32;
+    counts
+        .iter()
+        .filter(|count| **count > 0)
+        .map(|count| {
+            let share = *count as f32 / total;
+            -share * share.log2()
+        })
+        .sum()
+}

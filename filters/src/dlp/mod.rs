@@ -1,0 +1,230 @@
+//! What does the text hold, and may it leave?
+//!
+//! Detection (`scanner` and what it is built from) finds; `policy::decide` judges; here both meet on a prompt and
+//! yield the only thing that can be sent: [`Cleared`].
+
+pub mod bytes;
+pub mod lane;
+pub mod projection;
+pub mod redact;
+pub mod rules;
+pub mod splice;
+pub mod validators;
+
+mod anchors;
+mod matcher;
+mod regions;
+mod scanner;
+#[cfg(test)]
+mod tests;
+
+pub use scanner::{Found, Scanner};
+
+use crate::documents::Direction;
+use crate::policy::Tenant;
+use crate::policy::compile::keyed_hash;
+use crate::policy::decide::{Gate, Judgement, Reason};
+use crate::prompt::{Head, Prompt, RequestPositions};
+use crate::refusal::{Blocked, Refusal};
+use crate::routing::AuthorisedTarget;
+use crate::tenant::Visitor;
+use ::bytes::Bytes;
+use lane::Action;
+use rules::Rule;
+use splice::Edit;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Findings that one request may have; a text with more was made to have them.
+pub const FINDINGS_MAX: usize = 10_000;
+
+/// A finding as it is remembered: everything but the text.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The detection rule.
+    pub rule: Arc<Rule>,
+    /// Which way the text went.
+    pub direction: Direction,
+    /// Where: `messages[2].content`.
+    pub place: String,
+    /// Bytes of the match.
+    pub length: usize,
+    /// From 0 to 1.
+    pub confidence: f32,
+    /// Whether a checksum agreed.
+    pub validated: bool,
+    /// What was done about it.
+    pub action: Action,
+    /// Which policy rules said so.
+    pub reasons: Vec<Reason>,
+    /// A hash under the organisation's key: equal values show as equal, and nothing else shows.
+    pub hash: [u8; 8],
+}
+
+/// Judges the findings of one exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Judge<'a> {
+    tenant: &'a Tenant,
+    groups: &'a [String],
+    direction: Direction,
+}
+
+impl<'a> Judge<'a> {
+    /// A judge for a visitor's texts in one direction.
+    pub fn new(visitor: &'a Visitor, direction: Direction) -> Self {
+        Self { tenant: visitor.tenant(), groups: &visitor.key().groups, direction }
+    }
+
+    /// The detection rules.
+    pub fn scanner(&self) -> &'a Scanner {
+        self.tenant.scanner()
+    }
+
+    /// Whether a finding counts at all.
+    pub fn counts(&self, found: &Found) -> bool {
+        found.confidence >= self.tenant.threshold
+    }
+
+    /// Whether answers could be changed: then nothing may state their text a second time.
+    pub fn redacts_output(&self) -> bool {
+        self.tenant.chains.acts_on_output()
+    }
+
+    /// What is to be done about a finding.
+    pub fn judge(&self, found: &Found) -> Judgement {
+        self.tenant.chains.judge(found, self.direction, self.groups)
+    }
+
+    /// What is remembered of it.
+    pub fn remember(
+        &self,
+        found: &Found,
+        judgement: Judgement,
+        value: &[u8],
+        place: String,
+    ) -> Option<Finding> {
+        let [a, b, c, d, e, f, g, h, ..] = keyed_hash(&self.tenant.hash_key, value);
+        Some(Finding {
+            rule: self.scanner().rule(found.rule)?.clone(),
+            direction: self.direction,
+            place,
+            length: found.span.len(),
+            confidence: found.confidence,
+            validated: found.validated,
+            action: judgement.action,
+            reasons: judgement.reasons,
+            hash: [a, b, c, d, e, f, g, h],
+        })
+    }
+}
+
+/// A prompt that may leave, with what must be changed on the way. The only way to its bytes is
+/// [`Cleared::for_target`].
+#[derive(Debug)]
+pub struct Cleared {
+    body: Bytes,
+    head: Head,
+    edits: Vec<Edit>,
+    findings: Vec<Finding>,
+}
+
+/// Scans a prompt, judges what it holds, and clears it or refuses.
+///
+/// This stands before model access and quota on purpose: every attempt to leak is seen, and a blocked prompt
+/// consumes no quota.
+pub fn clear(visitor: &Visitor, prompt: Prompt) -> Result<Cleared, Refusal> {
+    let judge = Judge::new(visitor, Direction::Input);
+    let redacted = redact::redact::<RequestPositions>(&judge, &prompt.body, &prompt.projection)?;
+    if let Some(place) = redacted.blocked {
+        return Err(blocked(redacted.findings, place));
+    }
+    match visitor.tenant().chains.gate(&visitor.key().groups) {
+        Gate::Blocked(reason) => {
+            return Err(Refusal::ContentBlocked(Box::new(Blocked {
+                findings: redacted.findings,
+                place: String::new(),
+                rules: vec![reason.rule.to_string()],
+                message: reason.message,
+            })));
+        }
+        Gate::Silent if visitor.tenant().default_action == crate::documents::DefaultAction::Deny => {
+            return Err(Refusal::NotPermitted);
+        }
+        Gate::Silent | Gate::Allowed => {}
+    }
+    Ok(Cleared { body: prompt.body, head: prompt.head, edits: redacted.edits, findings: redacted.findings })
+}
+
+fn blocked(findings: Vec<Finding>, place: String) -> Refusal {
+    let by = || findings.iter().filter(|finding| finding.action != Action::Pass);
+    let mut rules: Vec<String> = by().map(|finding| finding.rule.document.id.clone()).collect();
+    rules.sort_unstable();
+    rules.dedup();
+    let strict = by().find(|finding| finding.action == Action::Block);
+    let message =
+        strict.and_then(|finding| finding.reasons.first()).and_then(|reason| reason.message.clone());
+    Refusal::ContentBlocked(Box::new(Blocked { findings, place, rules, message }))
+}
+
+impl Cleared {
+    /// What was asked for, besides text.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// What was found.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Whether anything is replaced.
+    pub fn is_redacted(&self) -> bool {
+        !self.edits.is_empty()
+    }
+
+    /// The size of what the caller sent.
+    pub fn body_bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// What this target is sent: the caller's bytes, but for redactions, the model's name where the target calls it
+    /// otherwise, the usage that we ask for, and the output limit under a budget. An uncleared prompt has no such
+    /// method:
+    ///
+    /// ```compile_fail
+    /// fn send(prompt: palisade_filters::Prompt, target: &palisade_filters::AuthorisedTarget) {
+    ///     let _ = prompt.for_target(target);
+    /// }
+    /// ```
+    ///
+    /// nor can one be made without being scanned:
+    ///
+    /// ```compile_fail
+    /// fn forge(body: bytes::Bytes) -> palisade_filters::Cleared {
+    ///     palisade_filters::Cleared { body, ..todo!() }
+    /// }
+    /// ```
+    ///
+    /// and a target that was not authorised cannot be tried:
+    ///
+    /// ```compile_fail
+    /// fn smuggle(cleared: palisade_filters::Cleared, provider: std::sync::Arc<palisade_filters::policy::Provider>) {
+    ///     let target = palisade_filters::AuthorisedTarget { provider, model: String::new(), output_limit: None };
+    ///     let _ = cleared.for_target(&target);
+    /// }
+    /// ```
+    pub fn for_target(&self, target: &AuthorisedTarget) -> Bytes {
+        let mut edits = self.edits.clone();
+        if target.model() != self.head.model {
+            let mut name = vec![b'"'];
+            crate::json::escape(target.model(), &mut name);
+            name.push(b'"');
+            edits.push(Edit { raw: self.head.model_raw.clone(), with: Cow::Owned(name) });
+        }
+        edits.extend(self.head.ask_for_usage());
+        if let Some(limit) = target.output_limit() {
+            edits.extend(self.head.limit_output(limit));
+        }
+        if edits.is_empty() { self.body.clone() } else { Bytes::from(splice::splice(&self.body, edits)) }
+    }
+}

@@ -1,0 +1,131 @@
+//! What changes in a whole body?
+//!
+//! Finds, judges and plans: the edits that redact, where the first thing stands that may not leave at all, and what
+//! is remembered. The same for prompts and for answers that came in one piece; streams go by `lane`.
+
+use super::lane::{Action, Quotes};
+use super::projection::{Form, Part, Positions, Projection};
+use super::regions;
+use super::scanner::Found;
+use super::splice::Edit;
+use super::{FINDINGS_MAX, Finding, Judge};
+use crate::json;
+use crate::refusal::Refusal;
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// What a body needs before it goes on.
+#[derive(Debug, Default)]
+pub struct Redacted {
+    /// Replacements of raw bytes.
+    pub edits: Vec<Edit>,
+    /// Where the first blocked finding stands.
+    pub blocked: Option<String>,
+    /// Everything that was found.
+    pub findings: Vec<Finding>,
+}
+
+/// Judges a body that was read.
+pub fn redact<P: Positions>(
+    judge: &Judge<'_>,
+    body: &[u8],
+    projection: &Projection<P::Role>,
+) -> Result<Redacted, Refusal> {
+    let ranges: Vec<Range<usize>> = projection.parts.iter().map(|part| part.text.clone()).collect();
+    let mut found = Vec::new();
+    judge.scanner().scan_parts(&projection.text, &ranges, &mut found);
+    found.retain(|found| judge.counts(found));
+    if found.len() > FINDINGS_MAX {
+        return Err(Refusal::ScanLimit);
+    }
+    let mut out = Redacted::default();
+    let mut found = found.as_slice();
+    for part in &projection.parts {
+        let here = found.partition_point(|found| found.span.start < part.text.end);
+        let (inside, later) = found.split_at_checked(here).unwrap_or((found, &[]));
+        found = later;
+        if !inside.is_empty() && !P::is_exempt(part.role) {
+            redact_part::<P>(judge, body, projection, part, inside, &mut out);
+        }
+    }
+    Ok(out)
+}
+
+fn redact_part<P: Positions>(
+    judge: &Judge<'_>,
+    body: &[u8],
+    projection: &Projection<P::Role>,
+    part: &Part<P::Role>,
+    found: &[Found],
+    out: &mut Redacted,
+) {
+    let place = projection.place(body, part);
+    let mut redacted = Vec::new();
+    for found in found {
+        let judgement = judge.judge(found);
+        // A key cannot be replaced without changing what the object means.
+        let in_key = found.span.start < part.value || part.form == Form::Key;
+        let is_blocked = judgement.action == Action::Block || (in_key && judgement.action == Action::Redact);
+        if is_blocked && out.blocked.is_none() {
+            out.blocked = Some(place.clone());
+        }
+        if judgement.action == Action::Redact && !in_key {
+            redacted.push(found.clone());
+        }
+        let value = projection.text.get(found.span.clone()).unwrap_or_default();
+        out.findings.extend(judge.remember(found, judgement, value, place.clone()));
+    }
+    let text = projection.text.get(part.value..part.text.end).unwrap_or_default();
+    let mut quotes = Walk { text: String::from_utf8_lossy(text), quotes: Quotes::default(), at: 0 };
+    for region in regions::all(&redacted) {
+        let label = judge.scanner().rule(region.rule).map_or("[REDACTED]", |rule| &rule.label);
+        let raw = part.raw_span(body, &region.span);
+        let with: Cow<'static, [u8]> = match part.form {
+            Form::Number => Cow::Owned(format!("\"{label}\"").into_bytes()),
+            Form::Plain | Form::Escaped | Form::Key if P::holds_json(part.role) => {
+                let inside = region.span.start - part.value..region.span.end - part.value;
+                Cow::Owned(quotes.label(&inside, label))
+            }
+            Form::Plain | Form::Escaped | Form::Key => Cow::Owned(label.as_bytes().to_vec()),
+        };
+        let is_repeat = part.form == Form::Number && out.edits.last().is_some_and(|edit| edit.raw == raw);
+        if !is_repeat {
+            out.edits.push(Edit { raw, with });
+        }
+    }
+}
+
+/// Follows the quotes of a JSON text from one region to the next.
+struct Walk<'a> {
+    text: Cow<'a, str>,
+    quotes: Quotes,
+    at: usize,
+}
+
+impl Walk<'_> {
+    fn label(&mut self, span: &Range<usize>, label: &str) -> Vec<u8> {
+        self.quotes.read(self.text.get(self.at..span.start).unwrap_or_default());
+        let mut written = String::new();
+        self.quotes.replace(self.text.get(span.clone()).unwrap_or_default(), label, &mut written);
+        self.at = span.end;
+        let mut out = Vec::with_capacity(written.len() + 4);
+        json::escape(&written, &mut out);
+        out
+    }
+}
+
+/// The whole of `text`, with everything replaced that was found at all: for texts that are not the caller's own,
+/// such as a provider's error message.
+pub fn mask(judge: &Judge<'_>, text: &str) -> String {
+    let mut found = judge.scanner().scan(text.as_bytes());
+    found.retain(|found| judge.counts(found));
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    for region in regions::all(&found) {
+        out.push_str(text.get(at..region.span.start).unwrap_or_default());
+        out.push_str(judge.scanner().rule(region.rule).map_or("[REDACTED]", |rule| &rule.label));
+        at = region.span.end;
+    }
+    out.push_str(text.get(at..).unwrap_or_default());
+    out
+}

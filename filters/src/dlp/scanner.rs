@@ -1,0 +1,300 @@
+//! What stands in this text? The rules together: anchors, then candidates, then findings.
+//!
+//! [`Scan`] reads a text that may still grow. `advance` finds what is decided; a whole body is one `advance` with
+//! nothing to follow. Both ways run the same lines, so a stream cut anywhere gives the findings of the whole.
+
+use super::anchors::{Anchors, Hit, Kind};
+use super::matcher::{Match, Verdict, View, held_lead};
+use super::rules::{DIGITS_LEAD_BYTES_MAX, LEAD_BYTES_MAX, LITERAL_BYTES_MAX, LITERAL_BYTES_MIN, Rule};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The trailing word of a stream is held back up to this length: the longest lead of a match and its literal.
+pub(super) const WORD_HELD_BYTES: usize = LEAD_BYTES_MAX + LITERAL_BYTES_MAX;
+/// More digits than any anchor asks for need not be counted.
+const DIGITS_COUNTED_MAX: usize = 20;
+
+/// A rule set, ready to scan; shared by all who use it.
+#[derive(Debug)]
+pub struct Scanner {
+    rules: Vec<Arc<Rule>>,
+    anchors: Anchors,
+    /// For each literal, the rules that it anchors.
+    literal_rules: Vec<Vec<u16>>,
+    /// (digits needed, bytes before, rule), fewest digits first.
+    digit_rules: Vec<(usize, usize, u16)>,
+    at_sign_rules: Vec<u16>,
+}
+
+/// A finding: where, by which rule, how sure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The number of the rule in its set.
+    pub rule: u16,
+    /// The bytes of the text.
+    pub span: Range<usize>,
+    /// From 0 to 1.
+    pub confidence: f32,
+    /// Whether a checksum agreed.
+    pub validated: bool,
+}
+
+/// An anchor that waits for more text.
+#[derive(Clone, Copy, Debug)]
+enum Candidate {
+    Digits { at: usize },
+    Rule { rule: u16, start: usize, anchor: usize },
+    Rest { rule: u16, from: usize, confidence: f32 },
+}
+
+impl Candidate {
+    /// The earliest byte that the finding may cover.
+    fn start(&self) -> usize {
+        match self {
+            Self::Digits { at } => at.saturating_sub(DIGITS_LEAD_BYTES_MAX),
+            Self::Rule { start, .. } => *start,
+            Self::Rest { from, .. } => *from,
+        }
+    }
+
+    fn shift(&mut self, by: usize) {
+        match self {
+            Self::Digits { at } => *at -= by,
+            Self::Rule { start, anchor, .. } => (*start, *anchor) = (*start - by, *anchor - by),
+            Self::Rest { from, .. } => *from -= by,
+        }
+    }
+}
+
+/// The state of reading one text.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    open: Vec<Candidate>,
+    hits: Vec<Hit>,
+    /// Bytes whose anchors are known.
+    swept: usize,
+}
+
+impl Scanner {
+    /// Puts rules together.
+    pub fn new(rules: Vec<Rule>) -> Self {
+        let mut literals: Vec<&str> = Vec::new();
+        let mut literal_rules: Vec<Vec<u16>> = Vec::new();
+        let (mut digit_rules, mut at_sign_rules) = (Vec::new(), Vec::new());
+        for (number, rule) in (0u16..).zip(&rules) {
+            let anchor = &rule.document.anchor;
+            for literal in &anchor.literals {
+                let known = literals.iter().position(|known| known.eq_ignore_ascii_case(literal));
+                if let Some(owners) = known.and_then(|known| literal_rules.get_mut(known)) {
+                    owners.push(number);
+                } else {
+                    literals.push(literal);
+                    literal_rules.push(vec![number]);
+                }
+            }
+            if let Some(digits) = anchor.digits {
+                digit_rules.push((digits.min(DIGITS_COUNTED_MAX), anchor.before, number));
+            }
+            if anchor.at_sign {
+                at_sign_rules.push(number);
+            }
+        }
+        digit_rules.sort_unstable();
+        let anchors = Anchors::new(&literals);
+        let rules = rules.into_iter().map(Arc::new).collect();
+        Self { anchors, literal_rules, digit_rules, at_sign_rules, rules }
+    }
+
+    /// The rules, in the order of their numbers.
+    pub fn rules(&self) -> &[Arc<Rule>] {
+        &self.rules
+    }
+
+    /// The rule with this number.
+    pub fn rule(&self, number: u16) -> Option<&Arc<Rule>> {
+        self.rules.get(usize::from(number))
+    }
+
+    /// Everything in a whole text, in the order of its places.
+    pub fn scan(&self, text: &[u8]) -> Vec<Found> {
+        let mut found = Vec::new();
+        Scan::default().advance(self, View { text, complete: true }, &mut found);
+        found.sort_by_key(Found::order);
+        found
+    }
+
+    /// Everything in a whole text that consists of parts; no finding reaches over the border of a part. `parts` are
+    /// in order; bytes between them belong to none.
+    pub(super) fn scan_parts(&self, text: &[u8], parts: &[Range<usize>], found: &mut Vec<Found>) {
+        let mut scan = Scan::default();
+        self.anchors.sweep(text, 0, 0, &mut scan.hits);
+        scan.hits.sort_unstable();
+        let hits = std::mem::take(&mut scan.hits);
+        let mut parts = parts.iter();
+        let mut part = parts.next();
+        for hit in hits {
+            while part.is_some_and(|part| part.end <= hit.at) {
+                part = parts.next();
+            }
+            let Some(bounds) = part.filter(|part| part.start <= hit.at) else { continue };
+            let Some(inside) = text.get(bounds.clone()) else { continue };
+            let before = found.len();
+            let view = View { text: inside, complete: true };
+            scan.candidates(self, view, Hit { at: hit.at - bounds.start, kind: hit.kind }, found);
+            while let Some(candidate) = scan.open.pop() {
+                scan.ask(self, view, candidate, found);
+            }
+            for found in found.iter_mut().skip(before) {
+                found.span = found.span.start + bounds.start..found.span.end + bounds.start;
+            }
+        }
+        found.sort_by_key(Found::order);
+    }
+}
+
+impl Found {
+    fn order(&self) -> (usize, usize, u16) {
+        (self.span.start, self.span.end, self.rule)
+    }
+}
+
+impl Scan {
+    /// Reads on. `view` is the text from some point on; what it held at the last call it still holds. Appends
+    /// what is decided and returns the offset before which nothing can be found any more.
+    pub(super) fn advance(&mut self, scanner: &Scanner, view: View<'_>, found: &mut Vec<Found>) -> usize {
+        for candidate in std::mem::take(&mut self.open) {
+            self.ask(scanner, view, candidate, found);
+        }
+        let mut hits = std::mem::take(&mut self.hits);
+        let from = self.swept.saturating_sub(LITERAL_BYTES_MAX - 1);
+        scanner.anchors.sweep(view.text, from, self.swept, &mut hits);
+        let swept = self.swept;
+        for hit in hits.drain(..) {
+            if !Self::was_known(scanner, hit, swept) {
+                self.candidates(scanner, view, hit, found);
+            }
+        }
+        self.hits = hits;
+        self.swept = view.text.len();
+        // A piece that was just completed may go on in what is already here.
+        while view.complete && !self.open.is_empty() {
+            for candidate in std::mem::take(&mut self.open) {
+                self.ask(scanner, view, candidate, found);
+            }
+        }
+        if view.complete { view.text.len() } else { self.frontier(view.text) }
+    }
+
+    /// The text now begins `by` bytes later.
+    pub(super) fn forget(&mut self, by: usize) {
+        self.swept -= by;
+        self.open.iter_mut().for_each(|candidate| candidate.shift(by));
+    }
+
+    /// A literal is seen again while the sweep overlaps; it was complete before if it ended before.
+    fn was_known(scanner: &Scanner, hit: Hit, swept: usize) -> bool {
+        match hit.kind {
+            Kind::Digits | Kind::AtSign => false,
+            Kind::Literal(number) => {
+                let length = scanner.anchors.literal_bytes(number);
+                hit.at + length <= swept
+            }
+        }
+    }
+
+    fn frontier(&self, text: &[u8]) -> usize {
+        let tail_from = text.len().saturating_sub(WORD_HELD_BYTES);
+        let tail = text.get(tail_from..).unwrap_or_default();
+        let word =
+            tail.iter().rposition(u8::is_ascii_whitespace).map_or(tail_from, |space| tail_from + space + 1);
+        let word = word - held_lead(text.get(..word).unwrap_or_default());
+        self.open.iter().map(Candidate::start).fold(word, usize::min)
+    }
+
+    fn candidates(&mut self, scanner: &Scanner, view: View<'_>, hit: Hit, found: &mut Vec<Found>) {
+        let at = hit.at;
+        match hit.kind {
+            Kind::Digits => self.ask(scanner, view, Candidate::Digits { at }, found),
+            Kind::AtSign => {
+                let start = local_part_start(view.text, at);
+                for rule in scanner.at_sign_rules.iter().copied().filter(|_| start < at) {
+                    self.ask(scanner, view, Candidate::Rule { rule, start, anchor: at }, found);
+                }
+            }
+            Kind::Literal(literal) => {
+                let owners = scanner.literal_rules.get(usize::from(literal));
+                for rule in owners.into_iter().flatten().copied() {
+                    self.ask(scanner, view, Candidate::Rule { rule, start: at, anchor: at }, found);
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, scanner: &Scanner, view: View<'_>, candidate: Candidate, found: &mut Vec<Found>) {
+        let (number, verdict) = match candidate {
+            Candidate::Digits { at } => return self.ask_digits(scanner, view, at, found),
+            Candidate::Rule { rule, start, anchor } => {
+                let Some(matcher) = scanner.rule(rule).map(|rule| &rule.matcher) else { return };
+                (rule, matcher.at(view, start, anchor))
+            }
+            Candidate::Rest { rule, from, confidence } => {
+                let Some(matcher) = scanner.rule(rule).map(|rule| &rule.matcher) else { return };
+                (rule, matcher.resume(view, from, confidence))
+            }
+        };
+        match verdict {
+            Verdict::No => {}
+            Verdict::Open => self.open.push(candidate),
+            Verdict::Found(Match { span, confidence, validated, unfinished }) => {
+                if unfinished {
+                    self.open.push(Candidate::Rest { rule: number, from: span.end, confidence });
+                }
+                found.push(Found { rule: number, span, confidence, validated });
+            }
+        }
+    }
+
+    fn ask_digits(&mut self, scanner: &Scanner, view: View<'_>, at: usize, found: &mut Vec<Found>) {
+        let (count, ended) = digits_in_run(view.text, at);
+        if !ended && !view.complete {
+            self.open.push(Candidate::Digits { at });
+            return;
+        }
+        for (least, before, rule) in &scanner.digit_rules {
+            if *least > count {
+                break;
+            }
+            if let Some(start) = at.checked_sub(*before) {
+                self.ask(scanner, view, Candidate::Rule { rule: *rule, start, anchor: at }, found);
+            }
+        }
+    }
+}
+
+/// How many digits follow, single separators between them allowed, and whether the count is final.
+fn digits_in_run(text: &[u8], at: usize) -> (usize, bool) {
+    let (mut count, mut separated) = (0, false);
+    for byte in text.get(at..).unwrap_or_default() {
+        match byte {
+            b'0'..=b'9' => {
+                (count, separated) = (count + 1, false);
+                if count == DIGITS_COUNTED_MAX {
+                    return (count, true);
+                }
+            }
+            b' ' | b'-' | b'.' | b'/' if !separated => separated = true,
+            _ => return (count, true),
+        }
+    }
+    (count, false)
+}
+
+/// Where the local part of an e-mail address before `at` begins (RFC 5322 dot-atom, at most 64 bytes).
+fn local_part_start(text: &[u8], at: usize) -> usize {
+    let floor = at.saturating_sub(LEAD_BYTES_MAX);
+    let local = |byte: &u8| byte.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-".contains(byte);
+    let before = text.get(floor..at).unwrap_or_default();
+    before.iter().rposition(|byte| !local(byte)).map_or(floor, |stop| floor + stop + 1)
+}
+
+const _: () = assert!(LITERAL_BYTES_MIN == 4, "the sweep looks at windows of four bytes");

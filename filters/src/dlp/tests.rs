@@ -1,0 +1,182 @@
+//! What holds for all rules: their own proof, and any chunking equal to the whole.
+
+use super::lane::{Action, Flow, Lane, Syntax};
+use super::rules::{self, Rule};
+use super::{Found, Scanner};
+use proptest::prelude::*;
+use std::sync::LazyLock;
+
+static SCANNER: LazyLock<Scanner> = LazyLock::new(|| Scanner::new(rules::shipped().unwrap()));
+
+const THRESHOLD: f32 = 0.5;
+
+fn found_by(rule: &Rule, text: &str) -> Vec<Found> {
+    let mut found = SCANNER.scan(text.as_bytes());
+    found.retain(|found| {
+        found.confidence >= THRESHOLD && SCANNER.rule(found.rule).unwrap().document.id == rule.document.id
+    });
+    found
+}
+
+#[test]
+fn every_rule_proves_itself() {
+    let mut wrong = Vec::new();
+    for rule in SCANNER.rules() {
+        let document = &rule.document;
+        for text in document.examples.iter().filter(|text| found_by(rule, text).is_empty()) {
+            wrong.push(format!("{}: does not find its example `{text}`", document.id));
+        }
+        for text in document.counterexamples.iter().filter(|text| !found_by(rule, text).is_empty()) {
+            wrong.push(format!("{}: finds its counterexample `{text}`", document.id));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(SCANNER.rules().len() >= 25);
+}
+
+#[test]
+fn labels_are_no_findings() {
+    for rule in SCANNER.rules() {
+        let text = format!("password: {0} token={0} card {0} \"{0}\" {0}@{0}", rule.label);
+        let found = SCANNER.scan(text.as_bytes());
+        let sure: Vec<_> = found.iter().filter(|found| found.confidence >= THRESHOLD).collect();
+        assert!(sure.is_empty(), "{text}: {sure:?}");
+    }
+}
+
+#[test]
+fn a_redacted_text_scans_clean() {
+    for rule in SCANNER.rules() {
+        for example in &rule.document.examples {
+            let once = through(&[example.as_str()], Syntax::Plain, Action::Redact).0;
+            assert_eq!(through(&[once.as_str()], Syntax::Plain, Action::Redact).0, once, "{example}");
+        }
+    }
+}
+
+fn through(chunks: &[&str], syntax: Syntax, action: Action) -> (String, Flow) {
+    let mut lane = Lane::new(syntax);
+    let mut out = String::new();
+    let mut judge = |found: &Found, _: &str| {
+        if found.confidence >= THRESHOLD { action } else { Action::Pass }
+    };
+    for chunk in chunks {
+        if lane.push(&SCANNER, chunk, &mut judge, &mut out) == Flow::Blocked {
+            return (out, Flow::Blocked);
+        }
+    }
+    let flow = lane.finish(&SCANNER, &mut judge, &mut out);
+    (out, flow)
+}
+
+/// Cuts a text at these places, moved to the next character.
+fn cut<'a>(text: &'a str, places: &[usize]) -> Vec<&'a str> {
+    let mut places: Vec<usize> = places.iter().map(|place| place % (text.len() + 1)).collect();
+    places.sort_unstable();
+    let mut chunks = Vec::new();
+    let mut from = 0;
+    for mut to in places {
+        while !text.is_char_boundary(to) {
+            to += 1;
+        }
+        if to >= from {
+            chunks.push(&text[from..to]);
+            from = to;
+        }
+    }
+    chunks.push(&text[from..]);
+    chunks
+}
+
+fn examples() -> Vec<String> {
+    let all = SCANNER.rules().iter().flat_map(|rule| &rule.document.examples);
+    let mut all: Vec<String> = all.cloned().collect();
+    all.extend(
+        [
+            "4111 1111 1111 1111",
+            "a@b.co",
+            "-----BEGIN PRIVATE KEY-----\n",
+            "é",
+            " ",
+            "\n",
+            "word ",
+            "12",
+            "x@",
+        ]
+        .map(Into::into),
+    );
+    let run = "-----BEGIN RSA PRIVATE KEY-----\n".to_owned() + &"MIIEow/+ab0\n".repeat(3_000);
+    all.push(run.clone() + "-----END RSA PRIVATE KEY-----");
+    all.push(run);
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_chunking_gives_what_the_whole_gives(
+        picks in prop::collection::vec((any::<prop::sample::Index>(), "[ ,;a-z0-9@é.-]{0,12}"), 1..6),
+        places in prop::collection::vec(any::<usize>(), 0..40),
+        block in any::<bool>(),
+        json in any::<bool>(),
+    ) {
+        let examples = examples();
+        let text: String = picks.iter().map(|(pick, glue)| pick.get(&examples).clone() + glue).collect();
+        let syntax = if json { Syntax::Json } else { Syntax::Plain };
+        let action = if block { Action::Block } else { Action::Redact };
+        let whole = through(&[&text], syntax, action);
+        prop_assert_eq!(through(&cut(&text, &places), syntax, action), whole);
+    }
+
+    #[test]
+    fn noise_survives_any_chunking(text in "[ 0-9@.:a-zA-Z+/=_-]{0,400}", places in prop::collection::vec(any::<usize>(), 0..40)) {
+        prop_assert_eq!(through(&cut(&text, &places), Syntax::Plain, Action::Redact), through(&[&text], Syntax::Plain, Action::Redact));
+    }
+}
+
+#[test]
+fn every_cut_of_every_example_gives_what_the_whole_gives() {
+    for example in SCANNER.rules().iter().flat_map(|rule| &rule.document.examples) {
+        let text = format!("before {example} after");
+        let whole = through(&[&text], Syntax::Plain, Action::Redact);
+        for at in (0..text.len()).filter(|at| text.is_char_boundary(*at)) {
+            let (one, two) = text.split_at(at);
+            assert_eq!(through(&[one, two], Syntax::Plain, Action::Redact), whole, "{example} cut at {at}");
+        }
+        let single: Vec<String> = text.chars().map(String::from).collect();
+        let single: Vec<&str> = single.iter().map(String::as_str).collect();
+        assert_eq!(through(&single, Syntax::Plain, Action::Redact), whole, "{example} by characters");
+    }
+}
+
+#[test]
+fn clean_prose_waits_for_its_current_word_only() {
+    let mut lane = Lane::new(Syntax::Plain);
+    let mut judge = |_: &Found, _: &str| Action::Redact;
+    let prose =
+        "The quick brown fox jumps over 13 lazy dogs, said e.g. a spokesperson; nothing else happened. ";
+    let (mut pushed, mut out) = (String::new(), String::new());
+    for character in prose.chars() {
+        pushed.push(character);
+        lane.push(&SCANNER, character.encode_utf8(&mut [0; 4]), &mut judge, &mut out);
+        let held = pushed.len() - out.len();
+        let word = pushed.len() - pushed.rfind(' ').map_or(0, |space| space + 1);
+        let number = if pushed.ends_with("13 ") { 3 } else { 0 };
+        assert!(held <= word.max(number), "held {held} of {pushed:?}");
+    }
+}
+
+#[test]
+fn tool_arguments_stay_json() {
+    let cases = [
+        (r#"{"card": 4111111111111111, "n": 1}"#, r#"{"card": "[CREDIT_CARD]", "n": 1}"#),
+        (r#"{"card": "4111 1111 1111 1111"}"#, r#"{"card": "[CREDIT_CARD]"}"#),
+        (r#"{"note": "a\n4111111111111111\\"}"#, r#"{"note": "a\n[CREDIT_CARD]\\"}"#),
+    ];
+    for (text, expected) in cases {
+        let (out, _) = through(&[text], Syntax::Json, Action::Redact);
+        assert_eq!(out, expected);
+        assert!(serde_json::from_str::<serde_json::Value>(&out).is_ok());
+    }
+}

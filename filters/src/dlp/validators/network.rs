@@ -1,0 +1,117 @@
+//! Does this number name a machine or a day? Needs the span; proves ranges. Reserved and documentation
+//! addresses are refused, since they identify nobody.
+
+use super::symbols::{month_and_day, number};
+
+/// Years that a living person's birth date can have.
+const BIRTH_YEARS: std::ops::RangeInclusive<u64> = 1900..=2035;
+
+/// IPv4 in dotted form that is globally routable: none of the special-purpose blocks of RFC 6890 and no
+/// documentation block of RFC 5737.
+pub(super) fn public_ipv4(span: &[u8]) -> bool {
+    let Some([a, b, c, d]) = octets(span) else { return false };
+    let special = matches!(
+        (a, b, c),
+        (0 | 10 | 127 | 224.., _, _)
+            | (100, 64..=127, _)
+            | (169, 254, _)
+            | (172, 16..=31, _)
+            | (192, 0, 0 | 2)
+            | (192, 168, _)
+            | (198, 18 | 19, _)
+            | (198, 51, 100)
+            | (203, 0, 113)
+    );
+    !special && d != 0
+}
+
+/// IPv6 of the global unicast block `2000::/3` (RFC 4291 §2.5.4), outside documentation (RFC 3849) and hash
+/// identifiers (RFC 7343).
+pub(super) fn global_ipv6(span: &[u8]) -> bool {
+    let parsed = std::str::from_utf8(span).ok().and_then(|text| text.parse::<std::net::Ipv6Addr>().ok());
+    let Some([first, second, ..]) = parsed.map(|address| address.segments()) else { return false };
+    let reserved = first == 0x2001 && (second == 0xdb8 || second & 0xfff0 == 0x20);
+    first & 0xe000 == 0x2000 && !reserved
+}
+
+/// IPv4 of RFC 1918: says something about a network's inside.
+pub(super) fn private_ipv4(span: &[u8]) -> bool {
+    matches!(octets(span), Some([10, ..] | [172, 16..=31, ..] | [192, 168, ..]))
+}
+
+fn octets(span: &[u8]) -> Option<[u8; 4]> {
+    let mut out = [0_u8; 4];
+    let mut parts = span.split(|byte| *byte == b'.');
+    for slot in &mut out {
+        let part = parts.next()?;
+        let padded = part.len() > 1 && part.starts_with(b"0");
+        if padded || part.is_empty() || part.len() > 3 {
+            return None;
+        }
+        let value = part
+            .iter()
+            .try_fold(0_u32, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0')))?;
+        *slot = u8::try_from(value).ok()?;
+    }
+    parts.next().is_none().then_some(out)
+}
+
+/// A birth date written with numbers in any usual order, or with the name of its month: a day that exists, a
+/// year from 1900 on.
+pub(super) fn birth_date(span: &[u8]) -> bool {
+    let groups: Vec<u64> = span
+        .split(|byte| !byte.is_ascii_digit())
+        .filter(|group| !group.is_empty() && group.len() <= 4)
+        .map(|group| number(&group.iter().map(|byte| byte - b'0').collect::<Vec<u8>>()))
+        .collect();
+    match groups.as_slice() {
+        [year, month, day] if BIRTH_YEARS.contains(year) => month_and_day(*month, *day),
+        [first, second, year] if BIRTH_YEARS.contains(year) || *year < 100 => {
+            month_and_day(*first, *second) || month_and_day(*second, *first)
+        }
+        [day, year] => (1..=31).contains(day) && BIRTH_YEARS.contains(year),
+        _ => false,
+    }
+}
+
+/// An e-mail address that somebody can have: not the login of an SSH clone, no file name behind the `@`, no
+/// dot at an edge of the local part (RFC 5321 §4.1.2).
+pub(super) fn email(span: &[u8]) -> bool {
+    const FILES: [&[u8]; 12] = [
+        b".png",
+        b".jpg",
+        b".jpeg",
+        b".gif",
+        b".svg",
+        b".webp",
+        b".js",
+        b".css",
+        b".ts",
+        b".json",
+        b".py",
+        b".service",
+    ];
+    let lower = span.to_ascii_lowercase();
+    let Some(cut) = lower.iter().position(|byte| *byte == b'@') else { return false };
+    let Some((local, domain)) = lower.split_at_checked(cut) else { return false };
+    let dotted =
+        local.starts_with(b".") || local.ends_with(b".") || local.windows(2).any(|pair| pair == b"..");
+    !dotted && local != b"git" && !FILES.iter().any(|ending| domain.ends_with(ending))
+}
+
+/// Vehicle identification number: the ninth symbol checks the others modulo 11 (49 CFR 565.15; ISO 3779).
+pub(super) fn vin(span: &[u8]) -> bool {
+    const WEIGHTS: [u32; 17] = [8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2];
+    let value = |byte: u8| match byte.to_ascii_uppercase() {
+        digit @ b'0'..=b'9' => Some(u32::from(digit - b'0')),
+        early @ b'A'..=b'H' => Some(u32::from(early - b'A') + 1),
+        middle @ (b'J'..=b'N' | b'P' | b'R') => Some(u32::from(middle - b'J') + 1),
+        late @ b'S'..=b'Z' => Some(u32::from(late - b'S') + 2),
+        _ => None,
+    };
+    let sum: Option<u32> = span.iter().zip(WEIGHTS).map(|(byte, weight)| Some(value(*byte)? * weight)).sum();
+    let check = span.get(8).map(u8::to_ascii_uppercase);
+    let expected =
+        sum.map(|sum| if sum % 11 == 10 { b'X' } else { u8::try_from(sum % 11).unwrap_or(0) + b'0' });
+    span.len() == 17 && check.is_some() && check == expected
+}

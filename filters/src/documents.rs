@@ -1,0 +1,387 @@
+//! What does an admin write? Documents: plain data, unknown fields refused, values with units.
+//!
+//! Nothing here is enforced; `Policy::compile` turns documents into what is.
+
+use crate::dlp::rules::Category;
+use crate::secret::Secret;
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What holds for the whole platform: `platform.toml`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlatformDocument {
+    /// What no organisation can loosen.
+    #[serde(default)]
+    pub floor: FloorDocument,
+    /// Where requests may go.
+    #[serde(default)]
+    pub providers: Vec<ProviderDocument>,
+}
+
+/// The mandatory chain.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FloorDocument {
+    /// A floor that comes with the product, under the rules written here.
+    #[serde(default)]
+    pub shipped: ShippedFloor,
+    /// Rules before those of the shipped floor.
+    #[serde(default)]
+    pub rules: Vec<PolicyRuleDocument>,
+}
+
+/// Floors that come with the product.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShippedFloor {
+    /// Redacts payment cards, private keys, cloud and AI provider secrets; logs the rest.
+    #[default]
+    Default,
+    /// Nothing.
+    None,
+}
+
+/// An upstream.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderDocument {
+    /// How routes name it.
+    pub name: String,
+    /// `https://api.openai.com/v1`: what an SDK would call its base URL.
+    pub base_url: String,
+    /// The credential that replaces the caller's.
+    pub api_key: Option<SecretRef>,
+    /// The models it serves; `*` matches any part of a name.
+    pub models: Vec<String>,
+    /// Whether its address may be loopback, link-local or private.
+    #[serde(default)]
+    pub allow_private_addresses: bool,
+    /// The protocol spoken to it.
+    #[serde(default)]
+    pub http: HttpVersion,
+    /// Time for the connection and TLS.
+    #[serde(default = "connect_timeout", with = "duration")]
+    pub connect_timeout: Duration,
+    /// Time for the answer's head.
+    #[serde(default = "first_byte_timeout", with = "duration")]
+    pub first_byte_timeout: Duration,
+    /// Time between two reads of the answer.
+    #[serde(default = "idle_timeout", with = "duration")]
+    pub idle_timeout: Duration,
+    /// Time for the whole exchange.
+    #[serde(default = "total_timeout", with = "duration")]
+    pub total_timeout: Duration,
+    /// Tokens an answer is reckoned at when the caller gives no limit.
+    #[serde(default = "output_tokens_default")]
+    pub output_tokens_default: u64,
+}
+
+/// The protocol of an upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum HttpVersion {
+    /// HTTP/1.1
+    #[default]
+    #[serde(rename = "1.1")]
+    Http11,
+    /// HTTP/2, by ALPN over TLS or with prior knowledge.
+    #[serde(rename = "2")]
+    Http2,
+}
+
+fn connect_timeout() -> Duration {
+    Duration::from_secs(5)
+}
+fn first_byte_timeout() -> Duration {
+    Duration::from_secs(120)
+}
+fn idle_timeout() -> Duration {
+    Duration::from_secs(60)
+}
+fn total_timeout() -> Duration {
+    Duration::from_secs(900)
+}
+fn output_tokens_default() -> u64 {
+    4096
+}
+
+/// Where a secret is kept; never in the document.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SecretRef {
+    /// In an environment variable.
+    Env(String),
+    /// In a file; white space at its end is not part of it.
+    File(PathBuf),
+}
+
+/// One tenant: `orgs/<id>.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrganisationDocument {
+    /// Stable; appears in events.
+    pub id: String,
+    /// For people.
+    #[serde(default)]
+    pub name: String,
+    /// Whether nobody gets in.
+    #[serde(default)]
+    pub suspended: bool,
+    /// What happens to a request that no rule allowed or refused.
+    #[serde(default)]
+    pub default_action: DefaultAction,
+    /// Addresses its callers may come from; none: all.
+    #[serde(default)]
+    pub ip_allowlist: Vec<String>,
+    /// Detection.
+    #[serde(default)]
+    pub dlp: DlpDocument,
+    /// The organisation's chain.
+    #[serde(default)]
+    pub policy: Vec<PolicyRuleDocument>,
+    /// Groups that keys belong to.
+    #[serde(default)]
+    pub groups: Vec<GroupDocument>,
+    /// API keys.
+    #[serde(default)]
+    pub keys: Vec<KeyDocument>,
+    /// Who may use which model.
+    #[serde(default)]
+    pub model_access: ModelAccessDocument,
+    /// Budgets.
+    #[serde(default)]
+    pub quotas: Vec<QuotaDocument>,
+    /// Where models are found.
+    #[serde(default)]
+    pub routes: Vec<RouteDocument>,
+}
+
+/// What happens when no rule says anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DefaultAction {
+    /// It goes on.
+    #[default]
+    Allow,
+    /// It is refused.
+    Deny,
+}
+
+/// Settings of detection.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DlpDocument {
+    /// Findings less sure than this do not count.
+    #[serde(default = "threshold")]
+    pub threshold: f32,
+    /// Whether answers carry `x-palisade-findings`.
+    #[serde(default)]
+    pub findings_header: bool,
+}
+
+fn threshold() -> f32 {
+    0.5
+}
+
+impl Default for DlpDocument {
+    fn default() -> Self {
+        Self { threshold: threshold(), findings_header: false }
+    }
+}
+
+/// One rule of a chain. Conditions of one kind are alternatives, kinds add up; none means always.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRuleDocument {
+    /// Appears in events and refusals.
+    pub name: String,
+    /// Which way the text goes.
+    #[serde(default)]
+    pub direction: Direction,
+    /// Detection rules by id; `*` matches any part.
+    #[serde(default)]
+    pub rules: Vec<String>,
+    /// Entities, such as `CREDIT_CARD`.
+    #[serde(default)]
+    pub entities: Vec<String>,
+    /// Kinds, such as `payment`.
+    #[serde(default)]
+    pub categories: Vec<Category>,
+    /// The least confidence of a finding.
+    pub confidence_min: Option<f32>,
+    /// Groups of the caller.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// What to do.
+    pub action: PolicyAction,
+    /// What a refused caller reads.
+    pub message: Option<String>,
+}
+
+/// Which way a text goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// From the caller.
+    Input,
+    /// To the caller.
+    Output,
+    /// Either way.
+    #[default]
+    Both,
+}
+
+/// What a policy rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyAction {
+    /// Ends the chain: it may stay.
+    Allow,
+    /// Records it.
+    Log,
+    /// Replaces it and goes on.
+    Redact,
+    /// Ends the chain: the request is refused.
+    Block,
+}
+
+/// A group.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupDocument {
+    /// How keys and rules name it.
+    pub name: String,
+}
+
+/// An API key. Its secret is not here.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyDocument {
+    /// The public id, the middle of the key.
+    pub id: String,
+    /// SHA-256 of the secret, in hexadecimal.
+    pub sha256: String,
+    /// For people.
+    #[serde(default)]
+    pub name: String,
+    /// Groups of its owner.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Models it may use, narrower than the groups'; none: no narrower.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// Addresses it may be used from, narrower than the organisation's.
+    #[serde(default)]
+    pub ip_allowlist: Vec<String>,
+    /// The moment it ends, RFC 3339.
+    #[serde(default, with = "timestamp")]
+    pub expires: Option<u64>,
+    /// Whether it works.
+    #[serde(default = "enabled")]
+    pub enabled: bool,
+}
+
+fn enabled() -> bool {
+    true
+}
+
+/// Who may use which model.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelAccessDocument {
+    /// For models no rule names.
+    #[serde(default)]
+    pub default: DefaultAction,
+    /// Rules; a denial wins over a permission.
+    #[serde(default)]
+    pub rules: Vec<ModelRuleDocument>,
+}
+
+/// Permissions of some groups.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRuleDocument {
+    /// Whom it concerns; none: everyone.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// `gpt-4o`, `openai/*`.
+    #[serde(default)]
+    pub allow: Vec<String>,
+    /// The same.
+    #[serde(default)]
+    pub deny: Vec<String>,
+}
+
+/// A budget.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaDocument {
+    /// Whose requests count together.
+    pub subject: QuotaSubject,
+    /// The group, when the subject is one.
+    pub group: Option<String>,
+    /// Requests in any minute.
+    pub requests_per_minute: Option<u64>,
+    /// Tokens in any minute.
+    pub tokens_per_minute: Option<u64>,
+    /// Requests a day, from midnight UTC.
+    pub requests_per_day: Option<u64>,
+    /// Tokens a day, from midnight UTC.
+    pub tokens_per_day: Option<u64>,
+}
+
+/// Whose requests count together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuotaSubject {
+    /// All of the organisation's.
+    Organisation,
+    /// Those of one group.
+    Group,
+    /// Each key's by itself.
+    Key,
+}
+
+/// Where some models are found.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteDocument {
+    /// Appears in events.
+    pub name: String,
+    /// The models asked for; `*` matches any part.
+    pub models: Vec<String>,
+    /// Whom it concerns; none: everyone.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// `provider/model` in the order they are tried; `provider` alone keeps the model that was asked for.
+    pub targets: Vec<String>,
+}
+
+/// A provider's credential, resolved by whoever may read files.
+pub type ProviderSecrets = std::collections::HashMap<String, Secret>;
+
+mod duration {
+    use serde::{Deserialize, Deserializer, de::Error};
+    use std::time::Duration;
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(input)?;
+        humantime::parse_duration(&text)
+            .map_err(|error| D::Error::custom(format!("`{text}` is not a duration such as `30s`: {error}")))
+    }
+}
+
+mod timestamp {
+    use serde::{Deserialize, Deserializer, de::Error};
+    use std::time::UNIX_EPOCH;
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+        let text = String::deserialize(input)?;
+        let moment = humantime::parse_rfc3339(&text).map_err(|error| {
+            D::Error::custom(format!("`{text}` is not a moment such as `2030-01-31T00:00:00Z`: {error}"))
+        })?;
+        let since = moment.duration_since(UNIX_EPOCH).map_err(D::Error::custom)?;
+        Ok(Some(since.as_millis() as u64))
+    }
+}

@@ -1,0 +1,97 @@
+//! The pure core of Palisade: judges, never acts.
+//!
+//! No I/O, no clock, no async: what it needs to know comes in as arguments, what the network must be asked goes out
+//! as a value. The way of a request is [`recognize`], [`gate`], [`read`], [`clear`], [`apply`], [`admit`], and then
+//! [`Answer`]. Each step takes the evidence of the one before it, and evidence can be made nowhere else, so the order
+//! below is not a habit: another one does not compile.
+
+pub mod api_key;
+pub mod documents;
+pub mod json;
+pub mod names;
+pub mod policy;
+pub mod refusal;
+pub mod secret;
+
+// The stages, in the order of the way.
+pub mod answer;
+pub mod dlp;
+pub mod ip_allowlist;
+pub mod model_access;
+pub mod prompt;
+pub mod quota;
+pub mod routing;
+pub mod tenant;
+
+pub use answer::Answer;
+pub use dlp::{Cleared, Finding};
+pub use model_access::Grant;
+pub use policy::Policy;
+pub use prompt::{Prompt, Surface};
+pub use refusal::{Refusal, Stage};
+pub use routing::{AuthorisedTarget, Candidates, Itinerary};
+pub use tenant::{Knock, Visitor};
+
+use bytes::Bytes;
+use quota::{Ask, Estimate, MeterRefusal, Receipt, Reservation};
+
+/// Who is at the door. Needs the head only; no byte of the body has been read.
+pub fn recognize(policy: &Policy, knock: &Knock<'_>) -> Result<Visitor, Refusal> {
+    tenant::recognize(policy, knock)
+}
+
+/// What to ask the meters before the body is read: refused requests count in rates.
+pub fn gate(visitor: &Visitor) -> Ask {
+    quota::gate(visitor)
+}
+
+/// What it asks, read strictly and once.
+pub fn read(_: &Visitor, surface: Surface, body: Bytes) -> Result<Prompt, Refusal> {
+    prompt::read(surface, body)
+}
+
+/// What leaves: scanned, judged, redacted. Before model access and quota on purpose: every attempt to leak is seen,
+/// and a blocked prompt consumes no quota.
+pub fn clear(visitor: &Visitor, prompt: Prompt) -> Result<Cleared, Refusal> {
+    dlp::clear(visitor, prompt)
+}
+
+/// Whether it may use what it asks for, where that could go, and what to ask the meters for it.
+pub fn apply(visitor: &Visitor, cleared: &Cleared) -> Result<Application, Refusal> {
+    let grant = model_access::grant(visitor, cleared)?; // may it use this model?
+    let candidates = routing::candidates(visitor, &grant)?; // who serves it, each authorised by itself?
+    let estimate = quota::ask(visitor, cleared, &grant, &candidates); // what could it cost at most?
+    Ok(Application { grant, candidates, estimate })
+}
+
+/// With the meters' answer, where it goes and then where.
+pub fn admit(application: Application, answer: Result<Receipt, MeterRefusal>) -> Result<Admission, Refusal> {
+    let Application { grant, candidates, estimate } = application;
+    let reservation = quota::reserve(estimate, answer)?; // is there budget left?
+    let itinerary = routing::choose(&grant, &reservation, candidates); // in which order is it tried?
+    Ok(Admission { reservation, itinerary })
+}
+
+/// A request that is granted and awaits its budget.
+#[derive(Debug)]
+pub struct Application {
+    grant: Grant,
+    candidates: Candidates,
+    estimate: Estimate,
+}
+
+impl Application {
+    /// The question to the meters.
+    pub fn ask(&self) -> &Ask {
+        &self.estimate.ask
+    }
+}
+
+/// A request that may be sent.
+#[derive(Debug)]
+pub struct Admission {
+    /// The budget put aside for it; to be settled once.
+    pub reservation: Reservation,
+    /// Where it may go.
+    pub itinerary: Itinerary,
+}

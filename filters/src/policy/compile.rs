@@ -1,0 +1,318 @@
+//! From documents to policy: the one compiler, run before a change is accepted and before one is used.
+//!
+//! A document that does not compile changes nothing: its tenant keeps the last state that did, or refuses if there
+//! was none. Unchanged tenants are shared with the policy before.
+
+use super::decide::Chains;
+use super::{Platform, Policy, Provider, SHARDS, Tenant, TenantKey};
+use crate::dlp::Scanner;
+use crate::documents::{
+    KeyDocument, OrganisationDocument, PlatformDocument, ProviderDocument, ProviderSecrets,
+};
+use crate::ip_allowlist::AllowList;
+use crate::model_access::Access;
+use crate::quota::Limits;
+use crate::routing::Routes;
+use crate::secret::Secret;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// What compiling needs besides documents.
+#[derive(Debug)]
+pub struct Grounds<'a> {
+    /// The detection rules.
+    pub scanner: Arc<Scanner>,
+    /// Credentials of providers, by their names.
+    pub secrets: &'a ProviderSecrets,
+    /// The secret from which keyed hashes derive theirs.
+    pub hash_secret: &'a Secret,
+}
+
+/// A document as it was found.
+#[derive(Clone, Debug)]
+pub struct Source<D> {
+    /// Where it was found: `orgs/acme.toml`.
+    pub name: String,
+    /// A hash of its text: equal text is not compiled again.
+    pub fingerprint: u64,
+    /// What it says, or why it cannot be read.
+    pub document: Result<D, String>,
+}
+
+/// Something that kept a document from being used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{document}: {problem}")]
+pub struct CompileError {
+    /// Which document.
+    pub document: String,
+    /// What is wrong, and what to do.
+    pub problem: String,
+}
+
+impl Policy {
+    /// Compiles documents into the policy that follows `before`, with what could not be used.
+    pub fn compile(
+        before: Option<&Self>,
+        platform: &Source<PlatformDocument>,
+        organisations: &[Source<OrganisationDocument>],
+        grounds: &Grounds<'_>,
+    ) -> (Option<Self>, Vec<CompileError>) {
+        let mut errors = Vec::new();
+        let same =
+            before.map(|before| &before.platform).filter(|shared| shared.fingerprint == platform.fingerprint);
+        let shared = match same {
+            Some(shared) => Some(shared.clone()),
+            None => match compile_platform(platform, grounds) {
+                Ok(shared) => Some(Arc::new(shared)),
+                Err(problem) => {
+                    errors.push(CompileError { document: platform.name.clone(), problem });
+                    before.map(|before| before.platform.clone())
+                }
+            },
+        };
+        let Some(shared) = shared else { return (None, errors) };
+        let mut next = match before {
+            Some(before) => Self { revision: before.revision + 1, platform: shared, ..before.clone() },
+            None => Self {
+                revision: 1,
+                platform: shared,
+                tenants: HashMap::new(),
+                keys: vec![Arc::default(); SHARDS],
+            },
+        };
+        next.take(organisations, grounds, &mut errors);
+        (Some(next), errors)
+    }
+
+    fn take(
+        &mut self,
+        organisations: &[Source<OrganisationDocument>],
+        grounds: &Grounds<'_>,
+        errors: &mut Vec<CompileError>,
+    ) {
+        self.drop_missing(organisations);
+        let mut seen: HashMap<&str, &str> = HashMap::new();
+        for source in organisations {
+            let mut fail = |problem| errors.push(CompileError { document: source.name.clone(), problem });
+            let document = match &source.document {
+                Ok(document) => document,
+                Err(problem) => {
+                    fail(problem.clone());
+                    continue;
+                }
+            };
+            if let Some(other) = seen.insert(&document.id, &source.name) {
+                fail(format!("the organisation `{}` is described in `{other}` already", document.id));
+                continue;
+            }
+            let is_known = self.tenants.get(document.id.as_str()).is_some_and(|tenant| {
+                tenant.fingerprint == source.fingerprint && Arc::ptr_eq(&tenant.platform, &self.platform)
+            });
+            if is_known {
+                continue;
+            }
+            match compile_tenant(document, source.fingerprint, &self.platform, grounds)
+                .and_then(|tenant| self.refuse_foreign_keys(&tenant).map(|()| tenant))
+            {
+                Ok(tenant) => self.put(Arc::new(tenant)),
+                Err(problem) => fail(problem),
+            }
+        }
+    }
+
+    /// Forgets organisations whose documents are gone. One that cannot be read is kept: which it was, only the name
+    /// of its document says, `orgs/<id>.toml`.
+    fn drop_missing(&mut self, organisations: &[Source<OrganisationDocument>]) {
+        let there: HashSet<&str> = organisations
+            .iter()
+            .map(|source| match &source.document {
+                Ok(document) => document.id.as_str(),
+                Err(_) => file_stem(&source.name),
+            })
+            .collect();
+        let gone: Vec<Arc<str>> = self.tenants.keys().filter(|id| !there.contains(&***id)).cloned().collect();
+        for id in gone {
+            if let Some(tenant) = self.tenants.remove(&id) {
+                self.forget_keys(&tenant);
+            }
+        }
+    }
+
+    /// A key id names one key of one organisation.
+    fn refuse_foreign_keys(&self, tenant: &Tenant) -> Result<(), String> {
+        for key in &tenant.keys {
+            if let Some((owner, _)) = self.key(&key.id).filter(|(owner, _)| owner.id != tenant.id) {
+                return Err(format!("the key id `{}` belongs to the organisation `{}`", key.id, owner.id));
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, tenant: Arc<Tenant>) {
+        if let Some(before) = self.tenants.insert(tenant.id.clone(), tenant.clone()) {
+            self.forget_keys(&before);
+        }
+        self.learn_keys(&tenant);
+    }
+}
+
+fn file_stem(name: &str) -> &str {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    file.strip_suffix(".toml").unwrap_or(file)
+}
+
+fn compile_platform(source: &Source<PlatformDocument>, grounds: &Grounds<'_>) -> Result<Platform, String> {
+    let document = source.document.as_ref().map_err(Clone::clone)?;
+    let mut providers: Vec<Arc<Provider>> = Vec::new();
+    for provider in &document.providers {
+        if providers.iter().any(|other| other.document.name == provider.name) {
+            return Err(format!("two providers are named `{}`; names are unique", provider.name));
+        }
+        let compiled = compile_provider(provider, grounds.secrets)
+            .map_err(|problem| format!("provider `{}`: {problem}", provider.name))?;
+        providers.push(Arc::new(compiled));
+    }
+    // The floor's rules are checked here, so that a broken one is the platform's error and not each tenant's.
+    Chains::compile(&document.floor, &[], &[], &grounds.scanner)?;
+    Ok(Platform {
+        scanner: grounds.scanner.clone(),
+        providers,
+        floor: document.floor.clone(),
+        fingerprint: source.fingerprint,
+    })
+}
+
+fn compile_provider(document: &ProviderDocument, secrets: &ProviderSecrets) -> Result<Provider, String> {
+    let base = &document.base_url;
+    let (tls, rest) = match (base.strip_prefix("https://"), base.strip_prefix("http://")) {
+        (Some(rest), _) => (true, rest),
+        (None, Some(rest)) => (false, rest),
+        (None, None) => {
+            return Err(format!("`base_url` `{base}` begins with neither `https://` nor `http://`"));
+        }
+    };
+    let (authority, path) = rest.split_once('/').map_or((rest, ""), |(authority, path)| (authority, path));
+    if authority.contains('@') || path.contains(['?', '#']) {
+        return Err(format!("`base_url` `{base}` may hold no user, query or fragment; use `api_key`"));
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && !port.ends_with(']') => {
+            let port = port.parse().map_err(|_| format!("`base_url` `{base}` has no valid port"))?;
+            (host, port)
+        }
+        Some(_) | None => (authority, if tls { 443 } else { 80 }),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if host.is_empty() {
+        return Err(format!("`base_url` `{base}` names no host"));
+    }
+    if document.models.is_empty() {
+        return Err("`models` is empty; name the models it serves, or `[\"*\"]` for any".to_owned());
+    }
+    if document.api_key.is_some() && !secrets.contains_key(&document.name) {
+        return Err("its `api_key` cannot be read".to_owned());
+    }
+    Ok(Provider {
+        api_key: secrets.get(&document.name).cloned(),
+        tls,
+        host: host.to_owned(),
+        port,
+        base_path: format!("/{}", path).trim_end_matches('/').to_owned(),
+        document: document.clone(),
+    })
+}
+
+fn compile_tenant(
+    document: &OrganisationDocument,
+    fingerprint: u64,
+    platform: &Arc<Platform>,
+    grounds: &Grounds<'_>,
+) -> Result<Tenant, String> {
+    let id = &document.id;
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if id.is_empty() || id.len() > 64 || !id.bytes().all(is_name) {
+        return Err(format!("`id` `{id}` may hold only `a-z`, `0-9` and `-`, at most 64 of them"));
+    }
+    if !(0.0..=1.0).contains(&document.dlp.threshold) {
+        return Err("`dlp.threshold` lies between 0 and 1".to_owned());
+    }
+    let known_group = |group: &String| document.groups.iter().any(|known| known.name == *group);
+    let keys = document.keys.iter().map(|key| {
+        compile_key(key, document).map(Arc::new).map_err(|problem| format!("key `{}`: {problem}", key.id))
+    });
+    let keys = keys.collect::<Result<Vec<_>, _>>()?;
+    for (at, key) in keys.iter().enumerate() {
+        if keys.iter().skip(at + 1).any(|other| other.id == key.id) {
+            return Err(format!("two keys have the id `{}`; ids are unique", key.id));
+        }
+    }
+    for quota in &document.quotas {
+        let is_group = quota.subject == crate::documents::QuotaSubject::Group;
+        if is_group != quota.group.is_some() || quota.group.as_ref().is_some_and(|group| !known_group(group))
+        {
+            return Err("a quota with `subject = \"group\"`, and no other, names a known `group`".to_owned());
+        }
+    }
+    Ok(Tenant {
+        id: id.as_str().into(),
+        threshold: document.dlp.threshold,
+        findings_header: document.dlp.findings_header,
+        suspended: document.suspended,
+        ip_allowlist: AllowList::compile(&document.ip_allowlist)?,
+        chains: Chains::compile(&platform.floor, &document.policy, &document.groups, &platform.scanner)?,
+        access: Access::compile(&document.model_access, &document.groups)?,
+        routes: Routes::compile(&document.routes, &document.groups, &platform.providers)?,
+        default_action: document.default_action,
+        platform: platform.clone(),
+        hash_key: derive(grounds.hash_secret, id),
+        fingerprint,
+        keys,
+    })
+}
+
+fn compile_key(key: &KeyDocument, organisation: &OrganisationDocument) -> Result<TenantKey, String> {
+    for group in &key.groups {
+        if !organisation.groups.iter().any(|known| known.name == *group) {
+            return Err(format!("the group `{group}` is not in `groups`; add it there"));
+        }
+    }
+    let sha256 = decode_hex(&key.sha256).ok_or_else(|| {
+        "`sha256` is not 64 hexadecimal digits; `palisade keys create` writes them".to_owned()
+    })?;
+    Ok(TenantKey {
+        id: key.id.as_str().into(),
+        groups: key.groups.clone(),
+        sha256,
+        enabled: key.enabled,
+        expires_ms: key.expires,
+        ip_allowlist: AllowList::compile(&key.ip_allowlist)?,
+        models: key.models.clone(),
+        limits: Limits::of(&organisation.id, &key.id, &key.groups, &organisation.quotas),
+    })
+}
+
+fn decode_hex(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut out = [0; 32];
+    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(out)
+}
+
+/// A key of its own for each organisation, so that equal values of two organisations do not show as equal.
+fn derive(secret: &Secret, organisation: &str) -> [u8; 32] {
+    keyed_hash(secret.expose().as_bytes(), organisation.as_bytes())
+}
+
+/// HMAC-SHA-256 (RFC 2104).
+pub(crate) fn keyed_hash(key: &[u8], text: &[u8]) -> [u8; 32] {
+    // HMAC takes keys of every length; the error is the trait's, not the algorithm's.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
+    mac.update(text);
+    mac.finalize().into_bytes().into()
+}

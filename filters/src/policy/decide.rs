@@ -1,0 +1,255 @@
+//! From findings to one decision.
+//!
+//! Detection and decision are two things: only here is anything judged. Two chains are asked, the platform's floor
+//! and the organisation's; what they say is joined, and the stricter wins, so the organisation can tighten and never
+//! loosen. A decision carries the reasons it was made of.
+
+use crate::dlp::lane::Action;
+use crate::dlp::rules::Rule;
+use crate::dlp::{Found, Scanner};
+use crate::documents::{
+    Direction, FloorDocument, GroupDocument, PolicyAction, PolicyRuleDocument, ShippedFloor,
+};
+use crate::names::matches;
+use serde::Deserialize;
+use std::sync::Arc;
+
+static DEFAULT_FLOOR: &str = include_str!("../../../rules/floors/default.toml");
+
+/// The compiled chains of one tenant.
+#[derive(Debug)]
+pub(crate) struct Chains {
+    rules: Vec<ChainRule>,
+    /// For each detection rule, the policy rules that its findings may meet, floor first, in order.
+    by_detector: Vec<Vec<u16>>,
+}
+
+#[derive(Debug)]
+struct ChainRule {
+    chain: Chain,
+    name: Arc<str>,
+    direction: Direction,
+    groups: Vec<String>,
+    confidence_min: f32,
+    action: PolicyAction,
+    /// Without conditions on findings it is also asked about the request itself.
+    about_request: bool,
+    message: Option<String>,
+}
+
+/// Who wrote a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chain {
+    /// The platform.
+    Floor,
+    /// The organisation.
+    Organisation,
+}
+
+impl Chain {
+    /// The name it has in events.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::Organisation => "organisation",
+        }
+    }
+}
+
+/// A rule that had a part in a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// Its chain.
+    pub chain: Chain,
+    /// Its name.
+    pub rule: Arc<str>,
+    /// What it says to a refused caller.
+    pub message: Option<String>,
+}
+
+/// What is to be done about one finding, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// What.
+    pub action: Action,
+    /// Every rule that said something; the strictest first.
+    pub reasons: Vec<Reason>,
+}
+
+/// What is to be done about the request as such.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// A rule lets it pass.
+    Allowed,
+    /// No rule says anything.
+    Silent,
+    /// A rule refuses it.
+    Blocked(Reason),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShippedFloorFile {
+    rules: Vec<PolicyRuleDocument>,
+}
+
+impl Chains {
+    pub(crate) fn compile(
+        floor: &FloorDocument,
+        organisation: &[PolicyRuleDocument],
+        groups: &[GroupDocument],
+        scanner: &Scanner,
+    ) -> Result<Self, String> {
+        let shipped = match floor.shipped {
+            ShippedFloor::None => Vec::new(),
+            ShippedFloor::Default => {
+                let file: ShippedFloorFile =
+                    toml::from_str(DEFAULT_FLOOR).map_err(|error| error.to_string())?;
+                file.rules
+            }
+        };
+        let mut chains = Self { rules: Vec::new(), by_detector: vec![Vec::new(); scanner.rules().len()] };
+        for rule in floor.rules.iter().chain(&shipped) {
+            if !rule.groups.is_empty() {
+                return Err(format!("policy rule `{}`: the floor knows no groups", rule.name));
+            }
+            chains.add(Chain::Floor, rule, scanner)?;
+        }
+        for rule in organisation {
+            for group in &rule.groups {
+                if !groups.iter().any(|known| known.name == *group) {
+                    return Err(format!(
+                        "policy rule `{}`: the group `{group}` is not in `groups`",
+                        rule.name
+                    ));
+                }
+            }
+            chains.add(Chain::Organisation, rule, scanner)?;
+        }
+        Ok(chains)
+    }
+
+    fn add(&mut self, chain: Chain, rule: &PolicyRuleDocument, scanner: &Scanner) -> Result<(), String> {
+        for (kind, wanted, known) in [
+            ("rule", &rule.rules, (|rule, text| matches(text, &rule.document.id)) as fn(&Rule, &str) -> bool),
+            ("entity", &rule.entities, |rule, text| rule.document.entity == text),
+        ] {
+            for text in wanted {
+                if !scanner.rules().iter().any(|rule| known(rule, text)) {
+                    return Err(format!(
+                        "policy rule `{}`: no detection {kind} is named `{text}`",
+                        rule.name
+                    ));
+                }
+            }
+        }
+        let number = u16::try_from(self.rules.len()).map_err(|_| "too many policy rules".to_owned())?;
+        for (detector, met) in scanner.rules().iter().zip(&mut self.by_detector) {
+            if concerns(rule, detector) {
+                met.push(number);
+            }
+        }
+        self.rules.push(ChainRule {
+            chain,
+            name: rule.name.as_str().into(),
+            direction: rule.direction,
+            groups: rule.groups.clone(),
+            confidence_min: rule.confidence_min.unwrap_or(0.0),
+            action: rule.action,
+            about_request: rule.rules.is_empty()
+                && rule.entities.is_empty()
+                && rule.categories.is_empty()
+                && rule.confidence_min.is_none(),
+            message: rule.message.clone(),
+        });
+        Ok(())
+    }
+
+    /// What the chains say about a finding: within a chain the first rule that ends it, across chains the strictest.
+    pub(crate) fn judge(&self, found: &Found, way: Direction, groups: &[String]) -> Judgement {
+        let mut judgement = Judgement { action: Action::Pass, reasons: Vec::new() };
+        let mut ended = None;
+        let met = self.by_detector.get(usize::from(found.rule));
+        for rule in met.into_iter().flatten().filter_map(|number| self.rules.get(usize::from(*number))) {
+            if ended == Some(rule.chain)
+                || !rule.applies(way, groups)
+                || found.confidence < rule.confidence_min
+            {
+                continue;
+            }
+            let action = match rule.action {
+                PolicyAction::Allow | PolicyAction::Log => Action::Pass,
+                PolicyAction::Redact => Action::Redact,
+                PolicyAction::Block => Action::Block,
+            };
+            if matches!(rule.action, PolicyAction::Allow | PolicyAction::Block) {
+                ended = Some(rule.chain);
+            }
+            let stricter = strictness(action) > strictness(judgement.action);
+            judgement.reasons.insert(if stricter { 0 } else { judgement.reasons.len() }, rule.reason());
+            if stricter {
+                judgement.action = action;
+            }
+        }
+        judgement
+    }
+
+    /// Whether anything could be redacted or blocked in answers.
+    pub(crate) fn acts_on_output(&self) -> bool {
+        self.rules.iter().any(|rule| {
+            rule.direction != Direction::Input
+                && matches!(rule.action, PolicyAction::Redact | PolicyAction::Block)
+        })
+    }
+
+    /// What the chains say about a request, whatever it holds.
+    pub(crate) fn gate(&self, groups: &[String]) -> Gate {
+        let mut gate = Gate::Silent;
+        let mut ended = None;
+        for rule in self.rules.iter().filter(|rule| rule.about_request) {
+            if ended == Some(rule.chain) || !rule.applies(Direction::Input, groups) {
+                continue;
+            }
+            match rule.action {
+                PolicyAction::Block => return Gate::Blocked(rule.reason()),
+                PolicyAction::Allow => {
+                    ended = Some(rule.chain);
+                    if rule.chain == Chain::Organisation {
+                        gate = Gate::Allowed;
+                    }
+                }
+                PolicyAction::Log | PolicyAction::Redact => {}
+            }
+        }
+        gate
+    }
+}
+
+fn strictness(action: Action) -> u8 {
+    match action {
+        Action::Pass => 0,
+        Action::Redact => 1,
+        Action::Block => 2,
+    }
+}
+
+/// Whether findings of a detection rule can meet a policy rule.
+fn concerns(rule: &PolicyRuleDocument, detector: &Rule) -> bool {
+    let document = &detector.document;
+    let one_of =
+        |list: &[String], test: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|text| test(text));
+    one_of(&rule.rules, &|pattern| matches(pattern, &document.id))
+        && one_of(&rule.entities, &|entity| entity == document.entity)
+        && (rule.categories.is_empty() || rule.categories.contains(&document.category))
+}
+
+impl ChainRule {
+    fn applies(&self, way: Direction, groups: &[String]) -> bool {
+        (self.direction == Direction::Both || self.direction == way)
+            && (self.groups.is_empty() || self.groups.iter().any(|group| groups.contains(group)))
+    }
+
+    fn reason(&self) -> Reason {
+        Reason { chain: self.chain, rule: self.name.clone(), message: self.message.clone() }
+    }
+}

@@ -1,0 +1,149 @@
+//! What is enforced: documents, compiled. Immutable, fast, shared.
+//!
+//! A request loads one policy and is judged by it to its end. A change of one tenant copies the root's pointers and
+//! one tenant's shards; everything else is shared with the policy before it.
+
+pub mod compile;
+pub mod decide;
+
+use crate::dlp::Scanner;
+use crate::documents::{DefaultAction, ProviderDocument};
+use crate::ip_allowlist::AllowList;
+use crate::model_access::Access;
+use crate::quota::Limits;
+use crate::routing::Routes;
+use crate::secret::Secret;
+use decide::Chains;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Shards of the key directory: a change copies one part in so many.
+const SHARDS: usize = 256;
+
+/// Everything that judges requests at one moment.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    revision: u64,
+    pub(crate) platform: Arc<Platform>,
+    pub(crate) tenants: HashMap<Arc<str>, Arc<Tenant>>,
+    keys: Vec<Arc<HashMap<Box<str>, KeyEntry>>>,
+}
+
+type KeyEntry = (Arc<Tenant>, Arc<TenantKey>);
+
+/// What all tenants share.
+#[derive(Debug)]
+pub struct Platform {
+    /// Detection rules.
+    pub scanner: Arc<Scanner>,
+    /// Upstreams, in the order of the document.
+    pub providers: Vec<Arc<Provider>>,
+    pub(crate) floor: crate::documents::FloorDocument,
+    pub(crate) fingerprint: u64,
+}
+
+/// An upstream, compiled.
+#[derive(Debug)]
+pub struct Provider {
+    /// As it was written.
+    pub document: ProviderDocument,
+    /// The credential that replaces the caller's.
+    pub api_key: Option<Secret>,
+    /// `https` or not.
+    pub tls: bool,
+    /// The host, for the name check and the `host` header.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// What comes before `/chat/completions`.
+    pub base_path: String,
+}
+
+/// An organisation, compiled.
+#[derive(Debug)]
+pub struct Tenant {
+    /// Its id.
+    pub id: Arc<str>,
+    /// Findings less sure than this do not count.
+    pub threshold: f32,
+    /// Whether answers carry `x-palisade-findings`.
+    pub findings_header: bool,
+    pub(crate) suspended: bool,
+    pub(crate) ip_allowlist: AllowList,
+    pub(crate) keys: Vec<Arc<TenantKey>>,
+    pub(crate) chains: Chains,
+    pub(crate) access: Access,
+    pub(crate) routes: Routes,
+    pub(crate) default_action: DefaultAction,
+    pub(crate) platform: Arc<Platform>,
+    pub(crate) hash_key: [u8; 32],
+    pub(crate) fingerprint: u64,
+}
+
+/// A key, compiled.
+#[derive(Debug)]
+pub struct TenantKey {
+    /// Its public id.
+    pub id: Box<str>,
+    /// The names of its groups.
+    pub groups: Vec<String>,
+    pub(crate) sha256: [u8; 32],
+    pub(crate) enabled: bool,
+    pub(crate) expires_ms: Option<u64>,
+    pub(crate) ip_allowlist: AllowList,
+    pub(crate) models: Vec<String>,
+    pub(crate) limits: Limits,
+}
+
+impl Tenant {
+    /// Hashes of the documents that it was compiled from: the platform's and its own.
+    pub fn fingerprints(&self) -> [u64; 2] {
+        [self.platform.fingerprint, self.fingerprint]
+    }
+
+    /// The detection rules that judge this organisation's text.
+    pub fn scanner(&self) -> &Scanner {
+        &self.platform.scanner
+    }
+}
+
+impl Policy {
+    /// Which state of what we believe this is; grows with every change.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// How many organisations it knows.
+    pub fn tenant_count(&self) -> usize {
+        self.tenants.len()
+    }
+
+    /// The providers.
+    pub fn providers(&self) -> &[Arc<Provider>] {
+        &self.platform.providers
+    }
+
+    pub(crate) fn key(&self, id: &str) -> Option<KeyEntry> {
+        self.keys.get(shard(id))?.get(id).cloned()
+    }
+
+    fn forget_keys(&mut self, tenant: &Tenant) {
+        for key in &tenant.keys {
+            if let Some(shard) = self.keys.get_mut(shard(&key.id)) {
+                Arc::make_mut(shard).remove(&key.id);
+            }
+        }
+    }
+
+    fn learn_keys(&mut self, tenant: &Arc<Tenant>) {
+        for key in &tenant.keys {
+            if let Some(shard) = self.keys.get_mut(shard(&key.id)) {
+                Arc::make_mut(shard).insert(key.id.clone(), (tenant.clone(), key.clone()));
+            }
+        }
+    }
+}
+
+fn shard(id: &str) -> usize {
+    id.bytes().fold(0usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte))) % SHARDS
+}

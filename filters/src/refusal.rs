@@ -1,0 +1,281 @@
+//! We said no: every way in which the core refuses a request, and what the caller is told.
+//!
+//! A refusal is a value, not an error. It knows its stage, status, type, code and public message; only the proxy's
+//! `reply` writes it, in the caller's dialect. No text of a prompt, key or match is in any of them.
+
+use crate::dlp::Finding;
+use crate::dlp::projection::Unreadable;
+use crate::quota::LimitHit;
+
+/// Why a request goes no further.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// Unknown, malformed, expired or disabled key, or a suspended organisation: one answer for all, so that
+    /// nobody learns which.
+    InvalidApiKey,
+    /// The caller's address is not on the organisation's or the key's list.
+    IpNotAllowed,
+    /// No extractor reads this endpoint, so it is not forwarded.
+    UnsupportedEndpoint,
+    /// A WebSocket or another upgrade, which would pass unscanned.
+    UpgradeRequired,
+    /// The head is larger than the limit.
+    HeaderTooLarge,
+    /// The body is larger than the limit, in bytes.
+    BodyTooLarge(u64),
+    /// The body did not come in time.
+    ReadTimeout,
+    /// A content coding that is not read.
+    UnsupportedEncoding,
+    /// Another content type than JSON.
+    UnsupportedMediaType,
+    /// Too many bodies in memory at once.
+    Overloaded,
+    /// The body cannot be read.
+    Unreadable(Unreadable),
+    /// A member is missing or of the wrong kind.
+    InvalidRequest {
+        /// The member.
+        param: String,
+        /// What is wrong with it and what to do.
+        message: String,
+    },
+    /// A feature that is not allowed, such as a reference to an object kept by the provider.
+    CapabilityNotAllowed {
+        /// The member that asks for it.
+        param: String,
+        /// The feature's name.
+        capability: &'static str,
+    },
+    /// A finding that may not leave.
+    ContentBlocked(Box<Blocked>),
+    /// More findings than one request may have.
+    ScanLimit,
+    /// No rule allows it, and the organisation's default is to deny.
+    NotPermitted,
+    /// Unknown to us or denied to the caller: one answer for both.
+    ModelNotFound(String),
+    /// Too fast.
+    RateLimited(LimitHit),
+    /// A budget is spent.
+    QuotaSpent(LimitHit),
+    /// The meters cannot be asked.
+    QuotaUnavailable,
+    /// No usable policy.
+    PolicyUnavailable,
+}
+
+/// The evidence of a blocked prompt.
+#[derive(Clone, Debug)]
+pub struct Blocked {
+    /// Everything that was found.
+    pub findings: Vec<Finding>,
+    /// Where the first blocked finding stands: `messages[2].content`.
+    pub place: String,
+    /// The detection rules that found what is blocked.
+    pub rules: Vec<String>,
+    /// What the policy rule tells the caller.
+    pub message: Option<String>,
+}
+
+/// Where in the way of a request something happened. The order is the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Head and connection.
+    Arrival,
+    /// Whose key?
+    Tenant,
+    /// From where?
+    IpAllowlist,
+    /// What body?
+    Prompt,
+    /// What does it hold?
+    Dlp,
+    /// May it leave?
+    Policy,
+    /// Which model?
+    ModelAccess,
+    /// Is there budget?
+    Quota,
+    /// Where to?
+    Routing,
+    /// The exchange with the provider.
+    Relay,
+    /// What came back.
+    Answer,
+}
+
+impl Stage {
+    /// The name it has in events and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Arrival => "arrival",
+            Self::Tenant => "tenant",
+            Self::IpAllowlist => "ip_allowlist",
+            Self::Prompt => "prompt",
+            Self::Dlp => "dlp",
+            Self::Policy => "policy",
+            Self::ModelAccess => "model_access",
+            Self::Quota => "quota",
+            Self::Routing => "routing",
+            Self::Relay => "relay",
+            Self::Answer => "answer",
+        }
+    }
+}
+
+/// OpenAI's `type` of an error, which its SDKs turn into exception classes together with the status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorType {
+    /// The caller must change the request.
+    InvalidRequest,
+    /// The caller may not.
+    Permission,
+    /// Later.
+    RateLimit,
+    /// Not until the budget is renewed.
+    InsufficientQuota,
+    /// Not the caller's doing.
+    Server,
+}
+
+impl ErrorType {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request_error",
+            Self::Permission => "permission_error",
+            Self::RateLimit => "rate_limit_error",
+            Self::InsufficientQuota => "insufficient_quota",
+            Self::Server => "server_error",
+        }
+    }
+}
+
+/// A row of the error table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorRow {
+    /// Where it is said.
+    pub stage: Stage,
+    /// The HTTP status.
+    pub status: u16,
+    /// The `type`.
+    pub kind: ErrorType,
+    /// The `code`.
+    pub code: &'static str,
+    /// `x-should-retry`, where the status alone would mislead an SDK.
+    pub should_retry: Option<bool>,
+}
+
+const fn row(stage: Stage, status: u16, kind: ErrorType, code: &'static str) -> ErrorRow {
+    ErrorRow { stage, status, kind, code, should_retry: None }
+}
+
+const fn final_row(stage: Stage, status: u16, kind: ErrorType, code: &'static str) -> ErrorRow {
+    ErrorRow { stage, status, kind, code, should_retry: Some(false) }
+}
+
+impl Refusal {
+    /// The row of the error table: status is behaviour, SDKs retry 408, 409, 429 and 5xx on their own.
+    pub fn row(&self) -> ErrorRow {
+        use ErrorType::{InsufficientQuota, InvalidRequest, Permission, RateLimit, Server};
+        match self {
+            Self::InvalidApiKey => row(Stage::Tenant, 401, InvalidRequest, "invalid_api_key"),
+            Self::IpNotAllowed => row(Stage::IpAllowlist, 403, Permission, "ip_not_allowed"),
+            Self::UnsupportedEndpoint => row(Stage::Arrival, 404, InvalidRequest, "unsupported_endpoint"),
+            Self::UpgradeRequired => row(Stage::Arrival, 426, InvalidRequest, "upgrade_required"),
+            Self::HeaderTooLarge => row(Stage::Arrival, 431, InvalidRequest, "header_too_large"),
+            Self::BodyTooLarge(_) => row(Stage::Prompt, 413, InvalidRequest, "request_too_large"),
+            Self::ReadTimeout => final_row(Stage::Prompt, 408, InvalidRequest, "read_timeout"),
+            Self::UnsupportedEncoding => row(Stage::Prompt, 415, InvalidRequest, "unsupported_encoding"),
+            Self::UnsupportedMediaType => row(Stage::Prompt, 415, InvalidRequest, "unsupported_media_type"),
+            Self::Overloaded => row(Stage::Prompt, 503, Server, "overloaded"),
+            Self::Unreadable(_) => row(Stage::Prompt, 400, InvalidRequest, "invalid_json"),
+            Self::InvalidRequest { .. } => row(Stage::Prompt, 400, InvalidRequest, "invalid_request"),
+            Self::CapabilityNotAllowed { .. } => {
+                row(Stage::ModelAccess, 403, Permission, "capability_not_allowed")
+            }
+            Self::ContentBlocked(_) => row(Stage::Policy, 400, InvalidRequest, "content_blocked"),
+            Self::ScanLimit => row(Stage::Dlp, 400, InvalidRequest, "scan_limit"),
+            Self::NotPermitted => row(Stage::Policy, 403, Permission, "not_permitted"),
+            Self::ModelNotFound(_) => row(Stage::ModelAccess, 404, InvalidRequest, "model_not_found"),
+            Self::RateLimited(_) => row(Stage::Quota, 429, RateLimit, "rate_limit_exceeded"),
+            Self::QuotaSpent(_) => final_row(Stage::Quota, 429, InsufficientQuota, "insufficient_quota"),
+            Self::QuotaUnavailable => row(Stage::Quota, 503, Server, "quota_unavailable"),
+            Self::PolicyUnavailable => row(Stage::Arrival, 503, Server, "policy_unavailable"),
+        }
+    }
+
+    /// What the caller reads: what is wrong, and what to do.
+    pub fn message(&self) -> String {
+        match self {
+            Self::InvalidApiKey => {
+                "the API key is not valid; send one key of your organisation as `Authorization: Bearer pk_live_…`".into()
+            }
+            Self::IpNotAllowed => "requests from this address are not allowed; ask your organisation's admin".into(),
+            Self::UnsupportedEndpoint => {
+                "this endpoint is not served; chat completions, completions, embeddings and models are".into()
+            }
+            Self::UpgradeRequired => "upgraded connections cannot be scanned and are refused; use HTTP".into(),
+            Self::HeaderTooLarge => "the request's head is too large; send fewer or shorter headers".into(),
+            Self::BodyTooLarge(limit) => {
+                format!("the request body is larger than {limit} bytes; send less text at once")
+            }
+            Self::ReadTimeout => "the request body did not arrive in time; send it without pauses".into(),
+            Self::UnsupportedEncoding => {
+                "this `content-encoding` is not read; send the body without one".into()
+            }
+            Self::UnsupportedMediaType => {
+                "the body must be `application/json` in UTF-8; set the `content-type` header".into()
+            }
+            Self::Overloaded => "too many requests are being read at once; try again shortly".into(),
+            Self::Unreadable(error) => error.to_string(),
+            Self::InvalidRequest { message, .. } => message.clone(),
+            Self::CapabilityNotAllowed { capability, .. } => {
+                format!("`{capability}` is not allowed here; leave it out of the request")
+            }
+            Self::ContentBlocked(blocked) => match &blocked.message {
+                Some(message) => message.clone(),
+                None => format!(
+                    "the request holds content that may not leave ({}); remove it and send again",
+                    blocked.rules.join(", ")
+                ),
+            },
+            Self::ScanLimit => "the request holds more findings than can be judged; send it in parts".into(),
+            Self::NotPermitted => "no rule of your organisation permits this request; ask its admin".into(),
+            Self::ModelNotFound(model) => {
+                format!("the model `{model}` does not exist or you do not have access to it")
+            }
+            Self::RateLimited(hit) => format!("rate limit reached for {hit}; slow down and try again"),
+            Self::QuotaSpent(hit) => format!("quota spent for {hit}; ask your organisation's admin"),
+            Self::QuotaUnavailable => "quotas cannot be checked right now; try again shortly".into(),
+            Self::PolicyUnavailable => "no policy is loaded yet; try again shortly".into(),
+        }
+    }
+
+    /// The part of the request that is meant.
+    pub fn param(&self) -> Option<&str> {
+        match self {
+            Self::ContentBlocked(blocked) => Some(&blocked.place),
+            Self::InvalidRequest { param, .. } | Self::CapabilityNotAllowed { param, .. } => Some(param),
+            Self::ModelNotFound(_) => Some("model"),
+            Self::InvalidApiKey
+            | Self::IpNotAllowed
+            | Self::UnsupportedEndpoint
+            | Self::UpgradeRequired
+            | Self::HeaderTooLarge
+            | Self::BodyTooLarge(_)
+            | Self::ReadTimeout
+            | Self::UnsupportedEncoding
+            | Self::UnsupportedMediaType
+            | Self::Overloaded
+            | Self::Unreadable(_)
+            | Self::ScanLimit
+            | Self::NotPermitted
+            | Self::RateLimited(_)
+            | Self::QuotaSpent(_)
+            | Self::QuotaUnavailable
+            | Self::PolicyUnavailable => None,
+        }
+    }
+}

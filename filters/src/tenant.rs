@@ -1,0 +1,88 @@
+//! Whose key is this?
+//!
+//! Needs the head of the request; proves [`Visitor`]. The tenant comes from the credential alone, never from a
+//! header or body. Unknown, malformed, expired and disabled keys and suspended organisations get one and the same
+//! answer, and an unknown id costs the same work as a known one.
+
+use crate::api_key;
+use crate::ip_allowlist::{self, Origin};
+use crate::policy::{Policy, Tenant, TenantKey};
+use crate::refusal::Refusal;
+use std::net::IpAddr;
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
+
+/// What is known before a byte of the body is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Knock<'a> {
+    /// Every credential that was presented, in any of the headers that carry one.
+    pub credentials: &'a [&'a str],
+    /// The caller's address.
+    pub address: IpAddr,
+    /// Milliseconds since 1970.
+    pub now_ms: u64,
+}
+
+/// Someone we know, from a place they may come from.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    revision: u64,
+    tenant: Arc<Tenant>,
+    key: Arc<TenantKey>,
+    origin: Origin,
+}
+
+impl Visitor {
+    /// The policy revision that judges this request.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The organisation.
+    pub fn tenant(&self) -> &Arc<Tenant> {
+        &self.tenant
+    }
+
+    /// The key.
+    pub fn key(&self) -> &TenantKey {
+        &self.key
+    }
+
+    /// The address, admitted.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+}
+
+/// Recognises a key, and nothing else yet.
+pub(crate) fn identify(policy: &Policy, knock: &Knock<'_>) -> Result<(Arc<Tenant>, Arc<TenantKey>), Refusal> {
+    // Two credentials could be read as one by us and as the other by the next reader.
+    let [credential] = knock.credentials else { return Err(Refusal::InvalidApiKey) };
+    let presented = api_key::parse(credential).ok_or(Refusal::InvalidApiKey)?;
+    let known = policy.key(presented.id);
+    let stored = known.as_ref().map_or([0; 32], |(_, key)| key.sha256);
+    let same = bool::from(stored.ct_eq(&presented.sha256));
+    match known {
+        Some((tenant, key)) if same && is_alive(&tenant, &key, knock.now_ms) => Ok((tenant, key)),
+        Some(_) | None => Err(Refusal::InvalidApiKey),
+    }
+}
+
+/// Whether a key that was recognised once still is, under another policy: asked when the policy changes while an
+/// exchange goes on.
+pub fn still_welcome(policy: &Policy, visitor: &Visitor, now_ms: u64) -> bool {
+    policy.key(&visitor.key.id).is_some_and(|(tenant, key)| {
+        tenant.id == visitor.tenant.id && key.sha256 == visitor.key.sha256 && is_alive(&tenant, &key, now_ms)
+    })
+}
+
+fn is_alive(tenant: &Tenant, key: &TenantKey, now_ms: u64) -> bool {
+    !tenant.suspended && key.enabled && key.expires_ms.is_none_or(|end| now_ms < end)
+}
+
+/// Who is at the door. Needs the head only; no byte of the body has been read.
+pub fn recognize(policy: &Policy, knock: &Knock<'_>) -> Result<Visitor, Refusal> {
+    let (tenant, key) = identify(policy, knock)?;
+    let origin = ip_allowlist::admit(knock.address, [&tenant.ip_allowlist, &key.ip_allowlist])?;
+    Ok(Visitor { revision: policy.revision(), tenant, key, origin })
+}
