@@ -1,0 +1,95 @@
+//! Is the process well, and what does it count? Health and reload on one address, metrics on another. No tenant's
+//! content is reachable here.
+
+use crate::house::House;
+use crate::server::{finish, read_head};
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::server::ShutdownWatch;
+use pingora_http::ResponseHeader;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A scrape or a probe says what it wants at once.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One of the two desks.
+pub(crate) struct Desk {
+    house: Arc<House>,
+    is_admin: bool,
+}
+
+struct Page {
+    status: u16,
+    kind: &'static str,
+    body: Bytes,
+}
+
+impl Desk {
+    pub(crate) fn admin(house: Arc<House>) -> Self {
+        Self { house, is_admin: true }
+    }
+
+    pub(crate) fn metrics(house: Arc<House>) -> Self {
+        Self { house, is_admin: false }
+    }
+
+    fn page(&self, method: &str, path: &str) -> Page {
+        match (self.is_admin, method, path) {
+            (_, "GET" | "HEAD", "/livez") => text(200, "ok\n"),
+            (_, "GET" | "HEAD", "/readyz") if self.house.is_ready() => text(200, "ready\n"),
+            (_, "GET" | "HEAD", "/readyz") => {
+                text(503, "not ready: no policy is loaded, or the process is stopping\n")
+            }
+            (true, "POST", "/reload") => {
+                self.house.reload.notify_one();
+                text(202, "the documents are being read again; the log says what became of it\n")
+            }
+            (false, "GET" | "HEAD", "/metrics") => self.metrics_page(),
+            (true, _, _) => text(404, "there are `GET /livez`, `GET /readyz` and `POST /reload` here\n"),
+            (false, _, _) => text(404, "there are `GET /metrics`, `GET /livez` and `GET /readyz` here\n"),
+        }
+    }
+
+    fn metrics_page(&self) -> Page {
+        let counts = self.house.spool.counts();
+        let lost = counts.dropped;
+        let dropped = lost.queue_full + lost.quota_full + lost.write_failed + lost.closed;
+        self.house.metrics.spool_depth.set(i64::try_from(counts.depth).unwrap_or(i64::MAX));
+        self.house.metrics.dropped.set(i64::try_from(dropped).unwrap_or(i64::MAX));
+        let body = Bytes::from(self.house.metrics.page());
+        Page { status: 200, kind: "text/plain; version=0.0.4", body }
+    }
+}
+
+fn text(status: u16, body: &'static str) -> Page {
+    Page { status, kind: "text/plain; charset=utf-8", body: Bytes::from_static(body.as_bytes()) }
+}
+
+async fn write(down: &mut ServerSession, page: Page) -> pingora_core::Result<()> {
+    let is_head = down.req_header().method == http::Method::HEAD;
+    let mut head = ResponseHeader::build(page.status, Some(3))?;
+    head.insert_header("content-type", page.kind)?;
+    head.insert_header("content-length", page.body.len())?;
+    head.insert_header("cache-control", "no-store")?;
+    down.write_response_header(Box::new(head)).await?;
+    if is_head { down.finish_body().await } else { down.write_response_body(page.body, true).await }
+}
+
+#[async_trait]
+impl HttpServerApp for Desk {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut down: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if !read_head(&mut down, shutdown, HEAD_TIMEOUT).await {
+            return None;
+        }
+        let page = self.page(down.req_header().method.as_str(), down.req_header().uri.path());
+        let is_whole = write(&mut down, page).await.is_ok();
+        finish(down, is_whole, shutdown).await
+    }
+}

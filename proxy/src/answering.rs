@@ -1,0 +1,291 @@
+//! From the target's answer to the client's: read, scanned, written as it comes.
+
+use crate::fault::{Fault, Stop};
+use crate::house::House;
+use crate::meter::Held;
+use crate::record::Record;
+use crate::relay::{Next, interrupted};
+use crate::reply;
+use bytes::Bytes;
+use futures::FutureExt;
+use palisade_audit::event::{Outcome, TokenSource, Tokens};
+use palisade_filters::answer::failure::{self, FAILURE_BYTES_MAX};
+use palisade_filters::answer::{Answer, AnswerFault, Flow};
+use palisade_filters::quota::{Receipt, Usage};
+use palisade_filters::{AuthorisedTarget, Cleared, Visitor};
+use pingora_core::ErrorType;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::client::HttpSession;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// Chunks that are there already are put together up to this size: one write instead of many.
+const COALESCED_BYTES: usize = 16 * 1024;
+/// Answer headers of a provider that travel on.
+const PASSED_HEADERS: &[&str] = &["openai-processing-ms", "openai-version"];
+
+/// Everything that one exchange is made of.
+pub(crate) struct Exchange<'a> {
+    pub(crate) house: &'a Arc<House>,
+    pub(crate) down: &'a mut ServerSession,
+    pub(crate) visitor: &'a Visitor,
+    pub(crate) cleared: &'a Cleared,
+    pub(crate) record: &'a mut Record,
+    pub(crate) held: Held,
+    pub(crate) rates: Receipt,
+    pub(crate) revision: watch::Receiver<u64>,
+}
+
+/// What came from upstream at once.
+struct Burst {
+    chunks: Vec<Bytes>,
+    is_end: bool,
+    is_broken: bool,
+}
+
+/// Passes an answer on. Says whether the upstream connection can serve again.
+pub(crate) async fn answer(
+    exchange: &mut Exchange<'_>,
+    up: &mut HttpSession,
+    target: &AuthorisedTarget,
+    started: Instant,
+) -> Result<bool, Next> {
+    let latency = started.elapsed();
+    let mut answer = begin(exchange, up).map_err(|fault| malformed(&fault))?;
+    let result = pass(exchange, up, &mut answer, target, started).await;
+    let was_begun = exchange.down.response_written().is_some();
+    // A target whose answer never began may be followed by another; its text is scanned and charged there.
+    if was_begun || !matches!(result, Err(Next::Target(..))) {
+        exchange.record.attempted(target, Outcome::Answered { status: 200 }, latency);
+        settle(exchange, &answer);
+    }
+    result
+}
+
+fn begin(exchange: &Exchange<'_>, up: &HttpSession) -> Result<Answer, AnswerFault> {
+    let head = up.response_header().ok_or(AnswerFault::Empty)?;
+    // None was asked for; what is encoded cannot be read.
+    let is_plain = head.headers.get("content-encoding").is_none_or(|coding| coding == "identity");
+    let content_type = head.headers.get("content-type").and_then(|value| value.to_str().ok());
+    Answer::begin(exchange.visitor, exchange.cleared.head(), content_type.filter(|_| is_plain))
+}
+
+fn malformed(fault: &AnswerFault) -> Next {
+    tracing::warn!(%fault, "answer cannot be read");
+    Next::Target(Outcome::Malformed, None)
+}
+
+async fn pass(
+    exchange: &mut Exchange<'_>,
+    up: &mut HttpSession,
+    answer: &mut Answer,
+    target: &AuthorisedTarget,
+    started: Instant,
+) -> Result<bool, Next> {
+    let document = &target.provider().document;
+    up.set_read_timeout(Some(document.idle_timeout));
+    let mut out = Vec::new();
+    loop {
+        let left = document.total_timeout.saturating_sub(started.elapsed());
+        let burst = tokio::select! { biased;
+            burst = pingora_timeout::timeout(left, read(up)) => burst,
+            fault = interrupted(exchange.down, &mut exchange.revision, exchange.house, exchange.visitor) => {
+                return Err(fault.into());
+            }
+        };
+        let burst = match burst {
+            Ok(Ok(burst)) => burst,
+            Ok(Err(outcome)) => return Err(broken(exchange, outcome, None)),
+            Err(_) => return Err(broken(exchange, Outcome::TimedOut, None)),
+        };
+        out.clear();
+        match feed(answer, &burst, &mut out) {
+            Ok(Flow::Open) if burst.is_end => {
+                match answer.finish(&mut out) {
+                    Ok(()) => write_end(exchange, answer, up, &mut out).await?,
+                    Err(fault) => {
+                        write(exchange, answer, up, &mut out).await?;
+                        return Err(broken(exchange, Outcome::Malformed, Some(fault)));
+                    }
+                }
+                return Ok(true);
+            }
+            Ok(Flow::Open) if burst.is_broken => {
+                write(exchange, answer, up, &mut out).await?;
+                return Err(broken(exchange, Outcome::Reset, None));
+            }
+            Ok(Flow::Open) => write(exchange, answer, up, &mut out).await?,
+            Ok(Flow::Ended) => {
+                write_end(exchange, answer, up, &mut out).await?;
+                return Ok(burst.is_end || has_ended(up));
+            }
+            Err(fault) => {
+                write(exchange, answer, up, &mut out).await?;
+                return Err(broken(exchange, Outcome::Malformed, Some(fault)));
+            }
+        }
+    }
+}
+
+fn feed(answer: &mut Answer, burst: &Burst, out: &mut Vec<u8>) -> Result<Flow, AnswerFault> {
+    for chunk in &burst.chunks {
+        if answer.push(chunk, out)? == Flow::Ended {
+            return Ok(Flow::Ended);
+        }
+    }
+    Ok(Flow::Open)
+}
+
+/// The answer cannot go on: another target, if the client has nothing of it yet.
+fn broken(exchange: &Exchange<'_>, outcome: Outcome, fault: Option<AnswerFault>) -> Next {
+    if exchange.down.response_written().is_some() {
+        Next::Stop(Stop::Failed(Fault::Broken(fault)))
+    } else {
+        Next::Target(outcome, None)
+    }
+}
+
+/// Reads what is there, waiting only for the first chunk.
+async fn read(up: &mut HttpSession) -> Result<Burst, Outcome> {
+    let mut burst = Burst { chunks: Vec::new(), is_end: false, is_broken: false };
+    let mut bytes = 0;
+    match up.read_response_body().await {
+        Ok(Some(chunk)) => {
+            bytes += chunk.len();
+            burst.chunks.push(chunk);
+        }
+        Ok(None) => burst.is_end = true,
+        Err(error) if *error.etype() == ErrorType::ReadTimedout => return Err(Outcome::TimedOut),
+        Err(_) => return Err(Outcome::Reset),
+    }
+    while bytes < COALESCED_BYTES && !burst.is_end && !burst.is_broken {
+        // Unconstrained, because the runtime's own fairness would answer "not yet" though bytes are there.
+        match tokio::task::unconstrained(up.read_response_body()).now_or_never() {
+            Some(Ok(Some(chunk))) => {
+                bytes += chunk.len();
+                burst.chunks.push(chunk);
+            }
+            Some(Ok(None)) => burst.is_end = true,
+            Some(Err(_)) => burst.is_broken = true,
+            None => break,
+        }
+    }
+    Ok(burst)
+}
+
+/// Whether nothing but the end of the body is left.
+fn has_ended(up: &mut HttpSession) -> bool {
+    matches!(tokio::task::unconstrained(up.read_response_body()).now_or_never(), Some(Ok(None)))
+}
+
+async fn write(
+    exchange: &mut Exchange<'_>,
+    answer: &Answer,
+    up: &HttpSession,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    if out.is_empty() {
+        return Ok(());
+    }
+    if exchange.down.response_written().is_none() {
+        write_head(exchange, answer, up, None).await?;
+    }
+    exchange.record.sent(out.len());
+    let bytes = Bytes::from(std::mem::take(out));
+    exchange.down.write_response_body(bytes, false).await.map_err(|_| Fault::ClientLeft)
+}
+
+async fn write_end(
+    exchange: &mut Exchange<'_>,
+    answer: &Answer,
+    up: &HttpSession,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    if exchange.down.response_written().is_none() {
+        let length = (!answer.is_stream()).then_some(out.len());
+        write_head(exchange, answer, up, length).await?;
+    }
+    exchange.record.sent(out.len());
+    if !out.is_empty() {
+        let bytes = Bytes::from(std::mem::take(out));
+        exchange.down.write_response_body(bytes, false).await.map_err(|_| Fault::ClientLeft)?;
+    }
+    exchange.down.finish_body().await.map_err(|_| Fault::ClientLeft)?;
+    exchange.record.completed();
+    Ok(())
+}
+
+async fn write_head(
+    exchange: &mut Exchange<'_>,
+    answer: &Answer,
+    up: &HttpSession,
+    length: Option<usize>,
+) -> Result<(), Fault> {
+    let mut head = reply::head(exchange.record, 200)?;
+    let kind = if answer.is_stream() { "text/event-stream; charset=utf-8" } else { "application/json" };
+    reply::insert(&mut head, "content-type", kind.to_owned())?;
+    let is_redacted = exchange.cleared.is_redacted();
+    reply::insert(&mut head, "x-palisade-decision", if is_redacted { "redact" } else { "allow" }.to_owned())?;
+    if exchange.visitor.tenant().findings_header {
+        reply::insert_findings(&mut head, exchange.cleared.findings())?;
+    }
+    reply::insert_rate_limits(&mut head, &exchange.rates)?;
+    for name in PASSED_HEADERS {
+        let value = up.response_header().and_then(|head| head.headers.get(*name)?.to_str().ok());
+        if let Some(value) = value.filter(|value| value.len() <= 64) {
+            reply::insert(&mut head, name, value.to_owned())?;
+        }
+    }
+    match length {
+        Some(length) => reply::insert(&mut head, "content-length", length.to_string())?,
+        None => {
+            reply::insert(&mut head, "cache-control", "no-cache".to_owned())?;
+            if !exchange.down.is_http2() && exchange.down.req_header().version == http::Version::HTTP_11 {
+                reply::insert(&mut head, "transfer-encoding", "chunked".to_owned())?;
+            }
+        }
+    }
+    exchange.record.answered(200, answer.is_stream());
+    exchange.down.write_response_header(Box::new(head)).await.map_err(|_| Fault::ClientLeft)
+}
+
+/// Charges what was used: as the provider counted it, or else as its text was counted.
+fn settle(exchange: &mut Exchange<'_>, answer: &Answer) {
+    let report = answer.report();
+    let (usage, source) = match report.usage {
+        Some(usage) => (usage, TokenSource::Provider),
+        None => {
+            let prompt_tokens = exchange.held.prompt_tokens();
+            (Usage { prompt_tokens, completion_tokens: report.counted_tokens }, TokenSource::Counted)
+        }
+    };
+    exchange.held.used(usage);
+    let tokens = Tokens { prompt: usage.prompt_tokens, completion: usage.completion_tokens, source };
+    exchange.record.reported(report, tokens);
+}
+
+/// Passes on an upstream error about the caller's own request, rewritten.
+pub(crate) async fn pass_failure(
+    exchange: &mut Exchange<'_>,
+    up: &mut HttpSession,
+    status: u16,
+) -> Result<(), Fault> {
+    let mut body = Vec::new();
+    let limit = exchange.house.limits.body_timeout;
+    let read = pingora_timeout::timeout(limit, async {
+        while let Ok(Some(chunk)) = up.read_response_body().await {
+            body.extend_from_slice(&chunk);
+            if body.len() > FAILURE_BYTES_MAX {
+                break;
+            }
+        }
+    });
+    // What did not come in time is not needed: the status says the most.
+    let _ = read.await;
+    let failure = failure::read(exchange.visitor, &body);
+    exchange.held.used(Usage::default());
+    reply::failure(exchange.down, exchange.record, status, &failure).await?;
+    exchange.record.completed();
+    Ok(())
+}

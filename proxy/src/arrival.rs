@@ -1,0 +1,156 @@
+//! What has arrived? The head of a request, read strictly against one table.
+//!
+//! What is not in the table is refused, or never looked at: no header, query or path of the caller's travels on.
+
+use crate::config::Limits;
+use palisade_filters::{Knock, Refusal, Surface};
+use pingora_core::protocols::http::ServerSession;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Headers that carry a credential, in any dialect.
+const CREDENTIAL_HEADERS: &[&str] = &["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+/// A caller's own request id is echoed up to this length.
+const CLIENT_ID_BYTES_MAX: usize = 128;
+
+/// The table of endpoints.
+const ENDPOINTS: &[(&str, &str, Endpoint)] = &[
+    ("POST", "/v1/chat/completions", Endpoint::Prompt(Surface::ChatCompletions)),
+    ("POST", "/v1/completions", Endpoint::Prompt(Surface::Completions)),
+    ("POST", "/v1/embeddings", Endpoint::Prompt(Surface::Embeddings)),
+    ("GET", "/v1/models", Endpoint::Models),
+];
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// Something with a prompt.
+    Prompt(Surface),
+    /// The models that the caller may use.
+    Models,
+    /// One of them.
+    Model(String),
+}
+
+impl Endpoint {
+    /// The name it has in events and metrics.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Prompt(surface) => surface.name(),
+            Self::Models => "models",
+            Self::Model(_) => "model",
+        }
+    }
+}
+
+/// A head, read.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) method: &'static str,
+    pub(crate) address: IpAddr,
+    credentials: Vec<String>,
+    is_json: bool,
+    is_encoded: bool,
+}
+
+impl Arrival {
+    /// What the core needs to recognise the caller.
+    pub(crate) fn recognize<T>(&self, now_ms: u64, ask: impl FnOnce(&Knock<'_>) -> T) -> T {
+        let credentials: Vec<&str> = self.credentials.iter().map(String::as_str).collect();
+        ask(&Knock { credentials: &credentials, address: self.address, now_ms })
+    }
+
+    /// Whether the body is of a kind that is read. Asked after the caller is known: strangers learn nothing.
+    pub(crate) fn check_body_kind(&self) -> Result<(), Refusal> {
+        if self.is_encoded {
+            return Err(Refusal::UnsupportedEncoding);
+        }
+        if !self.is_json {
+            return Err(Refusal::UnsupportedMediaType);
+        }
+        Ok(())
+    }
+}
+
+/// The caller's own request id, if it is fit to be shown.
+pub(crate) fn client_request_id(down: &ServerSession) -> Option<String> {
+    let id = down.get_header("x-request-id")?.to_str().ok()?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/@-".contains(&byte);
+    (!id.is_empty() && id.len() <= CLIENT_ID_BYTES_MAX && id.bytes().all(is_plain)).then(|| id.to_owned())
+}
+
+/// Where the connection comes from.
+pub(crate) fn address(down: &ServerSession) -> IpAddr {
+    let socket = down.client_addr().and_then(|address| address.as_inet());
+    socket.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip().to_canonical())
+}
+
+/// Reads a head.
+pub(crate) fn read(down: &ServerSession, limits: &Limits) -> Result<Arrival, Refusal> {
+    let head = down.req_header();
+    let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if (bytes + head.raw_path().len()) as u64 > limits.header_bytes.as_u64() {
+        return Err(Refusal::HeaderTooLarge);
+    }
+    if head.method == http::Method::CONNECT || down.is_upgrade_req() {
+        return Err(Refusal::UpgradeRequired);
+    }
+    let (method, endpoint) = endpoint(head.method.as_str(), head.uri.path())?;
+    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = text("content-type");
+    let mut parts = content_type.split(';').map(str::trim);
+    let is_json_type = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    let is_utf8 = parts.all(|parameter| {
+        let Some((name, value)) = parameter.split_once('=') else { return parameter.is_empty() };
+        !name.trim().eq_ignore_ascii_case("charset")
+            || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+    });
+    let encoding = text("content-encoding");
+    Ok(Arrival {
+        endpoint,
+        method,
+        address: address(down),
+        credentials: credentials(head),
+        is_json: is_json_type && is_utf8 && head.headers.get_all("content-type").iter().count() == 1,
+        is_encoded: head.headers.contains_key("content-encoding")
+            && !encoding.eq_ignore_ascii_case("identity"),
+    })
+}
+
+fn endpoint(method: &str, path: &str) -> Result<(&'static str, Endpoint), Refusal> {
+    let row = ENDPOINTS.iter().find(|(allowed, known, _)| *allowed == method && *known == path);
+    if let Some((method, _, endpoint)) = row {
+        return Ok((method, endpoint.clone()));
+    }
+    // A model's name may hold slashes: `/v1/models/openai/gpt-4o`.
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/@+-".contains(&byte);
+    match path.strip_prefix("/v1/models/") {
+        Some(model)
+            if method == "GET" && !model.is_empty() && model.len() <= 128 && model.bytes().all(is_name) =>
+        {
+            Ok(("GET", Endpoint::Model(model.to_owned())))
+        }
+        Some(_) | None => Err(Refusal::UnsupportedEndpoint),
+    }
+}
+
+/// Every credential in every header that carries one. One that is no text counts as a wrong one.
+fn credentials(head: &pingora_http::RequestHeader) -> Vec<String> {
+    let mut credentials = Vec::new();
+    for name in CREDENTIAL_HEADERS {
+        for value in head.headers.get_all(*name) {
+            let value = value.to_str().unwrap_or_default().trim();
+            let token = match value.split_once(' ') {
+                Some((scheme, token))
+                    if *name == "authorization" && scheme.eq_ignore_ascii_case("bearer") =>
+                {
+                    token
+                }
+                Some(_) | None if *name == "authorization" => "",
+                Some(_) | None => value,
+            };
+            credentials.push(token.trim().to_owned());
+        }
+    }
+    credentials
+}

@@ -1,0 +1,279 @@
+//! How is this process set up? One TOML file, flags over it, unknown fields refused, values with units.
+//!
+//! It says where to listen and what the limits are; what is *enforced* stands in the documents of the data folder.
+
+use bytesize::ByteSize;
+use clap::Args;
+use serde::Deserialize;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Flags that stand over the configuration.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Flags {
+    /// Configuration file (TOML); without one, the defaults hold
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where applications connect
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) proxy_listen: Option<SocketAddr>,
+    /// Where health is asked and a reload is ordered
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// Where Prometheus scrapes
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    /// Folder of documents and state
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Write the URLs as JSON to this file once requests are served
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ready_file: Option<PathBuf>,
+    /// Worker threads, each with its own listener and connections
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<usize>,
+}
+
+/// The effective configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Folder of documents and state.
+    pub(crate) data_dir: PathBuf,
+    /// Worker threads; each has its own listener and upstream connections.
+    pub(crate) workers: usize,
+    /// The data plane.
+    pub(crate) proxy: Listen,
+    /// Health and reload.
+    pub(crate) admin: Listen,
+    /// Prometheus.
+    pub(crate) metrics: Listen,
+    /// Limits of one request and of all.
+    pub(crate) limits: Limits,
+    /// Events.
+    pub(crate) audit: Audit,
+    /// Logs.
+    pub(crate) log: Log,
+    /// How long exchanges may go on after SIGTERM.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) drain_timeout: Duration,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listen {
+    /// Address and port; port 0 takes a free one.
+    pub(crate) listen: SocketAddr,
+    /// Certificate and key; without them, plain HTTP.
+    pub(crate) tls: Option<Tls>,
+}
+
+/// Files of a certificate.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// PEM, the chain.
+    pub(crate) certificate: PathBuf,
+    /// PEM, the key.
+    pub(crate) key: PathBuf,
+}
+
+/// Limits; each has a default.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// A request's head: larger ones are refused with 431.
+    pub(crate) header_bytes: ByteSize,
+    /// A request's body: larger ones are refused with 413.
+    pub(crate) body_bytes: ByteSize,
+    /// Bodies in memory at once, all together: past it, 503.
+    pub(crate) bodies_in_memory: ByteSize,
+    /// From the connection, or the last answer, to the end of the head.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) header_timeout: Duration,
+    /// For the whole body.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) body_timeout: Duration,
+    /// For one write to a client that does not read.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) write_timeout: Duration,
+}
+
+/// Settings of the spool.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Audit {
+    /// A crash loses at most the events of this long.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) flush: Duration,
+    /// The spool's disk space.
+    pub(crate) quota: ByteSize,
+    /// Whether each flush waits for the disk.
+    pub(crate) fsync: bool,
+}
+
+/// Settings of logs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    /// `text` or `json`.
+    pub(crate) format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, or a filter such as `palisade=debug`.
+    pub(crate) level: String,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let listen = |port| Listen { listen: SocketAddr::from(([127, 0, 0, 1], port)), tls: None };
+        Self {
+            data_dir: PathBuf::from("./palisade-data"),
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            proxy: listen(8080),
+            admin: listen(8081),
+            metrics: listen(9090),
+            limits: Limits::default(),
+            audit: Audit::default(),
+            log: Log::default(),
+            drain_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_bytes: ByteSize::kib(64),
+            body_bytes: ByteSize::mib(32),
+            bodies_in_memory: ByteSize::mib(1024),
+            header_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { flush: Duration::from_millis(50), quota: ByteSize::gib(10), fsync: false }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration `{0}`: {1}")]
+    Read(PathBuf, std::io::Error),
+    /// The file is not what it should be.
+    #[error("the configuration `{0}` is not valid: {1}")]
+    Parse(PathBuf, Box<toml::de::Error>),
+    /// A value is out of its range.
+    #[error("the configuration is not valid: {0}")]
+    Value(String),
+}
+
+impl Config {
+    /// Reads the file, if one is named, and puts the flags over it.
+    pub(crate) fn load(flags: &Flags) -> Result<Self, ConfigError> {
+        let mut config = match &flags.config {
+            None => Self::default(),
+            Some(path) => Self::read(path)?,
+        };
+        let override_listen = |listen: &mut Listen, flag: Option<SocketAddr>| {
+            listen.listen = flag.unwrap_or(listen.listen);
+        };
+        override_listen(&mut config.proxy, flags.proxy_listen);
+        override_listen(&mut config.admin, flags.admin_listen);
+        override_listen(&mut config.metrics, flags.metrics_listen);
+        if let Some(data_dir) = &flags.data_dir {
+            config.data_dir.clone_from(data_dir);
+        }
+        config.workers = flags.workers.unwrap_or(config.workers);
+        if !(1..=256).contains(&config.workers) {
+            return Err(ConfigError::Value("`workers` lies between 1 and 256".to_owned()));
+        }
+        if config.limits.body_bytes > ByteSize::gib(1) {
+            return Err(ConfigError::Value("`limits.body_bytes` is at most 1GiB".to_owned()));
+        }
+        Ok(config)
+    }
+
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
+        toml::from_str(&text).map_err(|error| ConfigError::Parse(path.to_owned(), Box::new(error)))
+    }
+}
+
+impl fmt::Display for Config {
+    /// The effective values, one a line. Secrets are not among them: they are named by file or variable only.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tls = |listen: &Listen| match &listen.tls {
+            None => "off".to_owned(),
+            Some(tls) => format!("{} (key ***)", tls.certificate.display()),
+        };
+        writeln!(out, "data_dir = {}", self.data_dir.display())?;
+        writeln!(out, "workers = {}", self.workers)?;
+        for (name, listen) in [("proxy", &self.proxy), ("admin", &self.admin), ("metrics", &self.metrics)] {
+            writeln!(out, "{name}.listen = {}, tls {}", listen.listen, tls(listen))?;
+        }
+        let limits = &self.limits;
+        writeln!(out, "limits.header_bytes = {}", limits.header_bytes)?;
+        writeln!(out, "limits.body_bytes = {}", limits.body_bytes)?;
+        writeln!(out, "limits.bodies_in_memory = {}", limits.bodies_in_memory)?;
+        writeln!(out, "limits.header_timeout = {:?}", limits.header_timeout)?;
+        writeln!(out, "limits.body_timeout = {:?}", limits.body_timeout)?;
+        writeln!(out, "limits.write_timeout = {:?}", limits.write_timeout)?;
+        writeln!(out, "audit.flush = {:?}", self.audit.flush)?;
+        writeln!(out, "audit.quota = {}", self.audit.quota)?;
+        writeln!(out, "audit.fsync = {}", self.audit.fsync)?;
+        write!(out, "drain_timeout = {:?}", self.drain_timeout)
+    }
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(input)?;
+    humantime::parse_duration(&text).map_err(|error| {
+        serde::de::Error::custom(format!("`{text}` is not a duration such as `30s`: {error}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_fields_and_values_without_units_are_refused() {
+        for text in [
+            "wrokers = 2",
+            "drain_timeout = 30",
+            "[limits]\nbody_byte = \"1MiB\"",
+            "drain_timeout = \"soon\"",
+        ] {
+            assert!(toml::from_str::<Config>(text).is_err(), "{text}");
+        }
+        let config: Config =
+            toml::from_str("[limits]\nbody_bytes = \"1MiB\"\n[proxy]\nlisten = \"[::1]:1\"").unwrap();
+        assert_eq!(config.limits.body_bytes, ByteSize::mib(1));
+        assert_eq!(config.limits.body_timeout, Duration::from_secs(30));
+    }
+}

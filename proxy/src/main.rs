@@ -1,0 +1,87 @@
+//! Palisade: a policy and data-loss-prevention proxy for LLM traffic. Parse, build, announce, run, drain.
+
+mod admin;
+mod answering;
+mod arrival;
+mod body;
+mod commands;
+mod config;
+mod demo;
+mod fault;
+mod house;
+mod meter;
+mod metrics;
+mod mock;
+mod record;
+mod relay;
+mod reply;
+mod run;
+mod serve;
+mod server;
+mod upstream;
+
+use clap::{Parser, Subcommand};
+use commands::{KeyCommand, ScanFlags};
+use config::{Config, Flags};
+use demo::DemoFlags;
+use mock::MockOptions;
+use palisade_control::Folder;
+
+/// Memory falls back after a burst of large bodies.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Policy and data-loss-prevention proxy for LLM traffic
+#[derive(Parser, Debug)]
+#[command(name = "palisade", version)]
+struct Palisade {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Serve: everything in one process
+    Serve(Flags),
+    /// Serve a seeded organisation with a built-in provider double, to try it out
+    Demo(DemoFlags),
+    /// The provider double as a server of its own
+    Mock(MockOptions),
+    /// Make, list and revoke API keys
+    Keys {
+        #[command(flatten)]
+        flags: Flags,
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Read the configuration and the documents, and say what is wrong with them
+    Check(Flags),
+    /// Print what the detection rules find in a text
+    Scan(ScanFlags),
+    /// Print the version
+    Version,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Palisade::parse().command {
+        Command::Serve(flags) => {
+            let config = Config::load(&flags)?;
+            run::start_log(&config)?;
+            let folder = Folder::open(&config.data_dir)?;
+            run::run(&config, folder, flags.ready_file.as_deref(), None)
+        }
+        Command::Demo(flags) => demo::demo(flags),
+        Command::Mock(options) => mock::run(options),
+        Command::Keys { flags, command } => commands::keys(&flags, command),
+        Command::Check(flags) => commands::check(&flags),
+        Command::Scan(flags) => commands::scan(&flags),
+        Command::Version => version(),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what a user reads")]
+#[expect(clippy::unnecessary_wraps, reason = "all commands have one shape")]
+fn version() -> anyhow::Result<()> {
+    println!("palisade {}", env!("CARGO_PKG_VERSION"));
+    Ok(())
+}

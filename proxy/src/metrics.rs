@@ -1,0 +1,114 @@
+//! What do operators watch? Counters and histograms with bounded labels; none names a tenant, user or key.
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// All metrics of this process.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub(crate) requests: IntCounterVec,
+    pub(crate) refusals: IntCounterVec,
+    pub(crate) stages: HistogramVec,
+    pub(crate) overhead: Histogram,
+    pub(crate) upstream: HistogramVec,
+    pub(crate) first_byte: HistogramVec,
+    pub(crate) tokens: IntCounterVec,
+    pub(crate) findings: IntCounterVec,
+    pub(crate) revision: IntGaugeVec,
+    pub(crate) spool_depth: IntGauge,
+    pub(crate) dropped: IntGauge,
+    pub(crate) in_flight: IntGauge,
+}
+
+/// From a microsecond to the longest scan.
+const STAGE_BUCKETS: &[f64] =
+    &[1e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 1.0];
+/// From a cache hit to a long reasoning.
+const UPSTREAM_BUCKETS: &[f64] = &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+impl Metrics {
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+        let counter = |name, help, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
+        let histogram = |name: &str, help: &str, buckets: &[f64]| {
+            HistogramOpts::new(name, help).buckets(buckets.to_vec())
+        };
+        let metrics = Self {
+            registry: Registry::new(),
+            requests: counter(
+                "palisade_requests_total",
+                "Requests by endpoint, decision and class of status.",
+                &["endpoint", "decision", "status_class"],
+            )?,
+            refusals: counter("palisade_refusals_total", "Refusals by stage and code.", &["stage", "code"])?,
+            stages: HistogramVec::new(
+                histogram("palisade_stage_duration_seconds", "Time spent in a stage.", STAGE_BUCKETS),
+                &["stage"],
+            )?,
+            overhead: Histogram::with_opts(histogram(
+                "palisade_request_overhead_seconds",
+                "Time spent on a request before it was sent on.",
+                STAGE_BUCKETS,
+            ))?,
+            upstream: HistogramVec::new(
+                histogram("palisade_upstream_duration_seconds", "Time of the exchange.", UPSTREAM_BUCKETS),
+                &["provider"],
+            )?,
+            first_byte: HistogramVec::new(
+                histogram(
+                    "palisade_time_to_first_byte_seconds",
+                    "Time to the answer's head.",
+                    UPSTREAM_BUCKETS,
+                ),
+                &["provider"],
+            )?,
+            tokens: counter("palisade_tokens_total", "Tokens by provider.", &["provider", "direction"])?,
+            findings: counter(
+                "palisade_findings_total",
+                "Findings by category and action.",
+                &["category", "action"],
+            )?,
+            revision: IntGaugeVec::new(
+                Opts::new(
+                    "palisade_config_revision",
+                    "Policy revision: loaded, and documents refused by it.",
+                ),
+                &["state"],
+            )?,
+            spool_depth: IntGauge::new("palisade_audit_spool_depth", "Events waiting to be written.")?,
+            dropped: IntGauge::new("palisade_audit_dropped_total", "Events that could not be written.")?,
+            in_flight: IntGauge::new("palisade_requests_in_flight", "Exchanges under way.")?,
+        };
+        metrics.register()?;
+        Ok(metrics)
+    }
+
+    fn register(&self) -> Result<(), prometheus::Error> {
+        let all: [Box<dyn prometheus::core::Collector>; 12] = [
+            Box::new(self.requests.clone()),
+            Box::new(self.refusals.clone()),
+            Box::new(self.stages.clone()),
+            Box::new(self.overhead.clone()),
+            Box::new(self.upstream.clone()),
+            Box::new(self.first_byte.clone()),
+            Box::new(self.tokens.clone()),
+            Box::new(self.findings.clone()),
+            Box::new(self.revision.clone()),
+            Box::new(self.spool_depth.clone()),
+            Box::new(self.dropped.clone()),
+            Box::new(self.in_flight.clone()),
+        ];
+        all.into_iter().try_for_each(|collector| self.registry.register(collector))
+    }
+
+    /// The page that Prometheus reads.
+    pub(crate) fn page(&self) -> Vec<u8> {
+        let mut page = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut page) {
+            tracing::error!(%error, "metrics cannot be written");
+        }
+        page
+    }
+}

@@ -1,0 +1,287 @@
+//! What is remembered of one exchange? Filled in on the way, written exactly once, when it is dropped: whatever way an
+//! exchange ends, and even if it panics.
+
+use crate::arrival::Arrival;
+use crate::fault::{Fault, Stop};
+use crate::house::{House, now_ms};
+use palisade_audit::event::{self, Attempt, Ended, Event, Outcome, Time, Tokens};
+use palisade_filters::answer::Report;
+use palisade_filters::dlp::lane::Action;
+use palisade_filters::documents::Direction;
+use palisade_filters::policy::decide::Chain;
+use palisade_filters::{AuthorisedTarget, Cleared, Finding, Refusal, Stage, Visitor};
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use uuid::Uuid;
+
+/// The memory of one exchange.
+pub(crate) struct Record {
+    house: Arc<House>,
+    event: Event,
+    started: Instant,
+    lap: Instant,
+    is_known: bool,
+}
+
+impl Record {
+    /// Begins when a head was read.
+    pub(crate) fn new(house: Arc<House>, address: IpAddr, client_request_id: Option<String>) -> Self {
+        let id = Uuid::now_v7();
+        let mut event = Event::new(id, Time::from_unix_ms(now_ms()));
+        event.client_address = Some(address);
+        event.client_request_id = client_request_id;
+        event.dialect = Cow::Borrowed("openai");
+        let now = Instant::now();
+        Self { house, event, started: now, lap: now, is_known: false }
+    }
+
+    /// Our own id of the request.
+    pub(crate) fn id(&self) -> String {
+        self.event.id.to_string()
+    }
+
+    /// The caller's.
+    pub(crate) fn client_request_id(&self) -> Option<&str> {
+        self.event.client_request_id.as_deref()
+    }
+
+    /// A stage is done: its time is what passed since the last one.
+    pub(crate) fn lap(&mut self, stage: Stage) {
+        let now = Instant::now();
+        let took = now - self.lap;
+        self.lap = now;
+        self.event.stages.push(stage.name(), took.as_micros() as u32);
+        self.house.metrics.stages.with_label_values(&[stage.name()]).observe(took.as_secs_f64());
+    }
+
+    /// Everything of our own is done: the rest is the provider's time.
+    pub(crate) fn overhead(&mut self) {
+        self.house.metrics.overhead.observe(self.started.elapsed().as_secs_f64());
+    }
+
+    pub(crate) fn arrived(&mut self, arrival: &Arrival) {
+        self.event.endpoint = Cow::Borrowed(arrival.endpoint.name());
+        self.event.method = Cow::Borrowed(arrival.method);
+    }
+
+    pub(crate) fn recognized(&mut self, visitor: &Visitor) {
+        self.is_known = true;
+        self.event.organisation = Some(visitor.tenant().id.clone());
+        self.event.key_id = Some(Arc::from(&*visitor.key().id));
+        self.event.groups = visitor.key().groups.iter().map(|group| Arc::from(group.as_str())).collect();
+        self.event.policy.number = visitor.revision();
+        let [platform, organisation] = visitor.tenant().fingerprints();
+        self.event.policy.platform = format!("{platform:016x}").into();
+        self.event.policy.organisation = format!("{organisation:016x}").into();
+    }
+
+    /// There is nothing to judge in it.
+    pub(crate) fn allowed(&mut self) {
+        self.event.decision = event::Decision::Allow;
+    }
+
+    pub(crate) fn asked(&mut self, model: &str, bytes: usize) {
+        self.event.model_asked = Some(model.to_owned());
+        self.event.body.bytes_in = bytes as u64;
+    }
+
+    pub(crate) fn cleared(&mut self, cleared: &Cleared) {
+        let is_redacted = cleared.is_redacted();
+        self.event.decision = if is_redacted { event::Decision::Redact } else { event::Decision::Allow };
+        self.found(cleared.findings());
+    }
+
+    fn found(&mut self, findings: &[Finding]) {
+        for finding in findings {
+            let document = &finding.rule.document;
+            let action = match finding.action {
+                Action::Pass => event::Action::Log,
+                Action::Redact => event::Action::Redact,
+                Action::Block => event::Action::Block,
+            };
+            let name = match finding.action {
+                Action::Pass => "log",
+                Action::Redact => "redact",
+                Action::Block => "block",
+            };
+            self.house.metrics.findings.with_label_values(&[document.category.name(), name]).inc();
+            self.event.findings.push(event::Finding {
+                rule: document.id.as_str().into(),
+                entity: document.entity.as_str().into(),
+                category: document.category.name().into(),
+                direction: match finding.direction {
+                    Direction::Input | Direction::Both => event::Direction::Input,
+                    Direction::Output => event::Direction::Output,
+                },
+                place: Cow::Owned(finding.place.clone()),
+                length: finding.length as u32,
+                confidence: finding.confidence,
+                validated: finding.validated,
+                action,
+                hash: Some(finding.hash.iter().map(|byte| format!("{byte:02x}")).collect()),
+            });
+            for reason in &finding.reasons {
+                let reason = event::Reason {
+                    chain: match reason.chain {
+                        Chain::Floor => event::Chain::Floor,
+                        Chain::Organisation => event::Chain::Organisation,
+                    },
+                    pack: None,
+                    rule: reason.rule.clone(),
+                    sequence: 0,
+                    action,
+                    monitored: false,
+                    finding_rule: Some(document.id.as_str().into()),
+                };
+                if !self.event.reasons.contains(&reason) {
+                    self.event.reasons.push(reason);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn attempted(
+        &mut self,
+        target: &AuthorisedTarget,
+        outcome: Outcome,
+        latency: std::time::Duration,
+    ) {
+        let provider: Arc<str> = target.provider().document.name.as_str().into();
+        let model: Arc<str> = target.model().into();
+        if let Outcome::Answered { .. } = outcome {
+            self.event.provider = Some(provider.clone());
+            self.event.model_served = Some(model.clone());
+            self.house.metrics.first_byte.with_label_values(&[&provider]).observe(latency.as_secs_f64());
+        }
+        self.event.route.push(Attempt {
+            target: format!("{provider}/{model}").into(),
+            provider,
+            model,
+            outcome,
+            latency_us: latency.as_micros() as u32,
+        });
+    }
+
+    /// Bytes go to a provider.
+    pub(crate) fn forwarded(&mut self, bytes: usize) {
+        self.event.body.bytes_out = bytes as u64;
+    }
+
+    /// A head goes to the caller.
+    pub(crate) fn answered(&mut self, status: u16, is_stream: bool) {
+        self.event.status = Some(status);
+        let answer = self.event.answer.get_or_insert_default();
+        answer.streamed = is_stream;
+        answer.first_byte_us = self.started.elapsed().as_micros() as u32;
+    }
+
+    /// Bytes of a body go to the caller.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.event.answer.get_or_insert_default().bytes_out += bytes as u64;
+    }
+
+    /// The answer was read as far as it went.
+    pub(crate) fn reported(&mut self, report: &Report, tokens: Tokens) {
+        self.found(&report.findings);
+        self.event.tokens = Some(tokens);
+        let answer = self.event.answer.get_or_insert_default();
+        answer.events = report.events as u32;
+        if report.is_blocked {
+            self.event.decision = event::Decision::Cancel;
+            answer.ended = Some(Ended::Cancelled);
+        }
+        if let Some(provider) = &self.event.provider {
+            let count = |direction: &str, tokens| {
+                self.house.metrics.tokens.with_label_values(&[&**provider, direction]).inc_by(tokens);
+            };
+            count("input", tokens.prompt);
+            count("output", tokens.completion);
+        }
+    }
+
+    /// All of the answer was sent.
+    pub(crate) fn completed(&mut self) {
+        let answer = self.event.answer.get_or_insert_default();
+        answer.ended.get_or_insert(Ended::Complete);
+    }
+
+    /// It ended before.
+    pub(crate) fn stopped(&mut self, stop: &Stop) {
+        match stop {
+            Stop::Refused(refusal) => {
+                let row = refusal.row();
+                if let Refusal::ContentBlocked(blocked) = refusal {
+                    self.event.decision = event::Decision::Block;
+                    self.found(&blocked.findings);
+                } else {
+                    self.event.decision = event::Decision::Refuse;
+                }
+                self.refused(row.stage.name(), row.code);
+            }
+            Stop::Failed(fault) => {
+                let row = fault.row();
+                self.event.status.get_or_insert(row.status);
+                self.event.answer.get_or_insert_default().ended = Some(match fault {
+                    Fault::ClientLeft => Ended::ClientLeft,
+                    Fault::Revoked => Ended::Revoked,
+                    Fault::Unavailable { .. } | Fault::Timeout | Fault::Broken(_) | Fault::Internal(_) => {
+                        Ended::UpstreamBroken
+                    }
+                });
+                self.refused(row.stage.name(), row.code);
+            }
+        }
+    }
+
+    fn refused(&mut self, stage: &'static str, code: &'static str) {
+        self.event.refusal = Some(event::Refusal { stage: Cow::Borrowed(stage), code: Cow::Borrowed(code) });
+        self.house.metrics.refusals.with_label_values(&[stage, code]).inc();
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.event.duration_us = self.started.elapsed().as_micros() as u64;
+        let decision = match self.event.decision {
+            event::Decision::Allow => "allow",
+            event::Decision::Redact => "redact",
+            event::Decision::RouteTo => "route_to",
+            event::Decision::Override => "override",
+            event::Decision::Prompt => "prompt",
+            event::Decision::Cancel => "cancel",
+            event::Decision::Block => "block",
+            event::Decision::Refuse => "refuse",
+        };
+        let endpoint = if self.event.endpoint.is_empty() { "other" } else { &*self.event.endpoint };
+        let class = match self.event.status {
+            Some(200..300) => "2xx",
+            Some(300..400) => "3xx",
+            Some(400..500) => "4xx",
+            Some(500..) => "5xx",
+            Some(_) | None => "none",
+        };
+        self.house.metrics.requests.with_label_values(&[endpoint, decision, class]).inc();
+        if let Some(provider) = &self.event.provider {
+            self.house
+                .metrics
+                .upstream
+                .with_label_values(&[provider])
+                .observe(self.started.elapsed().as_secs_f64());
+        }
+        tracing::debug!(
+            request_id = %self.event.id,
+            organisation = self.event.organisation.as_deref(),
+            endpoint,
+            decision,
+            status = self.event.status,
+            duration_us = self.event.duration_us,
+            "exchange"
+        );
+        // Before a tenant is known, anyone could fill the disk: those are counted only.
+        if self.is_known {
+            self.house.spool.record(std::mem::take(&mut self.event));
+        }
+    }
+}

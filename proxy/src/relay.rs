@@ -1,0 +1,266 @@
+//! The exchange: one target after the other, until one answers.
+//!
+//! A target is given up while nothing of its answer has reached the client: no connection, no answer in time, a status
+//! that is the provider's own doing, an answer that cannot be read. After the first byte there is no other target;
+//! what breaks then is told to the client. While anything is awaited from upstream, the client's leaving and the
+//! credential's end are awaited too.
+
+use crate::answering::{self, Exchange};
+use crate::fault::{Fault, Stop};
+use crate::house::{House, now_ms};
+use crate::meter::Held;
+use crate::record::Record;
+use crate::upstream::Upstreams;
+use bytes::Bytes;
+use palisade_audit::event::Outcome;
+use palisade_filters::quota::Receipt;
+use palisade_filters::tenant::still_welcome;
+use palisade_filters::{Admission, AuthorisedTarget, Cleared, Visitor};
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::client::HttpSession;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType};
+use pingora_http::RequestHeader;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// Of an answer that is not wanted, this much is read so that its connection can be used again.
+const UNWANTED_BYTES_MAX: usize = 64 * 1024;
+/// And for this long.
+const UNWANTED_FOR: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// How an attempt ended that did not end the exchange.
+pub(crate) enum Next {
+    /// This target failed; another may do.
+    Target(Outcome, Option<String>),
+    /// The exchange is over.
+    Stop(Stop),
+}
+
+impl<E: Into<Stop>> From<E> for Next {
+    fn from(stop: E) -> Self {
+        Self::Stop(stop.into())
+    }
+}
+
+/// Sends a cleared prompt to its targets, in their order, and the first answer to the client.
+#[expect(clippy::too_many_arguments, reason = "the evidence of every stage meets here, once")]
+pub(crate) async fn relay(
+    house: &Arc<House>,
+    upstreams: &Upstreams,
+    down: &mut ServerSession,
+    visitor: &Visitor,
+    cleared: &Cleared,
+    admission: Admission,
+    mut rates: Receipt,
+    record: &mut Record,
+) -> Result<(), Stop> {
+    let held = Held::new(house.meters.clone(), admission.reservation, now_ms);
+    rates.remaining.extend_from_slice(&held.receipt().remaining);
+    let revision = house.revision.subscribe();
+    let mut exchange = Exchange { house, down, visitor, cleared, record, held, rates, revision };
+    let (mut timed_out, mut retry_after) = (false, None);
+    for target in &admission.itinerary.targets {
+        let started = Instant::now();
+        match attempt(&mut exchange, upstreams, target, started).await {
+            Ok(()) => return Ok(()),
+            Err(Next::Stop(stop)) => return Err(stop),
+            Err(Next::Target(outcome, after)) => {
+                timed_out = outcome == Outcome::TimedOut;
+                retry_after = after;
+                tracing::warn!(target = %target.provider().document.name, ?outcome, "target failed");
+                exchange.record.attempted(target, outcome, started.elapsed());
+            }
+        }
+    }
+    Err(if timed_out { Fault::Timeout } else { Fault::Unavailable { retry_after } }.into())
+}
+
+async fn attempt(
+    exchange: &mut Exchange<'_>,
+    upstreams: &Upstreams,
+    target: &AuthorisedTarget,
+    started: Instant,
+) -> Result<(), Next> {
+    let provider = target.provider();
+    let peer = upstreams.peer(provider).await.map_err(|error| {
+        tracing::error!(provider = %provider.document.name, %error, "provider cannot be reached");
+        Next::Target(Outcome::ConnectFailed, None)
+    })?;
+    let body = exchange.cleared.for_target(target);
+    exchange.record.forwarded(body.len());
+    let mut up = send(exchange, upstreams, target, &peer, &body).await?;
+    let status = up.response_header().map_or(0, |head| head.status.as_u16());
+    let is_providers_doing = matches!(status, 0..200 | 300..=399 | 401 | 403 | 408 | 429 | 500..);
+    if is_providers_doing {
+        let after = up.response_header().and_then(retry_after);
+        give_back(upstreams, &peer, up).await;
+        return Err(Next::Target(Outcome::RefusedStatus { status }, after));
+    }
+    if status >= 400 {
+        exchange.record.attempted(target, Outcome::Answered { status }, started.elapsed());
+        return Ok(answering::pass_failure(exchange, &mut up, status).await?);
+    }
+    let is_reusable = answering::answer(exchange, &mut up, target, started).await?;
+    if is_reusable {
+        upstreams.connector.release_http_session(up, &*peer, peer.options.idle_timeout).await;
+    }
+    Ok(())
+}
+
+/// Connects, sends, and waits for the head. A pooled connection that had gone stale is tried once more: the provider
+/// has not begun on it.
+async fn send(
+    exchange: &mut Exchange<'_>,
+    upstreams: &Upstreams,
+    target: &AuthorisedTarget,
+    peer: &Arc<HttpPeer>,
+    body: &Bytes,
+) -> Result<HttpSession, Next> {
+    let limit = target.provider().document.first_byte_timeout;
+    let mut may_retry = true;
+    loop {
+        let head =
+            request_head(exchange, target, body.len()).map_err(|error| Fault::Internal(error.to_string()))?;
+        let mut reused = false;
+        let sending = async {
+            let (mut up, is_reused) = upstreams.connector.get_http_session(&**peer).await?;
+            reused = is_reused;
+            up.set_read_timeout(peer.options.read_timeout);
+            up.set_write_timeout(peer.options.write_timeout);
+            let sent = async {
+                up.write_request_header(head).await?;
+                up.write_request_body(body.clone(), true).await?;
+                up.finish_request_body().await
+            }
+            .await;
+            // Even where the request could not be written whole, an early answer may be there.
+            match (sent, up.read_response_header().await) {
+                (_, Ok(())) => {}
+                (Err(error), Err(_)) | (Ok(()), Err(error)) => return Err(error),
+            }
+            while up.response_header().is_some_and(|head| head.status.is_informational()) {
+                up.read_response_header().await?;
+            }
+            Ok::<_, Box<Error>>(up)
+        };
+        exchange.held.sent();
+        let sent = tokio::select! { biased;
+            sent = pingora_timeout::timeout(limit, sending) => sent,
+            fault = interrupted(exchange.down, &mut exchange.revision, exchange.house, exchange.visitor) => {
+                return Err(fault.into());
+            }
+        };
+        match sent {
+            Ok(Ok(up)) => return Ok(up),
+            Ok(Err(error)) if reused && may_retry && is_stale(&error) => may_retry = false,
+            Ok(Err(error)) => return Err(Next::Target(outcome(&error), None)),
+            Err(_) => return Err(Next::Target(Outcome::TimedOut, None)),
+        }
+    }
+}
+
+/// Ends when there is no one left to answer: the client is gone, or its credential is.
+pub(crate) async fn interrupted(
+    down: &mut ServerSession,
+    revision: &mut watch::Receiver<u64>,
+    house: &House,
+    visitor: &Visitor,
+) -> Fault {
+    let revoked = async {
+        while revision.changed().await.is_ok() {
+            let welcome = house.policy().is_ok_and(|policy| still_welcome(&policy, visitor, now_ms()));
+            if !welcome {
+                return;
+            }
+        }
+        std::future::pending().await
+    };
+    tokio::select! { biased;
+        () = revoked => Fault::Revoked,
+        _ = down.read_body_or_idle(true) => Fault::ClientLeft,
+    }
+}
+
+fn is_stale(error: &Error) -> bool {
+    matches!(
+        error.etype(),
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::H2Error
+    )
+}
+
+fn outcome(error: &Error) -> Outcome {
+    match error.etype() {
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Outcome::TimedOut,
+        ErrorType::ConnectTimedout
+        | ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError => Outcome::ConnectFailed,
+        ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout | ErrorType::InvalidCert => {
+            Outcome::TlsFailed
+        }
+        ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::H2Error => Outcome::Malformed,
+        // Pingora's errors are an open set: what is not told apart broke the connection.
+        #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum")]
+        _ => Outcome::Reset,
+    }
+}
+
+/// Nothing of the caller's head travels on: the target gets what it needs, from our own table.
+fn request_head(
+    exchange: &Exchange<'_>,
+    target: &AuthorisedTarget,
+    length: usize,
+) -> pingora_core::Result<Box<RequestHeader>> {
+    let provider = target.provider();
+    let head = exchange.cleared.head();
+    let path = format!("{}{}", provider.base_path, head.surface.path());
+    let mut request = RequestHeader::build("POST", path.as_bytes(), Some(8))?;
+    let default_port = if provider.tls { 443 } else { 80 };
+    let host =
+        if provider.host.contains(':') { format!("[{}]", provider.host) } else { provider.host.clone() };
+    let authority = if provider.port == default_port { host } else { format!("{host}:{}", provider.port) };
+    if provider.document.http == palisade_filters::documents::HttpVersion::Http2 {
+        request.set_version(http::Version::HTTP_2);
+        let scheme = if provider.tls { "https" } else { "http" };
+        let uri =
+            http::Uri::builder().scheme(scheme).authority(authority.as_str()).path_and_query(path).build();
+        request.set_uri(uri.map_err(|error| {
+            Error::explain(ErrorType::InternalError, format!("a provider's address is no URI: {error}"))
+        })?);
+    } else {
+        request.insert_header("host", authority)?;
+    }
+    request.insert_header("content-type", "application/json")?;
+    request.insert_header("content-length", length)?;
+    request.insert_header("accept", if head.stream { "text/event-stream" } else { "application/json" })?;
+    request.insert_header("user-agent", concat!("palisade/", env!("CARGO_PKG_VERSION")))?;
+    if let Some(key) = &provider.api_key {
+        request.insert_header("authorization", format!("Bearer {}", key.expose()))?;
+    }
+    Ok(Box::new(request))
+}
+
+/// When a provider says to come again, in seconds.
+fn retry_after(head: &pingora_http::ResponseHeader) -> Option<String> {
+    let value = head.headers.get("retry-after")?.to_str().ok()?;
+    (value.len() <= 6 && value.bytes().all(|byte| byte.is_ascii_digit())).then(|| value.to_owned())
+}
+
+/// Reads a short unwanted answer to its end, so that its connection can serve again.
+async fn give_back(upstreams: &Upstreams, peer: &Arc<HttpPeer>, mut up: HttpSession) {
+    let drained = pingora_timeout::timeout(UNWANTED_FOR, async {
+        let mut bytes = 0;
+        loop {
+            match up.read_response_body().await {
+                Ok(None) => return true,
+                Ok(Some(chunk)) if bytes + chunk.len() <= UNWANTED_BYTES_MAX => bytes += chunk.len(),
+                Ok(Some(_)) | Err(_) => return false,
+            }
+        }
+    });
+    if drained.await.unwrap_or(false) {
+        upstreams.connector.release_http_session(up, &**peer, peer.options.idle_timeout).await;
+    }
+}

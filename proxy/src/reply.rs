@@ -1,0 +1,200 @@
+//! What does the client read? The only place that writes errors, and the answers that are our own.
+
+use crate::fault::{Fault, Stop};
+use crate::record::Record;
+use bytes::Bytes;
+use palisade_filters::answer::failure::Failure;
+use palisade_filters::model_access::ListedModel;
+use palisade_filters::quota::{LimitHit, Receipt, Unit};
+use palisade_filters::refusal::ErrorRow;
+use palisade_filters::{Finding, Refusal};
+use pingora_core::protocols::http::ServerSession;
+use pingora_http::ResponseHeader;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Rules that the findings header names.
+const FINDINGS_LISTED_MAX: usize = 50;
+
+/// A head with what every answer carries.
+pub(crate) fn head(record: &Record, status: u16) -> Result<ResponseHeader, Fault> {
+    let mut head = ResponseHeader::build(status, Some(12)).map_err(internal)?;
+    insert(&mut head, "x-request-id", record.id())?;
+    if let Some(id) = record.client_request_id() {
+        insert(&mut head, "x-client-request-id", id.to_owned())?;
+    }
+    Ok(head)
+}
+
+/// Adds a header.
+pub(crate) fn insert(head: &mut ResponseHeader, name: &'static str, value: String) -> Result<(), Fault> {
+    head.insert_header(name, value).map_err(internal)
+}
+
+/// The `x-ratelimit-*` headers: for each unit, the limit that is nearest.
+pub(crate) fn insert_rate_limits(head: &mut ResponseHeader, receipt: &Receipt) -> Result<(), Fault> {
+    for (unit, names) in [
+        (
+            Unit::Requests,
+            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
+        ),
+        (
+            Unit::Tokens,
+            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
+        ),
+    ] {
+        let of_unit = receipt.remaining.iter().filter(|(limit, ..)| limit.unit == unit);
+        if let Some((limit, left, reset_ms)) = of_unit.min_by_key(|(_, left, _)| *left) {
+            let [limit_name, remaining_name, reset_name] = names;
+            insert(head, limit_name, limit.most.to_string())?;
+            insert(head, remaining_name, left.to_string())?;
+            insert(head, reset_name, format!("{}s", reset_ms.div_ceil(1_000)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The `x-palisade-findings` header: rules and how often each found something, never what.
+pub(crate) fn insert_findings(head: &mut ResponseHeader, findings: &[Finding]) -> Result<(), Fault> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for finding in findings {
+        *counts.entry(&finding.rule.document.id).or_default() += 1;
+    }
+    let listed: Vec<String> =
+        counts.iter().take(FINDINGS_LISTED_MAX).map(|(rule, n)| format!("{rule};{n}")).collect();
+    if listed.is_empty() { Ok(()) } else { insert(head, "x-palisade-findings", listed.join(", ")) }
+}
+
+/// Writes why an exchange ended, if anyone is there to read it.
+pub(crate) async fn stop(down: &mut ServerSession, record: &mut Record, stop: &Stop) -> Result<(), Fault> {
+    match stop {
+        Stop::Failed(Fault::ClientLeft) => Err(Fault::ClientLeft),
+        Stop::Failed(fault) if down.response_written().is_some() => break_off(down, fault).await,
+        Stop::Failed(fault) => {
+            let mut head = head(record, fault.row().status)?;
+            if let Fault::Unavailable { retry_after: Some(after) } = fault {
+                insert(&mut head, "retry-after", after.clone())?;
+            }
+            let body = error_body(fault.message(), fault.row().kind.name(), fault.row().code, None);
+            write(down, record, head, &body).await
+        }
+        Stop::Refused(refusal) => {
+            let row = refusal.row();
+            let mut head = head(record, row.status)?;
+            insert_retry(&mut head, refusal, row)?;
+            let body = error_body(&refusal.message(), row.kind.name(), row.code, refusal.param());
+            write(down, record, head, &body).await
+        }
+    }
+}
+
+/// Status is behaviour: what an SDK would do by itself is said or forbidden here.
+fn insert_retry(head: &mut ResponseHeader, refusal: &Refusal, row: ErrorRow) -> Result<(), Fault> {
+    if let Some(should) = row.should_retry {
+        insert(head, "x-should-retry", should.to_string())?;
+    }
+    match refusal {
+        Refusal::RateLimited(LimitHit { retry_after_ms, .. }) => {
+            insert(head, "retry-after", retry_after_ms.div_ceil(1_000).to_string())?;
+            insert(head, "retry-after-ms", retry_after_ms.to_string())?;
+        }
+        Refusal::Overloaded | Refusal::PolicyUnavailable | Refusal::QuotaUnavailable => {
+            insert(head, "retry-after", "1".to_owned())?;
+        }
+        Refusal::InvalidApiKey => insert(head, "www-authenticate", "Bearer".to_owned())?,
+        Refusal::IpNotAllowed
+        | Refusal::UnsupportedEndpoint
+        | Refusal::UpgradeRequired
+        | Refusal::HeaderTooLarge
+        | Refusal::BodyTooLarge(_)
+        | Refusal::ReadTimeout
+        | Refusal::UnsupportedEncoding
+        | Refusal::UnsupportedMediaType
+        | Refusal::Unreadable(_)
+        | Refusal::InvalidRequest { .. }
+        | Refusal::CapabilityNotAllowed { .. }
+        | Refusal::ContentBlocked(_)
+        | Refusal::ScanLimit
+        | Refusal::NotPermitted
+        | Refusal::ModelNotFound(_)
+        | Refusal::QuotaSpent(_) => {}
+    }
+    Ok(())
+}
+
+/// An upstream error about the caller's own request, rewritten.
+pub(crate) async fn failure(
+    down: &mut ServerSession,
+    record: &mut Record,
+    status: u16,
+    failure: &Failure,
+) -> Result<(), Fault> {
+    let head = head(record, status)?;
+    let message = failure.message.as_deref().unwrap_or("the provider refused the request");
+    let kind = failure.kind.as_deref().unwrap_or("invalid_request_error");
+    let mut body = error_body(message, kind, "", failure.param.as_deref());
+    if let Some(error) = body.get_mut("error").and_then(Value::as_object_mut) {
+        error.insert("code".to_owned(), failure.code.clone().map_or(Value::Null, Value::String));
+    }
+    write(down, record, head, &body).await
+}
+
+/// The models that a caller may use.
+pub(crate) async fn models(
+    down: &mut ServerSession,
+    record: &mut Record,
+    models: &[ListedModel],
+) -> Result<(), Fault> {
+    let data: Vec<Value> = models.iter().map(model_body).collect();
+    let head = head(record, 200)?;
+    write(down, record, head, &json!({"object": "list", "data": data})).await
+}
+
+/// One of them.
+pub(crate) async fn model(
+    down: &mut ServerSession,
+    record: &mut Record,
+    model: &ListedModel,
+) -> Result<(), Fault> {
+    let head = head(record, 200)?;
+    write(down, record, head, &model_body(model)).await
+}
+
+fn model_body(model: &ListedModel) -> Value {
+    json!({"id": model.id, "object": "model", "created": 0, "owned_by": model.owned_by})
+}
+
+fn error_body(message: &str, kind: &str, code: &str, param: Option<&str>) -> Value {
+    json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
+}
+
+/// The last event of a stream whose upstream broke: an error, and no `[DONE]`.
+async fn break_off(down: &mut ServerSession, fault: &Fault) -> Result<(), Fault> {
+    let is_stream = down.response_written().is_some_and(|head| !head.headers.contains_key("content-length"));
+    if !is_stream {
+        return Err(Fault::ClientLeft);
+    }
+    let body = error_body(fault.message(), fault.row().kind.name(), fault.row().code, None);
+    let event = Bytes::from(format!("data: {body}\n\n"));
+    down.write_response_body(event, false).await.map_err(|_| Fault::ClientLeft)?;
+    down.finish_body().await.map_err(|_| Fault::ClientLeft)
+}
+
+async fn write(
+    down: &mut ServerSession,
+    record: &mut Record,
+    mut head: ResponseHeader,
+    body: &Value,
+) -> Result<(), Fault> {
+    let body = Bytes::from(body.to_string());
+    insert(&mut head, "content-type", "application/json".to_owned())?;
+    insert(&mut head, "content-length", body.len().to_string())?;
+    record.answered(head.status.as_u16(), false);
+    record.sent(body.len());
+    down.write_response_header(Box::new(head)).await.map_err(|_| Fault::ClientLeft)?;
+    down.write_response_body(body, true).await.map_err(|_| Fault::ClientLeft)
+}
+
+fn internal(error: Box<pingora_core::Error>) -> Fault {
+    Fault::Internal(error.to_string())
+}

@@ -1,0 +1,108 @@
+//! The way of one request, on one screen. Each step needs the evidence of the one before it; the core decides, this
+//! side reads, asks and sends.
+
+use crate::arrival::{self, Endpoint};
+use crate::body;
+use crate::fault::{Fault, Stop};
+use crate::house::{House, now_ms};
+use crate::record::Record;
+use crate::relay;
+use crate::reply;
+use crate::upstream::Upstreams;
+use bytes::Bytes;
+use palisade_filters::quota::MeterRefusal;
+use palisade_filters::{self as filters, Cleared, Refusal, Stage, Surface, Visitor, model_access};
+use pingora_core::protocols::http::ServerSession;
+use std::sync::Arc;
+
+/// Larger bodies are scanned on a thread of their own: one long scan must not hold up a worker's other connections.
+const SCANNED_IN_PLACE_BYTES: usize = 256 * 1024;
+
+/// Serves one request.
+pub(crate) async fn serve(
+    house: &Arc<House>,
+    upstreams: &Upstreams,
+    down: &mut ServerSession,
+    record: &mut Record,
+) -> Result<(), Stop> {
+    let arrival = arrival::read(down, &house.limits)?; // what is asked, and where?
+    record.arrived(&arrival);
+    record.lap(Stage::Arrival);
+
+    let policy = house.policy()?; // loaded once: it judges this request to its end
+    let visitor = arrival.recognize(now_ms(), |knock| filters::recognize(&policy, knock))?; // who asks?
+    drop(policy);
+    record.recognized(&visitor);
+    record.lap(Stage::Tenant);
+
+    let rates = house.meters.reserve(&filters::gate(&visitor), now_ms()).await; // how often?
+    let rates = rates.map_err(MeterRefusal::into_refusal)?;
+    let surface = match arrival.endpoint {
+        Endpoint::Prompt(surface) => surface,
+        Endpoint::Models => return list(down, record, model_access::list(&visitor)).await,
+        Endpoint::Model(ref name) => return show(down, record, model_access::find(&visitor, name)?).await,
+    };
+
+    arrival.check_body_kind()?;
+    let body = body::read(down, house).await?; // all of it, within its limits
+    record.lap(Stage::Prompt);
+    let cleared = clear(&visitor, surface, body.bytes.clone(), record).await?; // what may leave of it?
+    record.cleared(&cleared);
+    record.lap(Stage::Dlp);
+
+    let application = filters::apply(&visitor, &cleared)?; // may it use this model, and who serves it?
+    record.lap(Stage::ModelAccess);
+    let answer = house.meters.reserve(application.ask(), now_ms()).await; // is there budget left?
+    let admission = filters::admit(application, answer)?;
+    record.lap(Stage::Quota);
+    record.overhead();
+
+    relay::relay(house, upstreams, down, &visitor, &cleared, admission, rates, record).await
+}
+
+/// Reads, scans and judges a prompt.
+async fn clear(
+    visitor: &Visitor,
+    surface: Surface,
+    body: Bytes,
+    record: &mut Record,
+) -> Result<Cleared, Stop> {
+    let bytes = body.len();
+    let visitor_of = visitor.clone();
+    let work = move || -> Result<(String, Result<Cleared, Refusal>), Refusal> {
+        let prompt = filters::read(&visitor_of, surface, body)?;
+        let model = prompt.head().model.clone();
+        Ok((model, filters::clear(&visitor_of, prompt)))
+    };
+    let done = if bytes <= SCANNED_IN_PLACE_BYTES {
+        work()
+    } else {
+        let elsewhere = tokio::task::spawn_blocking(work).await;
+        elsewhere.map_err(|error| Fault::Internal(format!("a scan ended early: {error}")))?
+    };
+    let (model, cleared) = done.inspect_err(|_| record.asked("", bytes))?;
+    record.asked(&model, bytes);
+    Ok(cleared?)
+}
+
+async fn list(
+    down: &mut ServerSession,
+    record: &mut Record,
+    models: Vec<model_access::ListedModel>,
+) -> Result<(), Stop> {
+    record.allowed();
+    reply::models(down, record, &models).await?;
+    record.completed();
+    Ok(())
+}
+
+async fn show(
+    down: &mut ServerSession,
+    record: &mut Record,
+    model: model_access::ListedModel,
+) -> Result<(), Stop> {
+    record.allowed();
+    reply::model(down, record, &model).await?;
+    record.completed();
+    Ok(())
+}
