@@ -3,7 +3,7 @@
 //! Needs a whole body and the endpoint it came to; proves [`Prompt`]: strictly read once, its text laid out for the
 //! scanner, and the few members that the stages need. It judges nothing.
 
-use crate::dlp::projection::{self, Mark, Positions, Projection, Value};
+use crate::dlp::projection::{self, Mark, Positions, Projection, Unreadable, Value};
 use crate::dlp::splice::Edit;
 use crate::json::{self, Literal};
 use crate::refusal::Refusal;
@@ -206,7 +206,13 @@ impl Positions for RequestPositions {
 
 /// Reads a body.
 pub fn read(surface: Surface, body: Bytes) -> Result<Prompt, Refusal> {
-    let projection = projection::project::<RequestPositions>(&body).map_err(Refusal::Unreadable)?;
+    let projection = projection::project::<RequestPositions>(&body).map_err(|error| match error {
+        Unreadable::Parts => Refusal::ScanLimit,
+        Unreadable::Utf8(_)
+        | Unreadable::Json { .. }
+        | Unreadable::DuplicateKey(_)
+        | Unreadable::Members(_) => Refusal::Unreadable(error),
+    })?;
     let root = projection.marks.last().filter(|mark| mark.role == Role::Root && mark.value == Value::Object);
     let first_member = root.map(|root| root.raw.start + 1);
     let Some(first_member) = first_member else {

@@ -5,9 +5,14 @@
 //! findings, and depends on nothing before the last three bytes, so it can be continued in a stream.
 
 use super::rules::LITERAL_BYTES_MIN;
+use std::collections::BTreeMap;
+use std::ops::Range;
 
-/// Bits in the filter that most positions fail: 2 KiB, which stays in the first-level cache.
-const FILTER_BITS: u32 = 14;
+/// Bits in the filter that most positions fail, as a power of two: 8 KiB, which stays in the first-level cache, and at
+/// 500 windows lets less than one position in a hundred through.
+const FILTER_BITS: u32 = 16;
+/// Places of the table behind it, as a power of two; at most half of them are taken.
+const TABLE_BITS_MIN: u32 = 8;
 /// Bytes of English prose and code, commonest first; what is not listed is rarest.
 const COMMONEST: &[u8] = b" etaoinsrhldcumfpgwybv,.k'\"-_()/:;=x01j2qz3456789";
 
@@ -33,17 +38,13 @@ pub(super) enum Kind {
 /// Everything that is looked for, ready for the sweep.
 #[derive(Debug)]
 pub(super) struct Anchors {
-    filter: Vec<u64>,
-    /// Sorted by window.
-    windows: Vec<Window>,
+    filter: Box<[u64; 1 << (FILTER_BITS - 6)]>,
+    /// Open addressing: (window, first of its entries and how many).
+    table: Vec<(u32, u32, u32)>,
+    table_bits: u32,
+    /// Literals with the offset of their window, grouped by window.
+    entries: Vec<(u16, u16)>,
     literals: Vec<Box<[u8]>>,
-}
-
-#[derive(Debug)]
-struct Window {
-    bytes: u32,
-    literal: u16,
-    offset: usize,
 }
 
 /// Folds the case of four bytes; other characters fold too, alike in text and table.
@@ -51,50 +52,40 @@ fn fold(bytes: [u8; 4]) -> u32 {
     u32::from_le_bytes(bytes) | 0x2020_2020
 }
 
-fn slot(window: u32) -> (usize, u32) {
-    let bit = window.wrapping_mul(0x9E37_79B1) >> (32 - FILTER_BITS);
-    ((bit >> 6) as usize, bit & 63)
+fn hash(window: u32, bits: u32) -> u32 {
+    window.wrapping_mul(0x9E37_79B1) >> (32 - bits)
 }
 
 impl Anchors {
     /// Prepares literals, which are numbered by their order.
     pub(super) fn new(literals: &[&str]) -> Self {
+        let mut by_window: BTreeMap<u32, Vec<(u16, u16)>> = BTreeMap::new();
+        for (number, literal) in (0u16..).zip(literals) {
+            if let Some((offset, window)) = rarest_window(literal.as_bytes()) {
+                by_window.entry(window).or_default().push((number, offset as u16));
+            }
+        }
+        let table_bits = (by_window.len() * 2).next_power_of_two().trailing_zeros().max(TABLE_BITS_MIN);
         let mut anchors = Self {
-            filter: vec![0; 1 << (FILTER_BITS - 6)],
-            windows: Vec::with_capacity(literals.len()),
+            filter: Box::new([0; 1 << (FILTER_BITS - 6)]),
+            table: vec![(0, 0, 0); 1 << table_bits],
+            table_bits,
+            entries: Vec::with_capacity(literals.len()),
             literals: literals.iter().map(|literal| literal.as_bytes().into()).collect(),
         };
-        for (number, literal) in literals.iter().enumerate() {
-            let Some((offset, bytes)) = rarest_window(literal.as_bytes()) else { continue };
-            let (word, bit) = slot(bytes);
-            if let Some(word) = anchors.filter.get_mut(word) {
-                *word |= 1 << bit;
+        for (window, entries) in by_window {
+            let bit = hash(window, FILTER_BITS);
+            if let Some(word) = anchors.filter.get_mut((bit >> 6) as usize) {
+                *word |= 1 << (bit & 63);
             }
-            anchors.windows.push(Window { bytes, literal: number as u16, offset });
+            let free =
+                anchors.probe(window).find(|place| anchors.table.get(*place).is_some_and(|row| row.2 == 0));
+            if let Some(row) = free.and_then(|place| anchors.table.get_mut(place)) {
+                *row = (window, anchors.entries.len() as u32, entries.len() as u32);
+            }
+            anchors.entries.extend(entries);
         }
-        anchors.windows.sort_by_key(|window| window.bytes);
         anchors
-    }
-
-    /// Appends the anchors of `text` in no particular order: literals whose window begins at `from` or later, digit
-    /// runs and `@` from `marks_from` on.
-    pub(super) fn sweep(&self, text: &[u8], from: usize, marks_from: usize, hits: &mut Vec<Hit>) {
-        let mut previous = marks_from.checked_sub(1).and_then(|at| text.get(at)).copied().unwrap_or(0);
-        for (offset, byte) in text.get(marks_from..).unwrap_or_default().iter().copied().enumerate() {
-            if byte.is_ascii_digit() & !previous.is_ascii_digit() {
-                hits.push(Hit { at: marks_from + offset, kind: Kind::Digits });
-            } else if byte == b'@' {
-                hits.push(Hit { at: marks_from + offset, kind: Kind::AtSign });
-            }
-            previous = byte;
-        }
-        for (offset, bytes) in text.get(from..).unwrap_or_default().array_windows::<4>().enumerate() {
-            let window = fold(*bytes);
-            let (word, bit) = slot(window);
-            if self.filter.get(word).is_some_and(|word| word >> bit & 1 == 1) {
-                self.verify(text, from + offset, window, hits);
-            }
-        }
     }
 
     /// The length of a literal.
@@ -102,19 +93,78 @@ impl Anchors {
         self.literals.get(usize::from(number)).map_or(0, |literal| literal.len())
     }
 
-    #[cold]
-    fn verify(&self, text: &[u8], at: usize, bytes: u32, hits: &mut Vec<Hit>) {
-        let first = self.windows.partition_point(|window| window.bytes < bytes);
-        let candidates = self.windows.get(first..).unwrap_or_default();
-        for window in candidates.iter().take_while(|window| window.bytes == bytes) {
-            let Some(start) = at.checked_sub(window.offset) else { continue };
-            let Some(literal) = self.literals.get(usize::from(window.literal)) else { continue };
-            let here = text.get(start..start + literal.len());
-            if here.is_some_and(|here| here.eq_ignore_ascii_case(literal)) {
-                hits.push(Hit { at: start, kind: Kind::Literal(window.literal) });
+    /// Appends the anchors of `text` in no particular order: literals whose window begins in `windows`, digit runs and
+    /// `@` in `marks`.
+    pub(super) fn sweep(&self, text: &[u8], windows: Range<usize>, marks: Range<usize>, hits: &mut Vec<Hit>) {
+        mark(text, marks, hits);
+        let end = text.len().min(windows.end + LITERAL_BYTES_MIN - 1);
+        for (offset, bytes) in
+            text.get(windows.start..end).unwrap_or_default().array_windows::<4>().enumerate()
+        {
+            let window = fold(*bytes);
+            let bit = hash(window, FILTER_BITS);
+            if self.filter.get((bit >> 6) as usize).is_some_and(|word| word >> (bit & 63) & 1 == 1) {
+                self.verify(text, windows.start + offset, window, hits);
             }
         }
     }
+
+    fn probe(&self, window: u32) -> impl Iterator<Item = usize> + use<> {
+        let (first, mask) = (hash(window, self.table_bits) as usize, self.table.len() - 1);
+        (0..=mask).map(move |step| (first + step) & mask)
+    }
+
+    #[cold]
+    fn verify(&self, text: &[u8], at: usize, window: u32, hits: &mut Vec<Hit>) {
+        let rows = self.probe(window).map_while(|place| self.table.get(place).filter(|row| row.2 > 0));
+        let Some((_, first, count)) = rows.into_iter().find(|row| row.0 == window) else { return };
+        let entries = self.entries.get(*first as usize..(first + count) as usize).unwrap_or_default();
+        for (number, offset) in entries {
+            let Some(start) = at.checked_sub(usize::from(*offset)) else { continue };
+            let Some(literal) = self.literals.get(usize::from(*number)) else { continue };
+            let here = text.get(start..start + literal.len());
+            if here.is_some_and(|here| here.eq_ignore_ascii_case(literal)) {
+                hits.push(Hit { at: start, kind: Kind::Literal(*number) });
+            }
+        }
+    }
+}
+
+/// Appends the starts of digit runs, and `@`.
+fn mark(text: &[u8], place: Range<usize>, hits: &mut Vec<Hit>) {
+    let mut at = place.start;
+    let mut previous = at.checked_sub(1).and_then(|at| text.get(at)).copied().unwrap_or(0);
+    let (eights, rest) = text.get(place).unwrap_or_default().as_chunks::<8>();
+    for eight in eights {
+        if may_hold_marks(u64::from_le_bytes(*eight)) {
+            mark_each(eight, at, previous, hits);
+        }
+        [.., previous] = *eight;
+        at += 8;
+    }
+    mark_each(rest, at, previous, hits);
+}
+
+fn mark_each(bytes: &[u8], mut at: usize, mut previous: u8, hits: &mut Vec<Hit>) {
+    for byte in bytes {
+        if byte.is_ascii_digit() && !previous.is_ascii_digit() {
+            hits.push(Hit { at, kind: Kind::Digits });
+        } else if *byte == b'@' {
+            hits.push(Hit { at, kind: Kind::AtSign });
+        }
+        previous = *byte;
+        at += 1;
+    }
+}
+
+/// Whether any of eight bytes could be a digit or an `@`. It may say yes for bytes beyond ASCII, never no wrongly.
+fn may_hold_marks(eight: u64) -> bool {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let has_zero = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
+    // 0x30..=0x3f: the high half equals 3. Colons and their like are sorted out byte by byte.
+    let upper_half = (eight >> 4) & (LOW * 0x0f);
+    has_zero(upper_half ^ (LOW * 3)) | has_zero(eight ^ (LOW * 0x40)) != 0
 }
 
 fn rarest_window(literal: &[u8]) -> Option<(usize, u32)> {
@@ -136,7 +186,7 @@ mod tests {
 
     fn swept(anchors: &Anchors, text: &[u8]) -> Vec<Hit> {
         let mut hits = Vec::new();
-        anchors.sweep(text, 0, 0, &mut hits);
+        anchors.sweep(text, 0..text.len(), 0..text.len(), &mut hits);
         hits.sort_unstable();
         hits
     }

@@ -6,13 +6,15 @@
 //! stream and a whole text give the same findings.
 
 use super::bytes::ByteSet;
-use super::rules::{Context, LEAD_BYTES_MAX, RuleDocument, WIDTH_BYTES_MAX};
+use super::rules::{CONTEXT_BEFORE_BYTES_MAX, Context, LEAD_BYTES_MAX, RuleDocument, WIDTH_BYTES_MAX};
 use super::validators::Validator;
+use memchr::memmem::Finder;
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson::backtrack::BoundedBacktracker;
 use regex_automata::util::primitives::StateID;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// An unbounded finding is reported, and held in a stream, in pieces of this many bytes.
@@ -23,6 +25,9 @@ const AUTOMATON_BYTES_MAX: usize = 2 * 1024 * 1024;
 const DETERMINIZE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// `until` is recognised by this many literal bytes.
 const TERMINATOR_LITERAL_BYTES: usize = 5;
+
+/// Runs of digits are told apart up to this length.
+pub(super) const FIRST_RUN_MAX: u32 = 24;
 
 /// A text that may not be whole yet.
 #[derive(Clone, Copy)]
@@ -63,7 +68,7 @@ pub(super) struct Matcher {
     run: Option<Run>,
     validate: Option<Validator>,
     entropy_bits_min: Option<f32>,
-    context: Option<Context>,
+    context: Option<Words>,
     base: f32,
     validated: f32,
     in_context: f32,
@@ -107,10 +112,6 @@ impl Matcher {
                 until: continues.until.as_deref().map(Terminator::compile).transpose()?,
             }),
         };
-        let mut context = rule.context.clone();
-        if let Some(context) = &mut context {
-            context.words.iter_mut().for_each(|word| word.make_ascii_lowercase());
-        }
         Ok(Self {
             automaton,
             start,
@@ -120,11 +121,36 @@ impl Matcher {
             run,
             validate: rule.validate,
             entropy_bits_min: rule.entropy_bits_min,
-            context,
+            context: rule.context.as_ref().map(Words::compile),
             base: rule.confidence.base,
             validated: rule.confidence.validated,
             in_context: rule.confidence.context,
         })
+    }
+
+    /// Which lengths the first run of digits of a match can have, as bits; the last bit stands for all longer ones.
+    /// `lead` bytes stand before it. Most anchors fail here, before anything runs.
+    pub(super) fn first_runs(&self, lead: usize) -> u32 {
+        let dfa = &self.automaton;
+        let step = |states: &BTreeSet<StateID>, bytes: std::ops::RangeInclusive<u8>| -> BTreeSet<StateID> {
+            let next = states.iter().flat_map(|state| bytes.clone().map(|byte| dfa.next_state(*state, byte)));
+            next.filter(|state| !dfa.is_dead_state(*state)).collect()
+        };
+        let mut states = BTreeSet::from([self.start]);
+        for _ in 0..lead {
+            states = step(&states, 0..=255);
+        }
+        let mut runs = 0;
+        for length in 1..=FIRST_RUN_MAX {
+            states = step(&states, b'0'..=b'9');
+            let is_final = |state: &StateID| dfa.is_match_state(dfa.next_eoi_state(*state));
+            let goes_on = !step(&states, 0..=b'/').is_empty() || !step(&states, b':'..=255).is_empty();
+            if goes_on || states.iter().any(is_final) {
+                runs |= 1 << length;
+            }
+        }
+        // Longer runs: whatever is still possible.
+        if states.is_empty() { runs } else { runs | 1 << (FIRST_RUN_MAX + 1) }
     }
 
     /// Asks about a match that begins at `start`, with its anchor's first byte at `anchor`.
@@ -376,7 +402,28 @@ impl Terminator {
     }
 }
 
-impl Context {
+/// Context words, ready to be looked for.
+struct Words {
+    finders: Vec<Finder<'static>>,
+    before_bytes: usize,
+    after_bytes: usize,
+    required: bool,
+}
+
+impl Words {
+    fn compile(context: &Context) -> Self {
+        Self {
+            finders: context
+                .words
+                .iter()
+                .map(|word| Finder::new(&word.to_ascii_lowercase()).into_owned())
+                .collect(),
+            before_bytes: context.before_bytes,
+            after_bytes: context.after_bytes,
+            required: context.required,
+        }
+    }
+
     /// Whether one of the words is near; `None`: the text must go on first.
     fn is_near(&self, view: View<'_>, whole: &Range<usize>) -> Option<bool> {
         let before = view.text.get(whole.start.saturating_sub(self.before_bytes)..whole.start);
@@ -391,16 +438,21 @@ impl Context {
     }
 
     fn holds(&self, window: &[u8]) -> bool {
-        self.words.iter().any(|word| {
-            let starts_word = word.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
-            let ends_word = word.as_bytes().last().is_some_and(u8::is_ascii_alphanumeric);
-            (0..window.len()).any(|at| {
-                let is_free = |at: Option<usize>| {
-                    !at.and_then(|at| window.get(at)).is_some_and(u8::is_ascii_alphabetic)
-                };
-                window.get(at..at + word.len()).is_some_and(|here| here.eq_ignore_ascii_case(word.as_bytes()))
-                    && (!starts_word || is_free(at.checked_sub(1)))
-                    && (!ends_word || is_free(Some(at + word.len())))
+        let mut lower = [0; CONTEXT_BEFORE_BYTES_MAX];
+        let Some(lower) = lower.get_mut(..window.len()) else { return false };
+        lower.copy_from_slice(window);
+        lower.make_ascii_lowercase();
+        let lower = &*lower;
+        let is_letter =
+            |at: Option<usize>| at.and_then(|at| lower.get(at)).is_some_and(u8::is_ascii_alphabetic);
+        self.finders.iter().any(|finder| {
+            let word = finder.needle();
+            let starts_word = word.first().is_some_and(u8::is_ascii_alphanumeric);
+            let ends_word = word.last().is_some_and(u8::is_ascii_alphanumeric);
+            finder.find_iter(lower).any(|at| {
+                let touches_left = starts_word && is_letter(at.checked_sub(1));
+                let touches_right = ends_word && is_letter(Some(at + word.len()));
+                !touches_left && !touches_right
             })
         })
     }

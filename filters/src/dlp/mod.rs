@@ -33,6 +33,7 @@ use lane::Action;
 use rules::Rule;
 use splice::Edit;
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Findings that one request may have; a text with more was made to have them.
@@ -78,6 +79,11 @@ impl<'a> Judge<'a> {
     /// The detection rules.
     pub fn scanner(&self) -> &'a Scanner {
         self.tenant.scanner()
+    }
+
+    /// Everything that counts in a text of parts; `None`: more than one text may hold.
+    fn scan_parts(&self, text: &[u8], parts: &[Range<usize>]) -> Option<Vec<Found>> {
+        self.scanner().scan_parts(text, parts, self.tenant.threshold, FINDINGS_MAX)
     }
 
     /// Whether a finding counts at all.

@@ -12,6 +12,8 @@ use std::ops::Range;
 const SEPARATOR: u8 = 0xff;
 /// Members of one object that are compared for equality of their keys; more are refused.
 const MEMBERS_MAX: usize = 1_000;
+/// Strings and numbers of one body: an array of digits must not become a list a hundred times its size.
+const PARTS_MAX: usize = 200_000;
 /// A key longer than this is scanned by itself and is no context of its value.
 const KEY_CONTEXT_BYTES_MAX: usize = 64;
 
@@ -214,6 +216,9 @@ pub enum Unreadable {
     /// Two keys that a parser could take for one.
     #[error("the object at `{0}` has two keys that differ at most in case; give each key once")]
     DuplicateKey(String),
+    /// More strings and numbers than are kept apart.
+    #[error("the body has more than {PARTS_MAX} strings and numbers; send it in parts")]
+    Parts,
     /// Too many members to compare.
     #[error("the object at `{0}` has more than {MEMBERS_MAX} members")]
     Members(String),
@@ -283,6 +288,7 @@ impl<P: Positions> Projector<P> {
         let mut tokens = Tokens::new(body);
         loop {
             match tokens.next_token() {
+                Ok(Some(_)) if reader.of.out.places.len() > PARTS_MAX => return Err(Unreadable::Parts),
                 Ok(Some(token)) => reader.take(token, tokens.offset())?,
                 Ok(None) => return Ok(&self.out),
                 Err(error) => {

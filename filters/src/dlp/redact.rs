@@ -8,7 +8,7 @@ use super::projection::{Form, Part, Positions, Projection};
 use super::regions;
 use super::scanner::Found;
 use super::splice::Edit;
-use super::{FINDINGS_MAX, Finding, Judge};
+use super::{Finding, Judge};
 use crate::json;
 use crate::refusal::Refusal;
 use std::borrow::Cow;
@@ -32,12 +32,7 @@ pub fn redact<P: Positions>(
     projection: &Projection<P::Role>,
 ) -> Result<Redacted, Refusal> {
     let ranges: Vec<Range<usize>> = projection.parts.iter().map(|part| part.text.clone()).collect();
-    let mut found = Vec::new();
-    judge.scanner().scan_parts(&projection.text, &ranges, &mut found);
-    found.retain(|found| judge.counts(found));
-    if found.len() > FINDINGS_MAX {
-        return Err(Refusal::ScanLimit);
-    }
+    let found = judge.scan_parts(&projection.text, &ranges).ok_or(Refusal::ScanLimit)?;
     let mut out = Redacted::default();
     let mut found = found.as_slice();
     for part in &projection.parts {

@@ -4,13 +4,15 @@
 //! nothing to follow. Both ways run the same lines, so a stream cut anywhere gives the findings of the whole.
 
 use super::anchors::{Anchors, Hit, Kind};
-use super::matcher::{Match, Verdict, View, held_lead};
+use super::matcher::{FIRST_RUN_MAX, Match, Verdict, View, held_lead};
 use super::rules::{DIGITS_LEAD_BYTES_MAX, LEAD_BYTES_MAX, LITERAL_BYTES_MAX, LITERAL_BYTES_MIN, Rule};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// The trailing word of a stream is held back up to this length: the longest lead of a match and its literal.
 pub(super) const WORD_HELD_BYTES: usize = LEAD_BYTES_MAX + LITERAL_BYTES_MAX;
+/// A body is swept in blocks of this size.
+const BLOCK_BYTES: usize = 64 * 1024;
 /// More digits than any anchor asks for need not be counted.
 const DIGITS_COUNTED_MAX: usize = 20;
 
@@ -21,8 +23,8 @@ pub struct Scanner {
     anchors: Anchors,
     /// For each literal, the rules that it anchors.
     literal_rules: Vec<Vec<u16>>,
-    /// (digits needed, bytes before, rule), fewest digits first.
-    digit_rules: Vec<(usize, usize, u16)>,
+    /// For each length of a first run of digits: (digits needed, bytes before, rule), fewest digits first.
+    digit_rules: Vec<Vec<(usize, usize, u16)>>,
     at_sign_rules: Vec<u16>,
 }
 
@@ -80,7 +82,8 @@ impl Scanner {
     pub fn new(rules: Vec<Rule>) -> Self {
         let mut literals: Vec<&str> = Vec::new();
         let mut literal_rules: Vec<Vec<u16>> = Vec::new();
-        let (mut digit_rules, mut at_sign_rules) = (Vec::new(), Vec::new());
+        let mut digit_rules = vec![Vec::new(); FIRST_RUN_MAX as usize + 2];
+        let mut at_sign_rules = Vec::new();
         for (number, rule) in (0u16..).zip(&rules) {
             let anchor = &rule.document.anchor;
             for literal in &anchor.literals {
@@ -93,13 +96,18 @@ impl Scanner {
                 }
             }
             if let Some(digits) = anchor.digits {
-                digit_rules.push((digits.min(DIGITS_COUNTED_MAX), anchor.before, number));
+                let runs = rule.matcher.first_runs(anchor.before);
+                let fitting =
+                    digit_rules.iter_mut().enumerate().filter(|(length, _)| runs >> length & 1 == 1);
+                for (_, rules) in fitting {
+                    rules.push((digits.min(DIGITS_COUNTED_MAX), anchor.before, number));
+                }
             }
             if anchor.at_sign {
                 at_sign_rules.push(number);
             }
         }
-        digit_rules.sort_unstable();
+        digit_rules.iter_mut().for_each(|rules| rules.sort_unstable());
         let anchors = Anchors::new(&literals);
         let rules = rules.into_iter().map(Arc::new).collect();
         Self { anchors, literal_rules, digit_rules, at_sign_rules, rules }
@@ -124,31 +132,40 @@ impl Scanner {
     }
 
     /// Everything in a whole text that consists of parts; no finding reaches over the border of a part. `parts` are
-    /// in order; bytes between them belong to none.
-    pub(super) fn scan_parts(&self, text: &[u8], parts: &[Range<usize>], found: &mut Vec<Found>) {
+    /// in order; bytes between them belong to none. Findings less sure than `threshold` do not count. `None`: there
+    /// are more than `most`.
+    pub(super) fn scan_parts(
+        &self,
+        text: &[u8],
+        parts: &[Range<usize>],
+        threshold: f32,
+        most: usize,
+    ) -> Option<Vec<Found>> {
+        let (mut found, mut here, mut hits) = (Vec::new(), Vec::new(), Vec::new());
         let mut scan = Scan::default();
-        self.anchors.sweep(text, 0, 0, &mut scan.hits);
-        scan.hits.sort_unstable();
-        let hits = std::mem::take(&mut scan.hits);
-        let mut parts = parts.iter();
-        let mut part = parts.next();
-        for hit in hits {
-            while part.is_some_and(|part| part.end <= hit.at) {
-                part = parts.next();
+        // In blocks, so that a text that is nothing but anchors does not become a list of them.
+        for from in (0..text.len()).step_by(BLOCK_BYTES) {
+            let block = from..text.len().min(from + BLOCK_BYTES);
+            self.anchors.sweep(text, block.clone(), block, &mut hits);
+            for hit in hits.drain(..) {
+                let part = parts.get(parts.partition_point(|part| part.end <= hit.at));
+                let Some(part) = part.filter(|part| part.start <= hit.at) else { continue };
+                let view = View { text: text.get(part.clone()).unwrap_or_default(), complete: true };
+                scan.candidates(self, view, Hit { at: hit.at - part.start, kind: hit.kind }, &mut here);
+                while let Some(candidate) = scan.open.pop() {
+                    scan.ask(self, view, candidate, &mut here);
+                }
+                for mut sure in here.drain(..).filter(|found: &Found| found.confidence >= threshold) {
+                    sure.span = sure.span.start + part.start..sure.span.end + part.start;
+                    found.push(sure);
+                }
             }
-            let Some(bounds) = part.filter(|part| part.start <= hit.at) else { continue };
-            let Some(inside) = text.get(bounds.clone()) else { continue };
-            let before = found.len();
-            let view = View { text: inside, complete: true };
-            scan.candidates(self, view, Hit { at: hit.at - bounds.start, kind: hit.kind }, found);
-            while let Some(candidate) = scan.open.pop() {
-                scan.ask(self, view, candidate, found);
-            }
-            for found in found.iter_mut().skip(before) {
-                found.span = found.span.start + bounds.start..found.span.end + bounds.start;
+            if found.len() > most {
+                return None;
             }
         }
         found.sort_by_key(Found::order);
+        Some(found)
     }
 }
 
@@ -167,7 +184,8 @@ impl Scan {
         }
         let mut hits = std::mem::take(&mut self.hits);
         let from = self.swept.saturating_sub(LITERAL_BYTES_MAX - 1);
-        scanner.anchors.sweep(view.text, from, self.swept, &mut hits);
+        let end = view.text.len();
+        scanner.anchors.sweep(view.text, from..end, self.swept..end, &mut hits);
         let swept = self.swept;
         for hit in hits.drain(..) {
             if !Self::was_known(scanner, hit, swept) {
@@ -255,12 +273,12 @@ impl Scan {
     }
 
     fn ask_digits(&mut self, scanner: &Scanner, view: View<'_>, at: usize, found: &mut Vec<Found>) {
-        let (count, ended) = digits_in_run(view.text, at);
+        let (first, count, ended) = digits_in_run(view.text, at);
         if !ended && !view.complete {
             self.open.push(Candidate::Digits { at });
             return;
         }
-        for (least, before, rule) in &scanner.digit_rules {
+        for (least, before, rule) in scanner.digit_rules.get(first).into_iter().flatten() {
             if *least > count {
                 break;
             }
@@ -271,22 +289,28 @@ impl Scan {
     }
 }
 
-/// How many digits follow, single separators between them allowed, and whether the count is final.
-fn digits_in_run(text: &[u8], at: usize) -> (usize, bool) {
-    let (mut count, mut separated) = (0, false);
-    for byte in text.get(at..).unwrap_or_default() {
+/// How many digits follow at once, how many with single separators between them, and whether that is final.
+fn digits_in_run(text: &[u8], at: usize) -> (usize, usize, bool) {
+    let longest = FIRST_RUN_MAX as usize + 1;
+    let rest = text.get(at..).unwrap_or_default();
+    let first = rest.iter().take(longest).take_while(|byte| byte.is_ascii_digit()).count();
+    let (mut count, mut separated) = (first, false);
+    if count >= DIGITS_COUNTED_MAX && (first == longest || rest.len() > first) {
+        return (first, count, true);
+    }
+    for byte in rest.iter().skip(first) {
         match byte {
             b'0'..=b'9' => {
                 (count, separated) = (count + 1, false);
-                if count == DIGITS_COUNTED_MAX {
-                    return (count, true);
+                if count >= DIGITS_COUNTED_MAX {
+                    return (first, count, true);
                 }
             }
             b' ' | b'-' | b'.' | b'/' if !separated => separated = true,
-            _ => return (count, true),
+            _ => return (first, count, true),
         }
     }
-    (count, false)
+    (first, count, false)
 }
 
 /// Where the local part of an e-mail address before `at` begins (RFC 5322 dot-atom, at most 64 bytes).

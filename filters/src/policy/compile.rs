@@ -195,7 +195,8 @@ fn compile_provider(document: &ProviderDocument, secrets: &ProviderSecrets) -> R
     };
     let (authority, path) = rest.split_once('/').map_or((rest, ""), |(authority, path)| (authority, path));
     if authority.contains('@') || path.contains(['?', '#']) {
-        return Err(format!("`base_url` `{base}` may hold no user, query or fragment; use `api_key`"));
+        // Not quoted: it may hold a password.
+        return Err("`base_url` may hold no user, query or fragment; use `api_key`".to_owned());
     }
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && !port.ends_with(']') => {
