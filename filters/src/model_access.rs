@@ -32,7 +32,7 @@ impl Grant {
 /// Grants the model that a cleared prompt asks for.
 pub fn grant(visitor: &Visitor, cleared: &Cleared) -> Result<Grant, Refusal> {
     if let Some((param, capability)) = cleared.head().refused_capability {
-        return Err(Refusal::CapabilityNotAllowed { param: param.to_owned(), capability });
+        return Err(Refusal::CapabilityNotAllowed { param, capability });
     }
     let model = cleared.head().model.clone();
     if is_allowed(visitor.tenant(), visitor.key(), &[&model]) {

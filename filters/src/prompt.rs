@@ -216,7 +216,8 @@ pub fn read(surface: Surface, body: Bytes) -> Result<Prompt, Refusal> {
     let root = projection.marks.last().filter(|mark| mark.role == Role::Root && mark.value == Value::Object);
     let first_member = root.map(|root| root.raw.start + 1);
     let Some(first_member) = first_member else {
-        return Err(invalid("", "the body is not a JSON object".to_owned()));
+        let message = "the body is not a JSON object".to_owned();
+        return Err(Refusal::InvalidRequest { param: None, message });
     };
     let mut head = Head {
         surface,
@@ -240,8 +241,8 @@ pub fn read(surface: Surface, body: Bytes) -> Result<Prompt, Refusal> {
     Ok(Prompt { body, projection, head })
 }
 
-fn invalid(param: &str, message: String) -> Refusal {
-    Refusal::InvalidRequest { param: param.to_owned(), message }
+fn invalid(param: &'static str, message: String) -> Refusal {
+    Refusal::InvalidRequest { param: Some(param), message }
 }
 
 impl Prompt {
@@ -388,7 +389,7 @@ fn inserted(at: usize, with: &'static [u8]) -> Edit {
     Edit { raw: at..at, with: Cow::Borrowed(with) }
 }
 
-fn not_a_number(param: &str) -> Refusal {
+fn not_a_number(param: &'static str) -> Refusal {
     invalid(param, format!("`{param}` is a whole number"))
 }
 

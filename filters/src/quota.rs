@@ -55,8 +55,8 @@ pub struct Limit {
 pub struct LimitHit {
     /// Which.
     pub limit: Limit,
-    /// When asking again makes sense.
-    pub retry_after_ms: u64,
+    /// When the same question could be answered otherwise; never, if it asks for more than the limit is.
+    pub retry_after_ms: Option<u64>,
 }
 
 impl fmt::Display for LimitHit {

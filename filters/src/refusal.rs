@@ -35,15 +35,15 @@ pub enum Refusal {
     Unreadable(Unreadable),
     /// A member is missing or of the wrong kind.
     InvalidRequest {
-        /// The member.
-        param: String,
+        /// The member, unless it is the whole body.
+        param: Option<&'static str>,
         /// What is wrong with it and what to do.
         message: String,
     },
     /// A feature that is not allowed, such as a reference to an object kept by the provider.
     CapabilityNotAllowed {
         /// The member that asks for it.
-        param: String,
+        param: &'static str,
         /// The feature's name.
         capability: &'static str,
     },
@@ -199,7 +199,10 @@ impl Refusal {
             Self::ScanLimit => row(Stage::Dlp, 400, InvalidRequest, "scan_limit"),
             Self::NotPermitted => row(Stage::Policy, 403, Permission, "not_permitted"),
             Self::ModelNotFound(_) => row(Stage::ModelAccess, 404, InvalidRequest, "model_not_found"),
-            Self::RateLimited(_) => row(Stage::Quota, 429, RateLimit, "rate_limit_exceeded"),
+            Self::RateLimited(hit) => ErrorRow {
+                should_retry: hit.retry_after_ms.is_none().then_some(false),
+                ..row(Stage::Quota, 429, RateLimit, "rate_limit_exceeded")
+            },
             Self::QuotaSpent(_) => final_row(Stage::Quota, 429, InsufficientQuota, "insufficient_quota"),
             Self::QuotaUnavailable => row(Stage::Quota, 503, Server, "quota_unavailable"),
             Self::PolicyUnavailable => row(Stage::Arrival, 503, Server, "policy_unavailable"),
@@ -246,6 +249,9 @@ impl Refusal {
             Self::ModelNotFound(model) => {
                 format!("the model `{model}` does not exist or you do not have access to it")
             }
+            Self::RateLimited(hit) if hit.retry_after_ms.is_none() => {
+                format!("this request alone is larger than the rate limit for {hit}; ask for fewer tokens")
+            }
             Self::RateLimited(hit) => format!("rate limit reached for {hit}; slow down and try again"),
             Self::QuotaSpent(hit) => format!("quota spent for {hit}; ask your organisation's admin"),
             Self::QuotaUnavailable => "quotas cannot be checked right now; try again shortly".into(),
@@ -256,8 +262,11 @@ impl Refusal {
     /// The part of the request that is meant.
     pub fn param(&self) -> Option<&str> {
         match self {
-            Self::ContentBlocked(blocked) => Some(&blocked.place),
-            Self::InvalidRequest { param, .. } | Self::CapabilityNotAllowed { param, .. } => Some(param),
+            Self::ContentBlocked(blocked) => {
+                Some(&blocked.place).filter(|place| !place.is_empty()).map(|place| &**place)
+            }
+            Self::InvalidRequest { param, .. } => *param,
+            Self::CapabilityNotAllowed { param, .. } => Some(param),
             Self::ModelNotFound(_) => Some("model"),
             Self::InvalidApiKey
             | Self::IpNotAllowed

@@ -14,25 +14,25 @@ use std::time::Duration;
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Flags {
     /// Configuration file (TOML); without one, the defaults hold
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Where applications connect
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) proxy_listen: Option<SocketAddr>,
     /// Where health is asked and a reload is ordered
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) admin_listen: Option<SocketAddr>,
     /// Where Prometheus scrapes
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) metrics_listen: Option<SocketAddr>,
     /// Folder of documents and state
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Write the URLs as JSON to this file once requests are served
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH")]
     pub(crate) ready_file: Option<PathBuf>,
     /// Worker threads, each with its own listener and connections
-    #[arg(long, value_name = "N")]
+    #[arg(long, global = true, value_name = "N")]
     pub(crate) workers: Option<usize>,
 }
 

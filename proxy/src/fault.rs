@@ -13,8 +13,8 @@ pub(crate) enum Fault {
     Revoked,
     /// No target gave an answer.
     Unavailable {
-        /// What a provider said about when to come again.
-        retry_after: Option<String>,
+        /// The soonest that a provider said to come again, in seconds.
+        retry_after: Option<u32>,
     },
     /// No target gave an answer in time.
     Timeout,
@@ -66,7 +66,7 @@ impl From<Fault> for Stop {
 }
 
 impl Fault {
-    /// Its row of the error table. The first and second are not written to anyone.
+    /// Its row of the error table. Of a client that left, only the event tells.
     pub(crate) fn row(&self) -> ErrorRow {
         let (status, code) = match self {
             Self::ClientLeft => (499, "client_left"),

@@ -59,7 +59,9 @@ impl Meters {
             let after = used.saturating_add(*amount);
             let reset_ms = reset_ms(limit.window, now_ms);
             if after > limit.most {
-                return Err(MeterRefusal::Hit(LimitHit { limit: limit.clone(), retry_after_ms: reset_ms }));
+                let counter = counters.get(&id(limit)).copied().unwrap_or_default();
+                let retry_after_ms = counter.fits_after(limit, *amount, now_ms);
+                return Err(MeterRefusal::Hit(LimitHit { limit: limit.clone(), retry_after_ms }));
             }
             remaining.push((limit.clone(), limit.most - after, reset_ms));
         }
@@ -105,6 +107,11 @@ fn reset_ms(window: Window, now_ms: u64) -> u64 {
     window_ms(window) - now_ms % window_ms(window)
 }
 
+/// How many milliseconds before the end of a minute a count of the minute before weighs no more than `room`.
+fn decayed_at(count: u64, room: u64) -> u64 {
+    (room.saturating_mul(MINUTE_MS)).checked_div(count).map_or(MINUTE_MS, |left| left.min(MINUTE_MS))
+}
+
 impl Counter {
     fn roll(&mut self, window: Window, now_ms: u64) {
         let index = window_index(window, now_ms);
@@ -124,6 +131,21 @@ impl Counter {
                 // Rounded up: a limit is kept rather than passed by one.
                 self.current.saturating_add((self.previous.saturating_mul(left)).div_ceil(MINUTE_MS))
             }
+        }
+    }
+
+    /// In how many milliseconds `amount` would fit, if nothing else is added until then.
+    fn fits_after(mut self, limit: &Limit, amount: u64, now_ms: u64) -> Option<u64> {
+        let room = limit.most.checked_sub(amount)?;
+        let to_reset = reset_ms(limit.window, now_ms);
+        self.roll(limit.window, now_ms);
+        match limit.window {
+            Window::Day => Some(to_reset),
+            // What weighs on this minute decays to its end; what is counted now decays in the next one.
+            Window::Minute if self.current <= room => {
+                Some(to_reset.saturating_sub(decayed_at(self.previous, room - self.current)))
+            }
+            Window::Minute => Some(to_reset + MINUTE_MS - decayed_at(self.current, room)),
         }
     }
 
@@ -217,6 +239,25 @@ mod tests {
         assert!(meters.reserve(&one, DAY_MS + 1).await.is_err(), "a second later the minute is not over");
         assert!(meters.reserve(&one, DAY_MS + 30_000).await.is_ok(), "half of it is");
         assert!(meters.reserve(&ask(&[(limit(Window::Day, Unit::Requests, 10), 10)]), DAY_MS).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_waits_as_long_as_told_is_admitted_and_not_much_sooner() {
+        let one = |most, amount| ask(&[(limit(Window::Minute, Unit::Requests, most), amount)]);
+        for (most, at) in [(1, 0), (1, 59_999), (7, 12_345), (100, 31_000)] {
+            let meters = Meters::new();
+            assert!(meters.reserve(&one(most, most), at).await.is_ok());
+            let Err(MeterRefusal::Hit(hit)) = meters.reserve(&one(most, 1), at + 1).await else {
+                panic!("admitted")
+            };
+            let wait = hit.retry_after_ms.unwrap();
+            assert!(meters.reserve(&one(most, 1), at + 1 + wait).await.is_ok(), "{most} at {at}: {wait} ms");
+            assert!(wait <= 2 * MINUTE_MS);
+        }
+        let Err(MeterRefusal::Hit(hit)) = Meters::new().reserve(&one(5, 6), 0).await else {
+            panic!("admitted")
+        };
+        assert_eq!(hit.retry_after_ms, None);
     }
 
     #[tokio::test]

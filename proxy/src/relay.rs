@@ -30,10 +30,13 @@ const UNWANTED_BYTES_MAX: usize = 64 * 1024;
 /// And for this long.
 const UNWANTED_FOR: std::time::Duration = std::time::Duration::from_millis(200);
 
+/// A provider that asks for more than a day, in seconds, is not believed.
+const RETRY_AFTER_MAX: u32 = 86_400;
+
 /// How an attempt ended that did not end the exchange.
 pub(crate) enum Next {
     /// This target failed; another may do.
-    Target(Outcome, Option<String>),
+    Target(Outcome, Option<u32>),
     /// The exchange is over.
     Stop(Stop),
 }
@@ -60,7 +63,7 @@ pub(crate) async fn relay(
     rates.remaining.extend_from_slice(&held.receipt().remaining);
     let revision = house.revision.subscribe();
     let mut exchange = Exchange { house, down, visitor, cleared, record, held, rates, revision };
-    let (mut timed_out, mut retry_after) = (false, None);
+    let (mut timed_out, mut retry_after) = (false, None::<u32>);
     for target in &admission.itinerary.targets {
         let started = Instant::now();
         match attempt(&mut exchange, upstreams, target, started).await {
@@ -68,7 +71,7 @@ pub(crate) async fn relay(
             Err(Next::Stop(stop)) => return Err(stop),
             Err(Next::Target(outcome, after)) => {
                 timed_out = outcome == Outcome::TimedOut;
-                retry_after = after;
+                retry_after = [retry_after, after].into_iter().flatten().min();
                 tracing::warn!(target = %target.provider().document.name, ?outcome, "target failed");
                 exchange.record.attempted(target, outcome, started.elapsed());
             }
@@ -242,10 +245,9 @@ fn request_head(
     Ok(Box::new(request))
 }
 
-/// When a provider says to come again, in seconds.
-fn retry_after(head: &pingora_http::ResponseHeader) -> Option<String> {
-    let value = head.headers.get("retry-after")?.to_str().ok()?;
-    (value.len() <= 6 && value.bytes().all(|byte| byte.is_ascii_digit())).then(|| value.to_owned())
+/// When a provider says to come again, in seconds. Dates are left alone: clocks differ.
+fn retry_after(head: &pingora_http::ResponseHeader) -> Option<u32> {
+    head.headers.get("retry-after")?.to_str().ok()?.parse().ok().filter(|seconds| *seconds <= RETRY_AFTER_MAX)
 }
 
 /// Reads a short unwanted answer to its end, so that its connection can serve again.

@@ -12,6 +12,7 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// Rules that the findings header names.
 const FINDINGS_LISTED_MAX: usize = 50;
@@ -73,7 +74,7 @@ pub(crate) async fn stop(down: &mut ServerSession, record: &mut Record, stop: &S
         Stop::Failed(fault) => {
             let mut head = head(record, fault.row().status)?;
             if let Fault::Unavailable { retry_after: Some(after) } = fault {
-                insert(&mut head, "retry-after", after.clone())?;
+                insert(&mut head, "retry-after", after.to_string())?;
             }
             let body = error_body(fault.message(), fault.row().kind.name(), fault.row().code, None);
             write(down, record, head, &body).await
@@ -88,23 +89,39 @@ pub(crate) async fn stop(down: &mut ServerSession, record: &mut Record, stop: &S
     }
 }
 
+/// A head that is none. There is no exchange to remember; the connection ends.
+pub(crate) async fn malformed_head(down: &mut ServerSession) {
+    let message = "the request's head is not valid HTTP; send it with an HTTP library";
+    let body = Bytes::from(error_body(message, "invalid_request_error", "invalid_http", None).to_string());
+    let Ok(mut head) = ResponseHeader::build(400, Some(3)) else { return };
+    let filled = insert(&mut head, "content-type", "application/json".to_owned())
+        .and_then(|()| insert(&mut head, "content-length", body.len().to_string()))
+        .and_then(|()| insert(&mut head, "x-request-id", Uuid::now_v7().to_string()));
+    if filled.is_ok() {
+        // The client may be gone already, and nothing can be done about it.
+        let _ = down.write_error_response(head, body).await;
+    }
+}
+
 /// Status is behaviour: what an SDK would do by itself is said or forbidden here.
 fn insert_retry(head: &mut ResponseHeader, refusal: &Refusal, row: ErrorRow) -> Result<(), Fault> {
     if let Some(should) = row.should_retry {
         insert(head, "x-should-retry", should.to_string())?;
     }
     match refusal {
-        Refusal::RateLimited(LimitHit { retry_after_ms, .. }) => {
-            insert(head, "retry-after", retry_after_ms.div_ceil(1_000).to_string())?;
-            insert(head, "retry-after-ms", retry_after_ms.to_string())?;
+        Refusal::RateLimited(LimitHit { retry_after_ms: Some(wait_ms), .. }) => {
+            insert(head, "retry-after", wait_ms.div_ceil(1_000).to_string())?;
+            insert(head, "retry-after-ms", wait_ms.to_string())?;
         }
+        // RFC 9110 §15.5.22: the answer names what is served.
+        Refusal::UpgradeRequired => insert(head, "upgrade", "HTTP/2.0, HTTP/1.1".to_owned())?,
         Refusal::Overloaded | Refusal::PolicyUnavailable | Refusal::QuotaUnavailable => {
             insert(head, "retry-after", "1".to_owned())?;
         }
         Refusal::InvalidApiKey => insert(head, "www-authenticate", "Bearer".to_owned())?,
         Refusal::IpNotAllowed
         | Refusal::UnsupportedEndpoint
-        | Refusal::UpgradeRequired
+        | Refusal::RateLimited(_)
         | Refusal::HeaderTooLarge
         | Refusal::BodyTooLarge(_)
         | Refusal::ReadTimeout

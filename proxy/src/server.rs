@@ -262,7 +262,7 @@ pub(crate) async fn read_head(down: &mut ServerSession, shutdown: &ShutdownWatch
         Ok(Err(error)) => {
             if matches!(error.etype(), pingora_core::ErrorType::InvalidHTTPHeader) {
                 // Nobody is known yet, and the rest of the connection cannot be trusted.
-                let _ = down.respond_error(400).await;
+                reply::malformed_head(down).await;
             }
             down.shutdown().await;
             false

@@ -98,7 +98,7 @@ impl Answer {
     pub fn begin(visitor: &Visitor, head: &Head, content_type: Option<&str>) -> Result<Self, AnswerFault> {
         let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         let form = if media_type.eq_ignore_ascii_case("application/json") {
-            Form::Whole(whole::Whole::new())
+            Form::Whole(whole::Whole::new(head))
         } else if media_type.eq_ignore_ascii_case("text/event-stream") && head.stream {
             Form::Stream(Box::new(stream::Stream::new(head)))
         } else {

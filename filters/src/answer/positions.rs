@@ -31,6 +31,8 @@ pub(super) enum Role {
     DataItem,
     Embedding,
     Lane(Field),
+    /// Inside a choice, and not in the table.
+    Aside,
     Other,
 }
 
@@ -47,14 +49,19 @@ pub(super) enum Field {
     Arguments,
     /// Arguments of the older `function_call`.
     FunctionArguments,
+    /// A text that the table does not know, told apart by a hash of its path.
+    Unknown(u64),
 }
 
 impl Field {
     pub(super) fn syntax(self) -> Syntax {
         match self {
-            Self::Content | Self::Refusal | Self::Reasoning | Self::ReasoningContent | Self::Text => {
-                Syntax::Plain
-            }
+            Self::Content
+            | Self::Refusal
+            | Self::Reasoning
+            | Self::ReasoningContent
+            | Self::Text
+            | Self::Unknown(_) => Syntax::Plain,
             Self::Arguments | Self::FunctionArguments => Syntax::Json,
         }
     }
@@ -90,6 +97,21 @@ const MEMBERS: &[(Role, &str, Role)] = &[
     (Role::DataItem, "embedding", Role::Embedding),
 ];
 
+/// Names and kinds inside a choice: whole in every event that has them, so they are scanned by themselves and never
+/// held back for more.
+const WHOLE_MEMBERS: &[&str] = &[
+    "role",
+    "id",
+    "type",
+    "name",
+    "format",
+    "object",
+    "status",
+    "native_finish_reason",
+    "stop_reason",
+    "matched_stop",
+];
+
 /// The table.
 #[derive(Debug)]
 pub(super) struct AnswerPositions;
@@ -102,7 +124,13 @@ impl Positions for AnswerPositions {
             return Role::Other;
         }
         let row = MEMBERS.iter().find(|(from, name, _)| *from == parent && name.as_bytes() == key);
-        row.map_or(Role::Other, |(_, _, role)| *role)
+        if let Some((_, _, role)) = row {
+            return *role;
+        }
+        let is_choice =
+            matches!(parent, Role::Choice | Role::Message | Role::ToolCall | Role::Function | Role::Aside);
+        let is_whole = WHOLE_MEMBERS.iter().any(|name| name.as_bytes() == key);
+        if is_choice && !is_whole { Role::Aside } else { Role::Other }
     }
 
     fn element(parent: Role) -> Role {
@@ -112,6 +140,7 @@ impl Positions for AnswerPositions {
             Role::Data => Role::DataItem,
             // The numbers of a vector are no text.
             Role::Embedding => Role::Embedding,
+            Role::Aside => Role::Aside,
             Role::Root
             | Role::Id
             | Role::Object

@@ -23,6 +23,9 @@ pub(super) struct Stream {
     events: Events,
     projector: Projector<AnswerPositions>,
     lanes: Vec<(LaneId, Lane)>,
+    /// For lanes that the table does not know and that hold something: the event that they came in, without texts,
+    /// and where theirs belongs.
+    moulds: Vec<(LaneId, Vec<u8>, usize)>,
     /// `{"id":…,"object":…,"created":…,"model":…,"choices":[`, from the first event, for events of our own.
     envelope: Vec<u8>,
     surface: Surface,
@@ -53,6 +56,7 @@ impl Stream {
             events: Events::new(),
             projector: Projector::default(),
             lanes: Vec::new(),
+            moulds: Vec::new(),
             envelope: Vec::new(),
             surface: head.surface,
             wants_usage: head.wants_usage,
@@ -138,7 +142,6 @@ impl Stream {
         if marks.iter().any(is_error) || !marks.iter().any(|mark| mark.role == Role::Choices) {
             return Err(AnswerFault::Reported);
         }
-        self.remember_envelope(data, marks);
         if report.model.is_none() {
             let model = marks.iter().find(|mark| mark.role == Role::Model);
             report.model = model.and_then(|mark| positions::string(data, mark));
@@ -153,19 +156,22 @@ impl Stream {
         let mut redacted = redact::redact::<AnswerPositions>(judge, data, &outside_lanes(projection))
             .map_err(|_| AnswerFault::ScanLimit)?;
         report.findings.append(&mut redacted.findings);
+        self.remember_envelope(data, marks, !redacted.edits.is_empty() || redacted.blocked.is_some());
         if redacted.blocked.is_some() {
             return Ok(self.end_by_policy(0, report, out));
         }
         let mut edits = redacted.edits;
-        for part in projection.parts.iter().filter(|part| part.form != Form::Key) {
-            let Role::Lane(field) = part.role else { continue };
+        let ending: Vec<u32> = finished_choices(data, marks).collect();
+        for part in projection.parts.iter().filter(|part| is_text(part)) {
+            let field = field_of(data, projection, part);
             let id = LaneId { field, ..lane_of(data, marks, part) };
-            if self.lane(judge, id, projection, part, report, &mut edits)? == LaneFlow::Blocked {
+            let ends = ending.contains(&id.choice);
+            if self.lane(judge, id, ends, projection, part, report, &mut edits)? == LaneFlow::Blocked {
                 self.write_lane(id, out);
                 return Ok(self.end_by_policy(id.choice, report, out));
             }
         }
-        for choice in finished_choices(data, marks) {
+        for choice in ending {
             if self.drain(judge, Some(choice), report, out)? == Flow::Ended {
                 return Ok(Flow::Ended);
             }
@@ -175,14 +181,35 @@ impl Stream {
             edits.extend(without_logprobs(projection));
         }
         write_event(data, edits, out);
+        self.remember_moulds(data, projection);
         Ok(Flow::Open)
     }
 
+    /// Keeps what is needed to send later what unknown texts of this event hold back.
+    fn remember_moulds(&mut self, data: &[u8], projection: &Projection<Role>) {
+        for part in projection.parts.iter().filter(|part| part.role == Role::Aside && is_text(part)) {
+            let field = field_of(data, projection, part);
+            let id = LaneId { field, ..lane_of(data, &projection.marks, part) };
+            self.moulds.retain(|(known, ..)| *known != id);
+            let is_held = self.lanes.iter().any(|(known, lane)| *known == id && !lane.is_drained());
+            if !is_held {
+                continue;
+            }
+            let texts = || projection.parts.iter().filter(|part| is_text(part));
+            let before = texts().filter(|text| text.raw.end <= part.raw.start);
+            let gone: usize = before.map(|text| text.raw.len()).sum();
+            let edits = texts().map(|text| Edit { raw: text.raw.clone(), with: Cow::Borrowed(&b""[..]) });
+            self.moulds.push((id, splice::splice(data, edits.collect()), part.raw.start - gone));
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one delta, with all that its event knows of it")]
     /// Moves one delta through its lane and plans the edit of the event. What was released stays in `released`.
     fn lane(
         &mut self,
         judge: &Judge<'_>,
         id: LaneId,
+        ends: bool,
         projection: &Projection<Role>,
         part: &Part<Role>,
         report: &mut Report,
@@ -190,6 +217,10 @@ impl Stream {
     ) -> Result<LaneFlow, AnswerFault> {
         let bytes = projection.text.get(part.value..part.text.end).unwrap_or_default();
         let delta = std::str::from_utf8(bytes).map_err(|_| AnswerFault::Events)?;
+        if self.finished.contains(&id.choice) && !delta.is_empty() {
+            // What was released as the end of a text would get a continuation that nobody scanned with it.
+            return Err(AnswerFault::Events);
+        }
         self.lane_bytes += delta.len() as u64;
         self.released.clear();
         let at = match self.lanes.iter().position(|(known, _)| *known == id) {
@@ -201,7 +232,13 @@ impl Stream {
             }
         };
         let Some((_, lane)) = self.lanes.get_mut(at) else { return Err(AnswerFault::Events) };
-        let flow = lane.push(judge.scanner(), delta, &mut judged(judge, id, report), &mut self.released);
+        let mut judged = judged(judge, id, report);
+        let mut flow = lane.push(judge.scanner(), delta, &mut judged, &mut self.released);
+        if ends && flow == LaneFlow::Open {
+            // The event that ends a choice carries the rest of its own texts.
+            flow = lane.finish(judge.scanner(), &mut judged, &mut self.released);
+        }
+        drop(judged);
         if self.released != delta {
             let mut with = Vec::with_capacity(self.released.len() + 8);
             json::escape(&self.released, &mut with);
@@ -255,6 +292,12 @@ impl Stream {
         if self.released.is_empty() {
             return;
         }
+        if let Some((_, mould, at)) = self.moulds.iter().find(|(known, ..)| *known == id) {
+            let mut with = Vec::with_capacity(self.released.len() + 8);
+            json::escape(&self.released, &mut with);
+            write_event(mould, vec![Edit { raw: *at..*at, with: Cow::Owned(with) }], out);
+            return;
+        }
         let member = match id.field {
             Field::Content => r#""delta":{"content":""#.to_owned(),
             Field::Refusal => r#""delta":{"refusal":""#.to_owned(),
@@ -265,10 +308,12 @@ impl Stream {
                 format!(r#""delta":{{"tool_calls":[{{"index":{},"function":{{"arguments":""#, id.tool)
             }
             Field::FunctionArguments => r#""delta":{"function_call":{"arguments":""#.to_owned(),
+            // Without its mould there is no place for it.
+            Field::Unknown(_) => return,
         };
         let close = match id.field {
             Field::Content | Field::Refusal | Field::Reasoning | Field::ReasoningContent => r#""}"#,
-            Field::Text => r#"""#,
+            Field::Text | Field::Unknown(_) => r#"""#,
             Field::Arguments => r#""}}]}"#,
             Field::FunctionArguments => r#""}}"#,
         };
@@ -282,11 +327,17 @@ impl Stream {
         out.extend_from_slice(b"\n\n");
     }
 
-    fn remember_envelope(&mut self, data: &[u8], marks: &[Mark<Role>]) {
+    /// What is redacted in an event stays out of the events of our own.
+    fn remember_envelope(&mut self, data: &[u8], marks: &[Mark<Role>], is_changed: bool) {
         if !self.envelope.is_empty() {
             return;
         }
         self.envelope.push(b'{');
+        if is_changed {
+            self.envelope.extend_from_slice(br#""id":"chatcmpl-redacted","object":"chat.completion.chunk","#);
+            self.envelope.extend_from_slice(br#""created":0,"model":"redacted","choices":["#);
+            return;
+        }
         for (role, name) in
             [(Role::Id, "id"), (Role::Object, "object"), (Role::Created, "created"), (Role::Model, "model")]
         {
@@ -300,6 +351,15 @@ impl Stream {
         }
         self.envelope.extend_from_slice(br#""choices":["#);
     }
+}
+
+/// Whether a part is text that streams: its next piece may come in the next event.
+fn is_text(part: &Part<Role>) -> bool {
+    matches!(part.role, Role::Lane(_) | Role::Aside) && matches!(part.form, Form::Plain | Form::Escaped)
+}
+
+fn field_of(data: &[u8], projection: &Projection<Role>, part: &Part<Role>) -> Field {
+    if let Role::Lane(field) = part.role { field } else { Field::Unknown(projection.path(data, part)) }
 }
 
 /// Asks the judge and keeps what is remembered.
@@ -331,6 +391,7 @@ fn place(id: LaneId) -> String {
         Field::Text => format!("choices[{choice}].text"),
         Field::Arguments => format!("choices[{choice}].message.tool_calls[{}].function.arguments", id.tool),
         Field::FunctionArguments => format!("choices[{choice}].message.function_call.arguments"),
+        Field::Unknown(_) => format!("choices[{choice}].message.*"),
     }
 }
 
@@ -377,6 +438,6 @@ fn finished_choices<'a>(data: &'a [u8], marks: &'a [Mark<Role>]) -> impl Iterato
 /// The same event without the text of its lanes, which is scanned where it belongs.
 fn outside_lanes(projection: &Projection<Role>) -> Projection<Role> {
     let mut outside = projection.clone();
-    outside.parts.retain(|part| !matches!(part.role, Role::Lane(_)) || part.form == Form::Key);
+    outside.parts.retain(|part| !is_text(part));
     outside
 }

@@ -5,16 +5,19 @@ use super::{AnswerFault, BYTES_PER_TOKEN, Report, WHOLE_BYTES_MAX};
 use crate::dlp::projection::{self, Projection, Value};
 use crate::dlp::splice::{self, Edit};
 use crate::dlp::{Judge, redact};
+use crate::prompt::{Head, Surface};
+use serde_json::json;
 use std::borrow::Cow;
 
 #[derive(Debug)]
 pub(super) struct Whole {
     body: Vec<u8>,
+    head: Head,
 }
 
 impl Whole {
-    pub(super) fn new() -> Self {
-        Self { body: Vec::new() }
+    pub(super) fn new(head: &Head) -> Self {
+        Self { body: Vec::new(), head: head.clone() }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), AnswerFault> {
@@ -47,10 +50,11 @@ impl Whole {
         report.model = model.and_then(|mark| positions::string(&body, mark));
         report.findings = redacted.findings;
         report.is_blocked = redacted.blocked.is_some();
-        let mut edits = redacted.edits;
         if report.is_blocked {
-            edits = emptied(&projection);
+            blocked(&self.head, report, out);
+            return Ok(());
         }
+        let mut edits = redacted.edits;
         if judge.redacts_output() {
             edits.extend(without_logprobs(&projection));
         }
@@ -68,39 +72,28 @@ fn lane_bytes(projection: &Projection<Role>) -> u64 {
     lanes.map(|part| (part.text.end - part.value) as u64).sum()
 }
 
-/// A blocked answer: every text empty, every choice ended by the filter.
-fn emptied(projection: &Projection<Role>) -> Vec<Edit> {
-    let mut edits = Vec::new();
-    for mark in &projection.marks {
-        let with: &'static [u8] = match mark.role {
-            Role::Lane(_) if mark.value == Value::String => br#""""#,
-            Role::FinishReason => br#""content_filter""#,
-            Role::ToolCalls | Role::Function => b"null",
-            Role::Root
-            | Role::Id
-            | Role::Object
-            | Role::Created
-            | Role::Model
-            | Role::Error
-            | Role::Usage
-            | Role::PromptTokens
-            | Role::CompletionTokens
-            | Role::Choices
-            | Role::Choice
-            | Role::ChoiceIndex
-            | Role::LogProbs
-            | Role::Message
-            | Role::ToolCall
-            | Role::ToolIndex
-            | Role::Data
-            | Role::DataItem
-            | Role::Embedding
-            | Role::Lane(_)
-            | Role::Other => continue,
-        };
-        edits.push(Edit { raw: mark.raw.clone(), with: Cow::Borrowed(with) });
-    }
-    edits
+/// A blocked answer is made anew: nothing that the provider wrote is in it, wherever it stood.
+fn blocked(head: &Head, report: &Report, out: &mut Vec<u8>) {
+    let usage = report.usage.unwrap_or_default();
+    let usage = json!({
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens.saturating_add(usage.completion_tokens),
+    });
+    let message = json!({"role": "assistant", "content": "", "refusal": null});
+    let model = &head.model;
+    let answer = match head.surface {
+        Surface::ChatCompletions => json!({
+            "id": "chatcmpl-blocked", "object": "chat.completion", "created": 0, "model": model, "usage": usage,
+            "choices": [{"index": 0, "message": message, "logprobs": null, "finish_reason": "content_filter"}],
+        }),
+        Surface::Completions => json!({
+            "id": "cmpl-blocked", "object": "text_completion", "created": 0, "model": model, "usage": usage,
+            "choices": [{"index": 0, "text": "", "logprobs": null, "finish_reason": "content_filter"}],
+        }),
+        Surface::Embeddings => json!({"object": "list", "data": [], "model": model, "usage": usage}),
+    };
+    out.extend_from_slice(answer.to_string().as_bytes());
 }
 
 /// Log probabilities spell the text out once more, token by token.

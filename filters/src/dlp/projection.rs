@@ -166,6 +166,21 @@ impl<R> Default for Projection<R> {
 }
 
 impl<R> Projection<R> {
+    /// A hash of the way to a part, with the names of all keys: equal in every event of a stream.
+    pub fn path(&self, body: &[u8], part: &Part<R>) -> u64 {
+        let mut hash = 0;
+        let mut at = part.place;
+        while let Some(place) = self.places.get(at as usize) {
+            hash = match &place.step {
+                Step::Root => return hash,
+                Step::Key(raw) => mixed(hash, folded_hash(body.get(raw.clone()).unwrap_or_default())),
+                Step::Index(index) => mixed(hash, u64::from(*index)),
+            };
+            at = place.parent;
+        }
+        hash
+    }
+
     /// Names the place of a part as OpenAI's `param` does: `messages[2].content`. A key that does not look like the
     /// name of a member is a caller's text and shows as `*`.
     pub fn place(&self, body: &[u8], part: &Part<R>) -> String {
@@ -479,6 +494,10 @@ impl<P: Positions> Reader<'_, P> {
         let is_context = self.of.out.text.len() - start <= KEY_CONTEXT_BYTES_MAX;
         self.of.out.text.extend_from_slice(if is_context { b": " } else { b" \x00 " });
     }
+}
+
+fn mixed(hash: u64, step: u64) -> u64 {
+    (hash.rotate_left(29) ^ step).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// A hash of a key with its case folded, so that `Model` and `model` collide. Equal hashes are refused as equal
