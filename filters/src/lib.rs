@@ -1,7 +1,8 @@
 //! The pure core of Palisade: judges, never acts.
 //!
 //! No I/O, no clock, no async: what it needs to know comes in as arguments, what the network must be asked goes out
-//! as a value. The way of a request is [`recognize`], [`gate`], [`read`], [`clear`], [`apply`], [`admit`], and then
+//! as a value. The way of a request is [`identify`], [`recognize`],
+//! [`gate`], [`read`], [`clear`], [`apply`], [`admit`], and then
 //! [`Answer`]. Each step takes the evidence of the one before it, and evidence can be made nowhere else, so the order
 //! below is not a habit: another one does not compile.
 
@@ -30,14 +31,19 @@ pub use policy::Policy;
 pub use prompt::{Prompt, Surface};
 pub use refusal::{Refusal, Stage};
 pub use routing::{AuthorisedTarget, Candidates, Itinerary};
-pub use tenant::{Knock, Visitor};
+pub use tenant::{Caller, Knock, Visitor};
 
 use bytes::Bytes;
 use quota::{Ask, Estimate, MeterRefusal, Receipt, Reservation};
 
-/// Who is at the door. Needs the head only; no byte of the body has been read.
-pub fn recognize(policy: &Policy, knock: &Knock<'_>) -> Result<Visitor, Refusal> {
-    tenant::recognize(policy, knock)
+/// Whose key is this? Needs the head only; no byte of the body has been read.
+pub fn identify(policy: &Policy, knock: &Knock<'_>) -> Result<Caller, Refusal> {
+    tenant::identify(policy, knock)
+}
+
+/// Who is at the door: someone we know, from where they may come from.
+pub fn recognize(caller: Caller, knock: &Knock<'_>) -> Result<Visitor, Refusal> {
+    tenant::admit(caller, knock.address)
 }
 
 /// What to ask the meters before the body is read: refused requests count in rates.

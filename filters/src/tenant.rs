@@ -16,23 +16,22 @@ use subtle::ConstantTimeEq;
 #[derive(Clone, Copy, Debug)]
 pub struct Knock<'a> {
     /// Every credential that was presented, in any of the headers that carry one.
-    pub credentials: &'a [&'a str],
+    pub credentials: &'a [String],
     /// The caller's address.
     pub address: IpAddr,
     /// Milliseconds since 1970.
     pub now_ms: u64,
 }
 
-/// Someone we know, from a place they may come from.
+/// Someone we know. Where from is not asked yet.
 #[derive(Clone, Debug)]
-pub struct Visitor {
+pub struct Caller {
     revision: u64,
     tenant: Arc<Tenant>,
     key: Arc<TenantKey>,
-    origin: Origin,
 }
 
-impl Visitor {
+impl Caller {
     /// The policy revision that judges this request.
     pub fn revision(&self) -> u64 {
         self.revision
@@ -47,6 +46,25 @@ impl Visitor {
     pub fn key(&self) -> &TenantKey {
         &self.key
     }
+}
+
+/// Someone we know, from a place they may come from.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    caller: Caller,
+    origin: Origin,
+}
+
+impl Visitor {
+    /// The organisation.
+    pub fn tenant(&self) -> &Arc<Tenant> {
+        &self.caller.tenant
+    }
+
+    /// The key.
+    pub fn key(&self) -> &TenantKey {
+        &self.caller.key
+    }
 
     /// The address, admitted.
     pub fn origin(&self) -> Origin {
@@ -55,7 +73,7 @@ impl Visitor {
 }
 
 /// Recognises a key, and nothing else yet.
-pub(crate) fn identify(policy: &Policy, knock: &Knock<'_>) -> Result<(Arc<Tenant>, Arc<TenantKey>), Refusal> {
+pub(crate) fn identify(policy: &Policy, knock: &Knock<'_>) -> Result<Caller, Refusal> {
     // Two credentials could be read as one by us and as the other by the next reader.
     let [credential] = knock.credentials else { return Err(Refusal::InvalidApiKey) };
     let presented = api_key::parse(credential).ok_or(Refusal::InvalidApiKey)?;
@@ -63,26 +81,28 @@ pub(crate) fn identify(policy: &Policy, knock: &Knock<'_>) -> Result<(Arc<Tenant
     let stored = known.as_ref().map_or([0; 32], |(_, key)| key.sha256);
     let same = bool::from(stored.ct_eq(&presented.sha256));
     match known {
-        Some((tenant, key)) if same && is_alive(&tenant, &key, knock.now_ms) => Ok((tenant, key)),
+        Some((tenant, key)) if same && is_alive(&tenant, &key, knock.now_ms) => {
+            Ok(Caller { revision: policy.revision(), tenant, key })
+        }
         Some(_) | None => Err(Refusal::InvalidApiKey),
     }
+}
+
+/// Admits a caller from the address that it comes from.
+pub(crate) fn admit(caller: Caller, address: IpAddr) -> Result<Visitor, Refusal> {
+    let origin = ip_allowlist::admit(address, [&caller.tenant.ip_allowlist, &caller.key.ip_allowlist])?;
+    Ok(Visitor { caller, origin })
 }
 
 /// Whether a key that was recognised once still is, under another policy: asked when the policy changes while an
 /// exchange goes on.
 pub fn still_welcome(policy: &Policy, visitor: &Visitor, now_ms: u64) -> bool {
-    policy.key(&visitor.key.id).is_some_and(|(tenant, key)| {
-        tenant.id == visitor.tenant.id && key.sha256 == visitor.key.sha256 && is_alive(&tenant, &key, now_ms)
+    let Caller { tenant: known, key: presented, .. } = &visitor.caller;
+    policy.key(&presented.id).is_some_and(|(tenant, key)| {
+        tenant.id == known.id && key.sha256 == presented.sha256 && is_alive(&tenant, &key, now_ms)
     })
 }
 
 fn is_alive(tenant: &Tenant, key: &TenantKey, now_ms: u64) -> bool {
     !tenant.suspended && key.enabled && key.expires_ms.is_none_or(|end| now_ms < end)
-}
-
-/// Who is at the door. Needs the head only; no byte of the body has been read.
-pub fn recognize(policy: &Policy, knock: &Knock<'_>) -> Result<Visitor, Refusal> {
-    let (tenant, key) = identify(policy, knock)?;
-    let origin = ip_allowlist::admit(knock.address, [&tenant.ip_allowlist, &key.ip_allowlist])?;
-    Ok(Visitor { revision: policy.revision(), tenant, key, origin })
 }

@@ -55,9 +55,8 @@ pub(crate) struct Arrival {
 
 impl Arrival {
     /// What the core needs to recognise the caller.
-    pub(crate) fn recognize<T>(&self, now_ms: u64, ask: impl FnOnce(&Knock<'_>) -> T) -> T {
-        let credentials: Vec<&str> = self.credentials.iter().map(String::as_str).collect();
-        ask(&Knock { credentials: &credentials, address: self.address, now_ms })
+    pub(crate) fn knock(&self, now_ms: u64) -> Knock<'_> {
+        Knock { credentials: &self.credentials, address: self.address, now_ms }
     }
 
     /// Whether the body is of a kind that is read. Asked after the caller is known: strangers learn nothing.

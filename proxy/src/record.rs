@@ -9,7 +9,7 @@ use palisade_filters::answer::Report;
 use palisade_filters::dlp::lane::Action;
 use palisade_filters::documents::Direction;
 use palisade_filters::policy::decide::Chain;
-use palisade_filters::{AuthorisedTarget, Cleared, Finding, Refusal, Stage, Visitor};
+use palisade_filters::{AuthorisedTarget, Caller, Cleared, Finding, Refusal, Stage};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -66,13 +66,13 @@ impl Record {
         self.event.method = Cow::Borrowed(arrival.method);
     }
 
-    pub(crate) fn recognized(&mut self, visitor: &Visitor) {
+    pub(crate) fn recognized(&mut self, caller: &Caller) {
         self.is_known = true;
-        self.event.organisation = Some(visitor.tenant().id.clone());
-        self.event.key_id = Some(Arc::from(&*visitor.key().id));
-        self.event.groups = visitor.key().groups.iter().map(|group| Arc::from(group.as_str())).collect();
-        self.event.policy.number = visitor.revision();
-        let [platform, organisation] = visitor.tenant().fingerprints();
+        self.event.organisation = Some(caller.tenant().id.clone());
+        self.event.key_id = Some(Arc::from(&*caller.key().id));
+        self.event.groups = caller.key().groups.iter().map(|group| Arc::from(group.as_str())).collect();
+        self.event.policy.number = caller.revision();
+        let [platform, organisation] = caller.tenant().fingerprints();
         self.event.policy.platform = format!("{platform:016x}").into();
         self.event.policy.organisation = format!("{organisation:016x}").into();
     }

@@ -30,10 +30,12 @@ pub(crate) async fn serve(
     record.lap(Stage::Arrival);
 
     let policy = house.policy()?; // loaded once: it judges this request to its end
-    let visitor = arrival.recognize(now_ms(), |knock| filters::recognize(&policy, knock))?; // who asks?
-    drop(policy);
-    record.recognized(&visitor);
+    let knock = arrival.knock(now_ms());
+    let caller = filters::identify(&policy, &knock)?; // whose key is this?
+    record.recognized(&caller);
     record.lap(Stage::Tenant);
+    let visitor = filters::recognize(caller, &knock)?; // may it come from here?
+    record.lap(Stage::IpAllowlist);
 
     let rates = house.meters.reserve(&filters::gate(&visitor), now_ms()).await; // how often?
     let rates = rates.map_err(MeterRefusal::into_refusal)?;

@@ -229,7 +229,7 @@ pub enum Unreadable {
         pointer: String,
     },
     /// Two keys that a parser could take for one.
-    #[error("the object at `{0}` has two keys that differ at most in case; give each key once")]
+    #[error("the key at `{0}` differs at most in case from another of its object; give each key once")]
     DuplicateKey(String),
     /// More strings and numbers than are kept apart.
     #[error("the body has more than {PARTS_MAX} strings and numbers; send it in parts")]
