@@ -15,7 +15,7 @@ use regex_automata::util::primitives::StateID;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind};
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// An unbounded finding is reported, and held in a stream, in pieces of this many bytes.
 pub(super) const RUN_PIECE_BYTES: usize = 16 * 1024;
@@ -27,7 +27,44 @@ const DETERMINIZE_BYTES_MAX: usize = 64 * 1024 * 1024;
 const TERMINATOR_LITERAL_BYTES: usize = 5;
 
 /// Runs of digits are told apart up to this length.
-pub(super) const FIRST_RUN_MAX: u32 = 24;
+pub(super) const FIRST_RUN_MAX: usize = 24;
+
+/// What stands after a run of digits, told apart as far as it tells rules apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    End,
+    Space,
+    Hyphen,
+    Dot,
+    Slash,
+    Colon,
+    HexLetter,
+    Letter,
+    Digit,
+    Other,
+}
+
+impl After {
+    pub(super) const COUNT: usize = Self::Other as usize + 1;
+
+    pub(super) fn of(byte: u8) -> Self {
+        match byte {
+            b' ' => Self::Space,
+            b'-' => Self::Hyphen,
+            b'.' => Self::Dot,
+            b'/' => Self::Slash,
+            b':' => Self::Colon,
+            b'a'..=b'f' | b'A'..=b'F' => Self::HexLetter,
+            b'g'..=b'z' | b'G'..=b'Z' => Self::Letter,
+            b'0'..=b'9' => Self::Digit,
+            _ => Self::Other,
+        }
+    }
+
+    fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
 
 /// A text that may not be whole yet.
 #[derive(Clone, Copy)]
@@ -128,11 +165,11 @@ impl Matcher {
         })
     }
 
-    /// Which lengths the first run of digits of a match can have, as bits; the last bit stands for all longer ones.
-    /// `lead` bytes stand before it. Most anchors fail here, before anything runs.
-    pub(super) fn first_runs(&self, lead: usize) -> u32 {
+    /// What may follow the first run of digits of a match, for each length of the run: sets of [`After`], as bits.
+    /// `lead` bytes stand before the run. Most anchors fail here, before anything runs.
+    pub(super) fn first_runs(&self, lead: usize) -> Vec<u16> {
         let dfa = &self.automaton;
-        let step = |states: &BTreeSet<StateID>, bytes: std::ops::RangeInclusive<u8>| -> BTreeSet<StateID> {
+        let step = |states: &BTreeSet<StateID>, bytes: RangeInclusive<u8>| -> BTreeSet<StateID> {
             let next = states.iter().flat_map(|state| bytes.clone().map(|byte| dfa.next_state(*state, byte)));
             next.filter(|state| !dfa.is_dead_state(*state)).collect()
         };
@@ -140,17 +177,34 @@ impl Matcher {
         for _ in 0..lead {
             states = step(&states, 0..=255);
         }
-        let mut runs = 0;
-        for length in 1..=FIRST_RUN_MAX {
+        let mut runs = vec![0; FIRST_RUN_MAX + 2];
+        for (length, after) in runs.iter_mut().enumerate().skip(1) {
             states = step(&states, b'0'..=b'9');
-            let is_final = |state: &StateID| dfa.is_match_state(dfa.next_eoi_state(*state));
-            let goes_on = !step(&states, 0..=b'/').is_empty() || !step(&states, b':'..=255).is_empty();
-            if goes_on || states.iter().any(is_final) {
-                runs |= 1 << length;
+            if length > FIRST_RUN_MAX {
+                // Longer runs: whatever is still possible.
+                *after = if states.is_empty() { 0 } else { u16::MAX };
+                continue;
+            }
+            for state in &states {
+                *after |= (0..=255)
+                    .filter(|byte| self.may_follow(*state, *byte))
+                    .fold(0, |set, byte| set | After::of(byte).bit());
+                if dfa.is_match_state(dfa.next_eoi_state(*state)) {
+                    *after |= After::End.bit();
+                }
             }
         }
-        // Longer runs: whatever is still possible.
-        if states.is_empty() { runs } else { runs | 1 << (FIRST_RUN_MAX + 1) }
+        runs
+    }
+
+    /// Whether a match can go on with this byte, or end before it.
+    fn may_follow(&self, state: StateID, byte: u8) -> bool {
+        let next = self.automaton.next_state(state, byte);
+        if self.automaton.is_dead_state(next) {
+            return false;
+        }
+        let may_end = self.run.is_some() || !self.right.contains(byte);
+        may_end || (0..=255).any(|byte| !self.automaton.is_dead_state(self.automaton.next_state(next, byte)))
     }
 
     /// Asks about a match that begins at `start`, with its anchor's first byte at `anchor`.

@@ -4,7 +4,7 @@
 //! nothing to follow. Both ways run the same lines, so a stream cut anywhere gives the findings of the whole.
 
 use super::anchors::{Anchors, Hit, Kind};
-use super::matcher::{FIRST_RUN_MAX, Match, Verdict, View, held_lead};
+use super::matcher::{After, FIRST_RUN_MAX, Match, Verdict, View, held_lead};
 use super::rules::{DIGITS_LEAD_BYTES_MAX, LEAD_BYTES_MAX, LITERAL_BYTES_MAX, LITERAL_BYTES_MIN, Rule};
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,7 +23,8 @@ pub struct Scanner {
     anchors: Anchors,
     /// For each literal, the rules that it anchors.
     literal_rules: Vec<Vec<u16>>,
-    /// For each length of a first run of digits: (digits needed, bytes before, rule), fewest digits first.
+    /// For each length of a first run of digits and each [`After`]: (digits needed, bytes before, rule), fewest digits
+    /// first.
     digit_rules: Vec<Vec<(usize, usize, u16)>>,
     at_sign_rules: Vec<u16>,
 }
@@ -82,7 +83,7 @@ impl Scanner {
     pub fn new(rules: Vec<Rule>) -> Self {
         let mut literals: Vec<&str> = Vec::new();
         let mut literal_rules: Vec<Vec<u16>> = Vec::new();
-        let mut digit_rules = vec![Vec::new(); FIRST_RUN_MAX as usize + 2];
+        let mut digit_rules = vec![Vec::new(); (FIRST_RUN_MAX + 2) * After::COUNT];
         let mut at_sign_rules = Vec::new();
         for (number, rule) in (0u16..).zip(&rules) {
             let anchor = &rule.document.anchor;
@@ -97,10 +98,11 @@ impl Scanner {
             }
             if let Some(digits) = anchor.digits {
                 let runs = rule.matcher.first_runs(anchor.before);
-                let fitting =
-                    digit_rules.iter_mut().enumerate().filter(|(length, _)| runs >> length & 1 == 1);
-                for (_, rules) in fitting {
-                    rules.push((digits.min(DIGITS_COUNTED_MAX), anchor.before, number));
+                for (place, fitting) in digit_rules.iter_mut().enumerate() {
+                    let after = runs.get(place / After::COUNT).copied().unwrap_or(0);
+                    if after >> (place % After::COUNT) & 1 == 1 {
+                        fitting.push((digits.min(DIGITS_COUNTED_MAX), anchor.before, number));
+                    }
                 }
             }
             if anchor.at_sign {
@@ -278,7 +280,9 @@ impl Scan {
             self.open.push(Candidate::Digits { at });
             return;
         }
-        for (least, before, rule) in scanner.digit_rules.get(first).into_iter().flatten() {
+        let after = view.text.get(at + first).map_or(After::End, |byte| After::of(*byte));
+        let fitting = scanner.digit_rules.get(first * After::COUNT + after as usize);
+        for (least, before, rule) in fitting.into_iter().flatten() {
             if *least > count {
                 break;
             }
@@ -291,7 +295,7 @@ impl Scan {
 
 /// How many digits follow at once, how many with single separators between them, and whether that is final.
 fn digits_in_run(text: &[u8], at: usize) -> (usize, usize, bool) {
-    let longest = FIRST_RUN_MAX as usize + 1;
+    let longest = FIRST_RUN_MAX + 1;
     let rest = text.get(at..).unwrap_or_default();
     let first = rest.iter().take(longest).take_while(|byte| byte.is_ascii_digit()).count();
     let (mut count, mut separated) = (first, false);
