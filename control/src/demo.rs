@@ -127,7 +127,7 @@ mod tests {
     use palisade_filters::dlp::{Scanner, rules};
     use palisade_filters::policy::compile::Grounds;
     use palisade_filters::secret::Secret;
-    use palisade_filters::{Knock, Policy, recognize};
+    use palisade_filters::{Knock, Policy, identify};
     use std::fs;
     use std::sync::Arc;
 
@@ -174,8 +174,12 @@ mod tests {
             let (_room, folder) = room();
             let new = seed(&folder, &providers).unwrap();
             let policy = compile(&folder, &scanner);
-            let knock = Knock { credentials: &[new.key.expose()], address: [127, 0, 0, 1].into(), now_ms: 1 };
-            assert_eq!(recognize(&policy, &knock).unwrap().key().groups, [GROUP]);
+            let knock = Knock {
+                credentials: &[new.key.expose().to_owned()],
+                address: [127, 0, 0, 1].into(),
+                now_ms: 1,
+            };
+            assert_eq!(identify(&policy, &knock).unwrap().key().groups, [GROUP]);
             let names: Vec<_> =
                 policy.providers().iter().map(|provider| provider.document.name.as_str()).collect();
             let expected =

@@ -284,7 +284,7 @@ mod tests {
     use super::*;
     use crate::live::Live;
     use palisade_filters::dlp::Scanner;
-    use palisade_filters::{Knock, recognize};
+    use palisade_filters::{Knock, identify};
     use std::collections::HashSet;
     use std::fs;
     use std::sync::Arc;
@@ -314,13 +314,14 @@ mod tests {
         let (_room, folder) = room();
         let (mut live, _) = Live::load(folder.clone(), Arc::new(Scanner::new(Vec::new()))).unwrap();
         let new = create(&folder, "acme", "ci", &groups(&["dev"]), None).unwrap();
-        let knock = Knock { credentials: &[new.key.expose()], address: [127, 0, 0, 1].into(), now_ms: 1 };
-        let visitor = recognize(&live.refresh().unwrap().policy, &knock).unwrap();
+        let knock =
+            Knock { credentials: &[new.key.expose().to_owned()], address: [127, 0, 0, 1].into(), now_ms: 1 };
+        let visitor = identify(&live.refresh().unwrap().policy, &knock).unwrap();
         assert_eq!((&*visitor.tenant().id, &visitor.key().groups[..]), ("acme", &groups(&["dev"])[..]));
 
         let row = revoke(&folder, &new.id).unwrap();
         assert_eq!((row.organisation.as_str(), row.name.as_str(), row.enabled), ("acme", "ci", false));
-        assert!(recognize(&live.refresh().unwrap().policy, &knock).is_err());
+        assert!(identify(&live.refresh().unwrap().policy, &knock).is_err());
         let once = text(&folder, "acme");
         assert_eq!(revoke(&folder, new.key.expose()).unwrap(), row, "again, by the whole key");
         assert_eq!(text(&folder, "acme"), once);

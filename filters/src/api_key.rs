@@ -45,7 +45,7 @@ pub fn create(id_bits: [u8; 9], secret_bits: [u8; 32]) -> NewKey {
     let secret = base62(&secret_bits, SECRET_CHARS);
     let body = format!("{PREFIX}{id}_{secret}");
     let key = format!("{body}{}", checksum(body.as_bytes()));
-    let sha256 = Sha256::digest(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hex(&Sha256::digest(secret.as_bytes()));
     NewKey { id, key: Secret::new(key), sha256 }
 }
 
@@ -67,6 +67,16 @@ pub fn parse(key: &str) -> Option<WellFormed<'_>> {
 
 fn checksum(body: &[u8]) -> String {
     base62(&crc32fast::hash(body).to_be_bytes(), CHECKSUM_CHARS)
+}
+
+/// Bytes in hexadecimal, as hashes are written everywhere.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        for digit in [byte >> 4, byte & 15] {
+            text.extend(char::from_digit(u32::from(digit), 16));
+        }
+        text
+    })
 }
 
 /// A big-endian number in base 62, padded to `width`.
@@ -95,8 +105,7 @@ mod tests {
         let key = new.key.expose();
         assert_eq!(key.len(), KEY_BYTES);
         let parsed = parse(key).unwrap();
-        let hash: String = parsed.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!((parsed.id, hash), (new.id.as_str(), new.sha256.clone()));
+        assert_eq!((parsed.id, hex(&parsed.sha256)), (new.id.as_str(), new.sha256.clone()));
         for at in 0..key.len() {
             let mut other = key.to_owned().into_bytes();
             other[at] = if other[at] == b'x' { b'y' } else { b'x' };

@@ -94,13 +94,13 @@ fn connect_timeout() -> Duration {
     Duration::from_secs(5)
 }
 fn first_byte_timeout() -> Duration {
-    Duration::from_secs(120)
+    Duration::from_mins(2)
 }
 fn idle_timeout() -> Duration {
-    Duration::from_secs(60)
+    Duration::from_mins(1)
 }
 fn total_timeout() -> Duration {
-    Duration::from_secs(900)
+    Duration::from_mins(15)
 }
 fn output_tokens_default() -> u64 {
     4096

@@ -274,7 +274,7 @@ impl<'a> Tokens<'a> {
             };
             let (plain, special) = rest.split_at_checked(stop).unwrap_or((rest, &[]));
             // A fold instead of `any`: without an early exit the compiler makes it SIMD.
-            if plain.iter().fold(false, |bad, byte| bad | (*byte < 0x20)) {
+            if plain.iter().fold(0, |bad, byte| bad | u8::from(*byte < 0x20)) != 0 {
                 self.at += plain.iter().position(|byte| *byte < 0x20).unwrap_or(0);
                 return Err(self.fail(Problem::Control));
             }
@@ -480,7 +480,7 @@ mod tests {
             "]",
             "[}",
             "{]",
-            r#"{1:2}"#,
+            "{1:2}",
             "\u{feff}{}",
         ];
         for case in cases {

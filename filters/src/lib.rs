@@ -10,19 +10,28 @@ pub mod api_key;
 pub mod documents;
 pub mod json;
 pub mod names;
-pub mod policy;
 pub mod refusal;
 pub mod secret;
 
-// The stages, in the order of the way.
-pub mod answer;
-pub mod dlp;
-pub mod ip_allowlist;
-pub mod model_access;
-pub mod prompt;
-pub mod quota;
-pub mod routing;
+// The stages, in the order of the way. `policy` judges what `dlp` finds.
+
 pub mod tenant;
+
+pub mod ip_allowlist;
+
+pub mod prompt;
+
+pub mod dlp;
+
+pub mod policy;
+
+pub mod model_access;
+
+pub mod quota;
+
+pub mod routing;
+
+pub mod answer;
 
 pub use answer::Answer;
 pub use dlp::{Cleared, Finding};
@@ -73,7 +82,7 @@ pub fn apply(visitor: &Visitor, cleared: &Cleared) -> Result<Application, Refusa
 /// With the meters' answer, where it goes and then where.
 pub fn admit(application: Application, answer: Result<Receipt, MeterRefusal>) -> Result<Admission, Refusal> {
     let Application { grant, candidates, estimate } = application;
-    let reservation = quota::reserve(estimate, answer)?; // is there budget left?
+    let reservation = quota::reserve(&estimate, answer)?; // is there budget left?
     let itinerary = routing::choose(&grant, &reservation, candidates); // in which order is it tried?
     Ok(Admission { reservation, itinerary })
 }

@@ -168,9 +168,9 @@ pub struct Estimate {
 }
 
 /// Takes the meters' answer.
-pub fn reserve(estimate: Estimate, answer: Result<Receipt, MeterRefusal>) -> Result<Reservation, Refusal> {
+pub fn reserve(estimate: &Estimate, answer: Result<Receipt, MeterRefusal>) -> Result<Reservation, Refusal> {
     let receipt = answer.map_err(MeterRefusal::into_refusal)?;
-    let Estimate { tokens, prompt_tokens, output_limit, .. } = estimate;
+    let Estimate { tokens, prompt_tokens, output_limit, .. } = *estimate;
     Ok(Reservation { receipt, tokens, prompt_tokens, output_limit })
 }
 

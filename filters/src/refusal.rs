@@ -106,6 +106,21 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// All stages, in the order of the way.
+    pub const ALL: [Self; 11] = [
+        Self::Arrival,
+        Self::Tenant,
+        Self::IpAllowlist,
+        Self::Prompt,
+        Self::Dlp,
+        Self::Policy,
+        Self::ModelAccess,
+        Self::Quota,
+        Self::Routing,
+        Self::Relay,
+        Self::Answer,
+    ];
+
     /// The name it has in events and metrics.
     pub fn name(self) -> &'static str {
         match self {

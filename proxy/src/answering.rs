@@ -54,7 +54,7 @@ pub(crate) async fn answer(
     let latency = started.elapsed();
     let mut answer = begin(exchange, up).map_err(|fault| malformed(&fault))?;
     let result = pass(exchange, up, &mut answer, target, started).await;
-    let was_begun = exchange.down.response_written().is_some();
+    let was_begun = reply::has_begun(exchange.down);
     // A target whose answer never began may be followed by another; its text is scanned and charged there.
     if was_begun || !matches!(result, Err(Next::Target(..))) {
         exchange.record.attempted(target, Outcome::Answered { status: 200 }, latency);
@@ -139,7 +139,7 @@ fn feed(answer: &mut Answer, burst: &Burst, out: &mut Vec<u8>) -> Result<Flow, A
 
 /// The answer cannot go on: another target, if the client has nothing of it yet.
 fn broken(exchange: &Exchange<'_>, outcome: Outcome, fault: Option<AnswerFault>) -> Next {
-    if exchange.down.response_written().is_some() {
+    if reply::has_begun(exchange.down) {
         Next::Stop(Stop::Failed(Fault::Broken(fault)))
     } else {
         Next::Target(outcome, None)
@@ -188,7 +188,7 @@ async fn write(
     if out.is_empty() {
         return Ok(());
     }
-    if exchange.down.response_written().is_none() {
+    if !reply::has_begun(exchange.down) {
         write_head(exchange, answer, up, None).await?;
     }
     exchange.record.sent(out.len());
@@ -202,7 +202,7 @@ async fn write_end(
     up: &HttpSession,
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
-    if exchange.down.response_written().is_none() {
+    if !reply::has_begun(exchange.down) {
         let length = (!answer.is_stream()).then_some(out.len());
         write_head(exchange, answer, up, length).await?;
     }
@@ -237,13 +237,12 @@ async fn write_head(
             reply::insert(&mut head, name, value.to_owned())?;
         }
     }
-    match length {
-        Some(length) => reply::insert(&mut head, "content-length", length.to_string())?,
-        None => {
-            reply::insert(&mut head, "cache-control", "no-cache".to_owned())?;
-            if !exchange.down.is_http2() && exchange.down.req_header().version == http::Version::HTTP_11 {
-                reply::insert(&mut head, "transfer-encoding", "chunked".to_owned())?;
-            }
+    if let Some(length) = length {
+        reply::insert(&mut head, "content-length", length.to_string())?;
+    } else {
+        reply::insert(&mut head, "cache-control", "no-cache".to_owned())?;
+        if !exchange.down.is_http2() && exchange.down.req_header().version == http::Version::HTTP_11 {
+            reply::insert(&mut head, "transfer-encoding", "chunked".to_owned())?;
         }
     }
     exchange.record.answered(200, answer.is_stream());
@@ -253,13 +252,10 @@ async fn write_head(
 /// Charges what was used: as the provider counted it, or else as its text was counted.
 fn settle(exchange: &mut Exchange<'_>, answer: &Answer) {
     let report = answer.report();
-    let (usage, source) = match report.usage {
-        Some(usage) => (usage, TokenSource::Provider),
-        None => {
-            let prompt_tokens = exchange.held.prompt_tokens();
-            (Usage { prompt_tokens, completion_tokens: report.counted_tokens }, TokenSource::Counted)
-        }
-    };
+    let counted =
+        || Usage { prompt_tokens: exchange.held.prompt_tokens(), completion_tokens: report.counted_tokens };
+    let source = if report.usage.is_some() { TokenSource::Provider } else { TokenSource::Counted };
+    let usage = report.usage.unwrap_or_else(counted);
     exchange.held.used(usage);
     let tokens = Tokens { prompt: usage.prompt_tokens, completion: usage.completion_tokens, source };
     exchange.record.reported(report, tokens);

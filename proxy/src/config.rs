@@ -147,7 +147,7 @@ impl Default for Config {
             limits: Limits::default(),
             audit: Audit::default(),
             log: Log::default(),
-            drain_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_mins(1),
         }
     }
 }
@@ -160,7 +160,7 @@ impl Default for Limits {
             bodies_in_memory: ByteSize::mib(1024),
             header_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
-            write_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_mins(1),
         }
     }
 }

@@ -39,7 +39,7 @@ impl Stop {
         match self {
             Self::Failed(Fault::Internal(cause)) => tracing::error!(request_id, cause, "the proxy failed"),
             Self::Failed(Fault::Broken(Some(cause))) => {
-                tracing::warn!(request_id, %cause, "an answer broke off")
+                tracing::warn!(request_id, %cause, "an answer broke off");
             }
             Self::Failed(
                 Fault::Broken(None)

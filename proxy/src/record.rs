@@ -53,7 +53,7 @@ impl Record {
         let took = now - self.lap;
         self.lap = now;
         self.event.stages.push(stage.name(), took.as_micros() as u32);
-        self.house.metrics.stages.with_label_values(&[stage.name()]).observe(took.as_secs_f64());
+        self.house.metrics.stage(stage, took);
     }
 
     /// Everything of our own is done: the rest is the provider's time.
@@ -95,6 +95,9 @@ impl Record {
 
     fn found(&mut self, findings: &[Finding]) {
         for finding in findings {
+            if finding.place == "model" {
+                self.event.model_asked = None;
+            }
             let document = &finding.rule.document;
             let action = match finding.action {
                 Action::Pass => event::Action::Log,
@@ -120,7 +123,7 @@ impl Record {
                 confidence: finding.confidence,
                 validated: finding.validated,
                 action,
-                hash: Some(finding.hash.iter().map(|byte| format!("{byte:02x}")).collect()),
+                hash: Some(palisade_filters::api_key::hex(&finding.hash)),
             });
             for reason in &finding.reasons {
                 let reason = event::Reason {
@@ -222,7 +225,6 @@ impl Record {
             }
             Stop::Failed(fault) => {
                 let row = fault.row();
-                self.event.status.get_or_insert(row.status);
                 self.event.answer.get_or_insert_default().ended = Some(match fault {
                     Fault::ClientLeft => Ended::ClientLeft,
                     Fault::Revoked => Ended::Revoked,

@@ -178,7 +178,7 @@ pub(crate) async fn interrupted(
                 return;
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! { biased;
         () = revoked => Fault::Revoked,
@@ -193,6 +193,7 @@ fn is_stale(error: &Error) -> bool {
     )
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "not our enum")]
 fn outcome(error: &Error) -> Outcome {
     match error.etype() {
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Outcome::TimedOut,
@@ -205,7 +206,6 @@ fn outcome(error: &Error) -> Outcome {
         }
         ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::H2Error => Outcome::Malformed,
         // Pingora's errors are an open set: what is not told apart broke the connection.
-        #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum")]
         _ => Outcome::Reset,
     }
 }

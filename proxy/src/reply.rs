@@ -27,6 +27,11 @@ pub(crate) fn head(record: &Record, status: u16) -> Result<ResponseHeader, Fault
     Ok(head)
 }
 
+/// Whether an answer has begun. A `100 Continue` is none.
+pub(crate) fn has_begun(down: &ServerSession) -> bool {
+    down.response_written().is_some_and(|head| !head.status.is_informational())
+}
+
 /// Adds a header.
 pub(crate) fn insert(head: &mut ResponseHeader, name: &'static str, value: String) -> Result<(), Fault> {
     head.insert_header(name, value).map_err(internal)
@@ -70,7 +75,7 @@ pub(crate) fn insert_findings(head: &mut ResponseHeader, findings: &[Finding]) -
 pub(crate) async fn stop(down: &mut ServerSession, record: &mut Record, stop: &Stop) -> Result<(), Fault> {
     match stop {
         Stop::Failed(Fault::ClientLeft) => Err(Fault::ClientLeft),
-        Stop::Failed(fault) if down.response_written().is_some() => break_off(down, fault).await,
+        Stop::Failed(fault) if has_begun(down) => break_off(down, fault).await,
         Stop::Failed(fault) => {
             let mut head = head(record, fault.row().status)?;
             if let Fault::Unavailable { retry_after: Some(after) } = fault {
@@ -212,6 +217,7 @@ async fn write(
     down.write_response_body(body, true).await.map_err(|_| Fault::ClientLeft)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
 fn internal(error: Box<pingora_core::Error>) -> Fault {
     Fault::Internal(error.to_string())
 }

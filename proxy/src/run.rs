@@ -63,13 +63,14 @@ pub(crate) fn run(
     report(&house, live.policy().revision(), &errors);
 
     let (stop, stopped) = watch::channel(false);
+    let (end, ended) = watch::channel(false);
     let plan = Plan {
         workers: config.workers,
         proxy: &config.proxy,
         admin: &config.admin,
         metrics: &config.metrics,
     };
-    let mut server = Server::start(&plan, &house, &stopped)?;
+    let mut server = Server::start(&plan, &house, &stopped, &ended)?;
     announce(config, &server, ready_file, demo)?;
 
     runtime.block_on(async {
@@ -86,6 +87,7 @@ pub(crate) fn run(
         if tokio::time::timeout(config.drain_timeout, house.drained()).await.is_err() {
             tracing::warn!(in_flight = house.in_flight(), "exchanges are cut off: `drain_timeout` is over");
         }
+        let _ = end.send(true);
     });
     server.end();
     let counts = house.spool.close().context("events cannot be written to their end")?;

@@ -47,7 +47,8 @@ const PREFACE_BYTES: usize = 24;
 /// Listeners and the threads that serve them.
 pub(crate) struct Server {
     runtimes: Vec<Runtime>,
-    services: Vec<tokio::task::JoinHandle<()>>,
+    /// The workers' listeners; the desks stay open until the end.
+    doors: Vec<tokio::task::JoinHandle<()>>,
     pub(crate) proxy: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) metrics: SocketAddr,
@@ -62,11 +63,17 @@ pub(crate) struct Plan<'a> {
 }
 
 impl Server {
-    /// Binds everything, then serves.
-    pub(crate) fn start(plan: &Plan<'_>, house: &Arc<House>, stop: &ShutdownWatch) -> Result<Self> {
+    /// Binds everything, then serves. `stop` closes the workers' listeners; `end` the desks', where health and metrics
+    /// are asked for while exchanges finish.
+    pub(crate) fn start(
+        plan: &Plan<'_>,
+        house: &Arc<House>,
+        stop: &ShutdownWatch,
+        end: &ShutdownWatch,
+    ) -> Result<Self> {
         let mut server = Self {
             runtimes: Vec::new(),
-            services: Vec::new(),
+            doors: Vec::new(),
             proxy: plan.proxy.listen,
             admin: plan.admin.listen,
             metrics: plan.metrics.listen,
@@ -84,13 +91,15 @@ impl Server {
         (server.admin, server.metrics) = (admin.local_addr()?, metrics.local_addr()?);
         for listener in bound {
             let door = Door::new(house.clone());
-            server.run("palisade-worker", Arc::new(door), listener, plan.proxy.tls.as_ref(), stop)?;
+            let serving =
+                server.run("palisade-worker", Arc::new(door), listener, plan.proxy.tls.as_ref(), stop)?;
+            server.doors.push(serving);
         }
         for (name, listener, listen, desk) in [
             ("palisade-admin", admin, plan.admin, Desk::admin(house.clone())),
             ("palisade-metrics", metrics, plan.metrics, Desk::metrics(house.clone())),
         ] {
-            server.run(name, Arc::new(desk), listener, listen.tls.as_ref(), stop)?;
+            server.run(name, Arc::new(desk), listener, listen.tls.as_ref(), end)?;
         }
         Ok(server)
     }
@@ -102,7 +111,7 @@ impl Server {
         listener: TcpListener,
         tls: Option<&Tls>,
         stop: &ShutdownWatch,
-    ) -> Result<()> {
+    ) -> Result<tokio::task::JoinHandle<()>> {
         // Pingora knows an adopted listener by its address, and does not set this itself.
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?.to_string();
@@ -119,14 +128,14 @@ impl Server {
         let runtime = Runtime::new_no_steal(1, name);
         let stop = stop.clone();
         let serving = async move { service.start_service(Some(adopted), stop, 1).await };
-        self.services.push(runtime.get_handle().spawn(serving));
+        let serving = runtime.get_handle().spawn(serving);
         self.runtimes.push(runtime);
-        Ok(())
+        Ok(serving)
     }
 
-    /// Waits until nothing is accepted any more; the stop must have been said.
+    /// Waits until no worker accepts any more; the stop must have been said.
     pub(crate) async fn closed(&mut self) {
-        for service in self.services.drain(..) {
+        for service in self.doors.drain(..) {
             if let Err(error) = service.await {
                 tracing::error!(%error, "a listener ended early");
             }
@@ -211,7 +220,7 @@ impl Door {
             Err(stop) => {
                 record.stopped(&stop);
                 stop.log(&record.id());
-                if down.response_written().is_none() && !body::drain(down).await {
+                if !reply::has_begun(down) && !body::drain(down).await {
                     down.set_keepalive(None);
                 }
                 reply::stop(down, &mut record, &stop).await

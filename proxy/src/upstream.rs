@@ -24,7 +24,7 @@ const STREAMS_PER_CONNECTION: usize = 100;
 /// A write to a provider that does not read.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection that nobody used is closed after this long.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The upstream side of one worker.
 pub(crate) struct Upstreams {
@@ -81,12 +81,11 @@ impl Upstreams {
 }
 
 async fn resolve(provider: &Provider) -> Result<SocketAddr, NoAddress> {
-    let found: Vec<SocketAddr> = match provider.host.parse::<IpAddr>() {
-        Ok(address) => vec![SocketAddr::new(address, provider.port)],
-        Err(_) => {
-            let found = tokio::net::lookup_host((provider.host.as_str(), provider.port)).await;
-            found.map_err(NoAddress::Unresolved)?.collect()
-        }
+    let found: Vec<SocketAddr> = if let Ok(address) = provider.host.parse::<IpAddr>() {
+        vec![SocketAddr::new(address, provider.port)]
+    } else {
+        let found = tokio::net::lookup_host((provider.host.as_str(), provider.port)).await;
+        found.map_err(NoAddress::Unresolved)?.collect()
     };
     let allowed =
         |address: &&SocketAddr| provider.document.allow_private_addresses || is_public(address.ip());
@@ -145,8 +144,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     let embedded =
         |high: u16, low: u16| is_public_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
     match address.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low), // NAT64, RFC 6052
-        [0x2002, high, low, ..] => embedded(high, low),               // 6to4, RFC 3056
+        // NAT64 (RFC 6052) and 6to4 (RFC 3056) lead to the IPv4 address that they hold.
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => embedded(high, low),
         [0, 0, 0, 0, 0, 0, high, low] => high != 0 && embedded(high, low),
         _ => {
             // Only 2000::/3 is global unicast; of it, 2001:db8::/32 is documentation and 2001::/23 is special.

@@ -69,10 +69,8 @@ impl Events {
         line: &[u8],
         each: &mut dyn FnMut(&[u8]) -> Result<bool, AnswerFault>,
     ) -> Result<bool, AnswerFault> {
-        let line = match std::mem::take(&mut self.is_first_line) {
-            true => line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line),
-            false => line,
-        };
+        let mark = if std::mem::take(&mut self.is_first_line) { &b"\xef\xbb\xbf"[..] } else { b"" };
+        let line = line.strip_prefix(mark).unwrap_or(line);
         if line.is_empty() {
             if !std::mem::take(&mut self.has_data) {
                 return Ok(true);

@@ -33,6 +33,8 @@ pub(super) enum Role {
     Lane(Field),
     /// Inside a choice, and not in the table.
     Aside,
+    /// Inside a choice, an id or a name.
+    Named,
     Other,
 }
 
@@ -99,18 +101,11 @@ const MEMBERS: &[(Role, &str, Role)] = &[
 
 /// Names and kinds inside a choice: whole in every event that has them, so they are scanned by themselves and never
 /// held back for more.
-const WHOLE_MEMBERS: &[&str] = &[
-    "role",
-    "id",
-    "type",
-    "name",
-    "format",
-    "object",
-    "status",
-    "native_finish_reason",
-    "stop_reason",
-    "matched_stop",
-];
+const WHOLE_MEMBERS: &[&str] =
+    &["role", "type", "format", "object", "status", "native_finish_reason", "stop_reason", "matched_stop"];
+
+/// Of those, the ones that clients put together from their pieces. A second, different piece is refused.
+const NAMES: &[&str] = &["id", "name"];
 
 /// The table.
 #[derive(Debug)]
@@ -127,10 +122,15 @@ impl Positions for AnswerPositions {
         if let Some((_, _, role)) = row {
             return *role;
         }
-        let is_choice =
-            matches!(parent, Role::Choice | Role::Message | Role::ToolCall | Role::Function | Role::Aside);
-        let is_whole = WHOLE_MEMBERS.iter().any(|name| name.as_bytes() == key);
-        if is_choice && !is_whole { Role::Aside } else { Role::Other }
+        let is_choice = matches!(
+            parent,
+            Role::Choice | Role::Message | Role::ToolCall | Role::Function | Role::Aside | Role::Lane(_)
+        );
+        match is_choice {
+            true if NAMES.iter().any(|name| name.as_bytes() == key) => Role::Named,
+            true if !WHOLE_MEMBERS.iter().any(|name| name.as_bytes() == key) => Role::Aside,
+            true | false => Role::Other,
+        }
     }
 
     fn element(parent: Role) -> Role {
@@ -140,7 +140,8 @@ impl Positions for AnswerPositions {
             Role::Data => Role::DataItem,
             // The numbers of a vector are no text.
             Role::Embedding => Role::Embedding,
-            Role::Aside => Role::Aside,
+            // A text may be a list of parts; each streams by itself.
+            Role::Aside | Role::Lane(_) => Role::Aside,
             Role::Root
             | Role::Id
             | Role::Object
@@ -159,7 +160,7 @@ impl Positions for AnswerPositions {
             | Role::ToolIndex
             | Role::Function
             | Role::DataItem
-            | Role::Lane(_)
+            | Role::Named
             | Role::Other => Role::Other,
         }
     }

@@ -19,6 +19,9 @@ use std::borrow::Cow;
 /// Lanes of one stream: choices times fields and tool calls.
 const LANES_MAX: usize = 256;
 
+/// Longer ids and names are somebody's text.
+const NAME_BYTES_MAX: usize = 1024;
+
 pub(super) struct Stream {
     events: Events,
     projector: Projector<AnswerPositions>,
@@ -33,9 +36,17 @@ pub(super) struct Stream {
     is_done: bool,
     lane_bytes: u64,
     released: String,
+    /// What an event said besides its texts: of the one at hand, and of the last that was clean.
+    outside: Vec<u8>,
+    clean_outside: Vec<u8>,
+    /// Ids and names inside choices.
+    names: Vec<(Place, Box<[u8]>)>,
     /// Choices that have said how they ended.
     finished: Vec<u32>,
 }
+
+/// A lane's choice and tool call, and the hash of a path.
+type Place = (LaneId, u64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LaneId {
@@ -63,6 +74,9 @@ impl Stream {
             is_done: false,
             lane_bytes: 0,
             released: String::new(),
+            outside: Vec::new(),
+            clean_outside: Vec::new(),
+            names: Vec::new(),
             finished: Vec::new(),
         }
     }
@@ -101,7 +115,8 @@ impl Stream {
         if !self.events.is_complete() || !all_finished {
             return Err(if report.events == 0 { AnswerFault::Empty } else { AnswerFault::Truncated });
         }
-        self.drain(judge, None, report, out).map(|_| ())
+        self.drain(judge, None, report, out);
+        Ok(())
     }
 
     fn event(
@@ -112,7 +127,7 @@ impl Stream {
         out: &mut Vec<u8>,
     ) -> Result<Flow, AnswerFault> {
         if data == b"[DONE]" {
-            if self.drain(judge, None, report, out)? == Flow::Ended {
+            if self.drain(judge, None, report, out) == Flow::Ended {
                 return Ok(Flow::Ended);
             }
             self.is_done = true;
@@ -153,26 +168,32 @@ impl Stream {
                 return Ok(Flow::Open);
             }
         }
-        let mut redacted = redact::redact::<AnswerPositions>(judge, data, &outside_lanes(projection))
-            .map_err(|_| AnswerFault::ScanLimit)?;
+        let mut redacted = self.outside(judge, data, projection)?;
         report.findings.append(&mut redacted.findings);
         self.remember_envelope(data, marks, !redacted.edits.is_empty() || redacted.blocked.is_some());
         if redacted.blocked.is_some() {
             return Ok(self.end_by_policy(0, report, out));
         }
         let mut edits = redacted.edits;
+        self.refuse_pieces_of_names(data, projection)?;
         let ending: Vec<u32> = finished_choices(data, marks).collect();
+        let mut ended: Vec<LaneId> = Vec::new();
         for part in projection.parts.iter().filter(|part| is_text(part)) {
             let field = field_of(data, projection, part);
             let id = LaneId { field, ..lane_of(data, marks, part) };
             let ends = ending.contains(&id.choice);
+            if ended.contains(&id) {
+                // A text that ended a moment ago, in the same event.
+                return Err(AnswerFault::Events);
+            }
+            ended.extend(ends.then_some(id));
             if self.lane(judge, id, ends, projection, part, report, &mut edits)? == LaneFlow::Blocked {
                 self.write_lane(id, out);
                 return Ok(self.end_by_policy(id.choice, report, out));
             }
         }
         for choice in ending {
-            if self.drain(judge, Some(choice), report, out)? == Flow::Ended {
+            if self.drain(judge, Some(choice), report, out) == Flow::Ended {
                 return Ok(Flow::Ended);
             }
             self.finished.push(choice);
@@ -183,6 +204,54 @@ impl Stream {
         write_event(data, edits, out);
         self.remember_moulds(data, projection);
         Ok(Flow::Open)
+    }
+
+    /// Judges what an event says besides its texts. Events repeat it: ids, names, kinds; what was clean a moment ago is
+    /// not scanned again.
+    fn outside(
+        &mut self,
+        judge: &Judge<'_>,
+        data: &[u8],
+        projection: &Projection<Role>,
+    ) -> Result<redact::Redacted, AnswerFault> {
+        let mut outside = std::mem::take(&mut self.outside);
+        outside.clear();
+        for part in projection.parts.iter().filter(|part| !is_text(part)) {
+            outside
+                .extend_from_slice(projection.text.get(part.text.start..=part.text.end).unwrap_or_default());
+        }
+        if outside == self.clean_outside {
+            self.outside = outside;
+            return Ok(redact::Redacted::default());
+        }
+        let redacted = redact::redact::<AnswerPositions>(judge, data, projection, |part| !is_text(part))
+            .map_err(|_| AnswerFault::ScanLimit)?;
+        if redacted.findings.is_empty() {
+            std::mem::swap(&mut self.clean_outside, &mut outside);
+        }
+        self.outside = outside;
+        Ok(redacted)
+    }
+
+    /// Clients join the pieces of an id or a name, and each piece by itself scans clean.
+    fn refuse_pieces_of_names(
+        &mut self,
+        data: &[u8],
+        projection: &Projection<Role>,
+    ) -> Result<(), AnswerFault> {
+        for part in projection.parts.iter().filter(|part| part.role == Role::Named && !part.raw.is_empty()) {
+            let path = (lane_of(data, &projection.marks, part), projection.path(data, part));
+            let value = data.get(part.raw.clone()).unwrap_or_default();
+            match self.names.iter().find(|(known, _)| *known == path) {
+                Some((_, name)) if **name != *value => return Err(AnswerFault::Events),
+                Some(_) => {}
+                None if self.names.len() >= LANES_MAX || value.len() > NAME_BYTES_MAX => {
+                    return Err(AnswerFault::TooLarge);
+                }
+                None => self.names.push((path, value.into())),
+            }
+        }
+        Ok(())
     }
 
     /// Keeps what is needed to send later what unknown texts of this event hold back.
@@ -254,7 +323,7 @@ impl Stream {
         choice: Option<u32>,
         report: &mut Report,
         out: &mut Vec<u8>,
-    ) -> Result<Flow, AnswerFault> {
+    ) -> Flow {
         let mut lanes = std::mem::take(&mut self.lanes);
         let mut blocked = None;
         for (id, lane) in &mut lanes {
@@ -270,7 +339,7 @@ impl Stream {
             }
         }
         self.lanes = lanes;
-        Ok(blocked.map_or(Flow::Open, |choice| self.end_by_policy(choice, report, out)))
+        blocked.map_or(Flow::Open, |choice| self.end_by_policy(choice, report, out))
     }
 
     /// The last events of an answer that policy ends, as OpenAI ends one that its own filter stops.
@@ -433,11 +502,4 @@ fn finished_choices<'a>(data: &'a [u8], marks: &'a [Mark<Role>]) -> impl Iterato
         let stated = index.and_then(|mark| positions::number(data, mark));
         stated.and_then(|number| u32::try_from(number).ok()).unwrap_or(mark.indices[0])
     })
-}
-
-/// The same event without the text of its lanes, which is scanned where it belongs.
-fn outside_lanes(projection: &Projection<Role>) -> Projection<Role> {
-    let mut outside = projection.clone();
-    outside.parts.retain(|part| !is_text(part));
-    outside
 }

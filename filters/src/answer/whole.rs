@@ -42,7 +42,7 @@ impl Whole {
         if projection.marks.iter().any(|mark| mark.role == Role::Error && mark.value == Value::Object) {
             return Err(AnswerFault::Reported);
         }
-        let redacted = redact::redact::<AnswerPositions>(judge, &body, &projection)
+        let redacted = redact::redact::<AnswerPositions>(judge, &body, &projection, |_| true)
             .map_err(|_| AnswerFault::ScanLimit)?;
         report.usage = positions::usage(&body, &projection.marks);
         report.counted_tokens = lane_bytes(&projection).div_ceil(BYTES_PER_TOKEN);

@@ -207,7 +207,7 @@ impl<R> Projection<R> {
                     }
                     out.push_str(name.unwrap_or("*"));
                 }
-                Step::Index(index) => out.push_str(&format!("[{index}]")),
+                Step::Index(index) => out.extend(["[", &index.to_string(), "]"]),
             }
         }
         out

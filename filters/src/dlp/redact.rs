@@ -25,17 +25,19 @@ pub struct Redacted {
     pub findings: Vec<Finding>,
 }
 
-/// Judges a body that was read.
+/// Judges the parts of a body that `wants` names.
 pub fn redact<P: Positions>(
     judge: &Judge<'_>,
     body: &[u8],
     projection: &Projection<P::Role>,
+    wants: fn(&Part<P::Role>) -> bool,
 ) -> Result<Redacted, Refusal> {
-    let ranges: Vec<Range<usize>> = projection.parts.iter().map(|part| part.text.clone()).collect();
+    let wanted = || projection.parts.iter().filter(|part| wants(part));
+    let ranges: Vec<Range<usize>> = wanted().map(|part| part.text.clone()).collect();
     let found = judge.scan_parts(&projection.text, &ranges).ok_or(Refusal::ScanLimit)?;
     let mut out = Redacted::default();
     let mut found = found.as_slice();
-    for part in &projection.parts {
+    for part in wanted() {
         let here = found.partition_point(|found| found.span.start < part.text.end);
         let (inside, later) = found.split_at_checked(here).unwrap_or((found, &[]));
         found = later;

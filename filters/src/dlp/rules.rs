@@ -259,7 +259,7 @@ pub fn shipped() -> Result<Vec<Rule>, RuleError> {
 fn collect<'a>(folder: &'a include_dir::Dir<'a>, files: &mut Vec<(&'a str, &'a str)>) {
     for file in folder.files() {
         if let (Some(path), Some(text)) = (file.path().to_str(), file.contents_utf8())
-            && path.ends_with(".toml")
+            && file.path().extension().is_some_and(|extension| extension == "toml")
         {
             files.push((path, text));
         }

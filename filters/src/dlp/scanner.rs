@@ -109,10 +109,12 @@ impl Scanner {
                 at_sign_rules.push(number);
             }
         }
-        digit_rules.iter_mut().for_each(|rules| rules.sort_unstable());
+        for fitting in &mut digit_rules {
+            fitting.sort_unstable();
+        }
         let anchors = Anchors::new(&literals);
         let rules = rules.into_iter().map(Arc::new).collect();
-        Self { anchors, literal_rules, digit_rules, at_sign_rules, rules }
+        Self { rules, anchors, literal_rules, digit_rules, at_sign_rules }
     }
 
     /// The rules, in the order of their numbers.

@@ -80,11 +80,11 @@ fn cut<'a>(text: &'a str, places: &[usize]) -> Vec<&'a str> {
             to += 1;
         }
         if to >= from {
-            chunks.push(&text[from..to]);
+            chunks.push(text.get(from..to).unwrap());
             from = to;
         }
     }
-    chunks.push(&text[from..]);
+    chunks.push(text.get(from..).unwrap());
     chunks
 }
 

@@ -116,7 +116,7 @@ impl Policy {
             match compile_tenant(document, source.fingerprint, &self.platform, grounds)
                 .and_then(|tenant| self.refuse_foreign_keys(&tenant).map(|()| tenant))
             {
-                Ok(tenant) => self.put(Arc::new(tenant)),
+                Ok(tenant) => self.put(&Arc::new(tenant)),
                 Err(problem) => fail(problem),
             }
         }
@@ -150,11 +150,11 @@ impl Policy {
         Ok(())
     }
 
-    fn put(&mut self, tenant: Arc<Tenant>) {
+    fn put(&mut self, tenant: &Arc<Tenant>) {
         if let Some(before) = self.tenants.insert(tenant.id.clone(), tenant.clone()) {
             self.forget_keys(&before);
         }
-        self.learn_keys(&tenant);
+        self.learn_keys(tenant);
     }
 }
 
@@ -220,7 +220,7 @@ fn compile_provider(document: &ProviderDocument, secrets: &ProviderSecrets) -> R
         tls,
         host: host.to_owned(),
         port,
-        base_path: format!("/{}", path).trim_end_matches('/').to_owned(),
+        base_path: format!("/{path}").trim_end_matches('/').to_owned(),
         document: document.clone(),
     })
 }
