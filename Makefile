@@ -1,0 +1,82 @@
+# What to type. Each target installs what it is missing, and says nothing when nothing is.
+#
+# mold and clang are needed because .cargo/config.toml links with them, cmake because zlib-ng is built from
+# source. Arguments go into ARGS: make run ARGS="--upstream http://localhost:11434/v1"
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+
+# command:package, where the two differ in name.
+BUILD_TOOLS := cmake clang mold pkg-config cc:gcc c++:g++
+CLIENTS := tests/clients
+VENV := $(CLIENTS)/.venv
+
+.PHONY: help
+help: ## This list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+
+.PHONY: run
+run: build-tools ## Build, and serve a demo: prints a URL, a key and what to paste
+	@cargo build --release --package palisade
+	@exec "$(CARGO_TARGET_DIR)/release/palisade" demo $(ARGS)
+
+.PHONY: test
+test: build-tools $(VENV)/.complete ## Every test: the workspace's, then the official SDK's against the binary
+	@cargo test --workspace
+	@cargo build --quiet --package palisade
+	@cd $(CLIENTS) && PALISADE_BINARY="$(CARGO_TARGET_DIR)/debug/palisade" .venv/bin/python -m pytest
+
+.PHONY: lint
+lint: build-tools ## Format and lints, warnings are errors
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --quiet -- --deny warnings
+
+.PHONY: bench
+bench: build-tools ## The ladder of measurements; wants a quiet machine, writes benches/record
+	@cargo build --release --package palisade --package palisade-benches
+	@"$(CARGO_TARGET_DIR)/release/bench" $(ARGS)
+
+.PHONY: build-tools
+build-tools:
+	@$(call install,$(BUILD_TOOLS))
+	@command -v cargo >/dev/null || { \
+	  echo "Rust is missing: install it from https://rustup.rs, and run this in a new shell" >&2; exit 1; }
+
+# Rebuilt when the pinned versions change.
+$(VENV)/.complete: $(CLIENTS)/requirements.txt
+	@$(call install,python3)
+	@python3 -c 'import ensurepip' 2>/dev/null || { $(call apt,python3-venv); }
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "the client tests need Python 3.11 or later" >&2; exit 1; }
+	@rm -rf $(VENV)
+	@python3 -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-input --requirement $<
+	@touch $@
+
+# Installs those of the commands $(1) that are not there.
+define install
+missing=""; \
+for tool in $(1); do \
+  command -v "$${tool%%:*}" >/dev/null || missing+=" $${tool##*:}"; \
+done; \
+if [ -n "$$missing" ]; then $(call apt,$$missing); fi
+endef
+
+# Installs the packages $(1), or says what to install.
+define apt
+packages=$$(echo $(1)); \
+if ! command -v apt-get >/dev/null; then \
+  echo "missing: $$packages; there is no apt here, so install them your system's way" >&2; exit 1; \
+elif [ "$$(id -u)" = 0 ]; then as_root="env"; \
+elif command -v sudo >/dev/null; then as_root="sudo env"; \
+else echo "missing: $$packages; install them as root: apt-get install $$packages" >&2; exit 1; fi; \
+echo "installing $$packages"; \
+$$as_root DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null && \
+$$as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages \
+  </dev/null >/dev/null
+endef

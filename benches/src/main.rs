@@ -1,0 +1,79 @@
+//! What does a request cost, and how much of it is ours?
+//!
+//! Needs the release binary of `palisade` beside its own, and a machine that is otherwise quiet. Proves its
+//! figures as far as it can: every answer is checked while it is timed, the baseline runs in the same
+//! minutes, and what else the machine did is recorded. It judges nothing but the figures it was given to
+//! hold, and it fails only when it could not measure.
+
+mod answer;
+mod corpus;
+mod ladder;
+mod latency;
+mod load;
+mod passthrough;
+mod process;
+mod report;
+mod scan;
+mod site;
+
+use clap::{Parser, Subcommand};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What a request costs, beside a bare Pingora pass-through in the same run.
+#[derive(Parser)]
+#[command(name = "bench", args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    ladder: ladder::Options,
+    /// Folder of the records.
+    #[arg(long, default_value = "benches/record", value_name = "FOLDER")]
+    out: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The baseline: pingora-proxy without any logic, on one thread.
+    Passthrough {
+        /// Address to listen on.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Address of the provider.
+        #[arg(long)]
+        upstream: SocketAddr,
+    },
+    /// The scanner alone: nanoseconds per byte.
+    Scan,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the record is what this program is started for")]
+fn run(arguments: &Arguments) -> io::Result<()> {
+    match &arguments.command {
+        Some(Command::Passthrough { listen, upstream }) => passthrough::serve(*listen, *upstream),
+        Some(Command::Scan) => scan::run(&mut io::stdout())?,
+        None => {
+            let outcome = ladder::run(&arguments.ladder)?;
+            let record = report::Record::new(&arguments.ladder, outcome);
+            let file = arguments.out.join(record.file_name());
+            let text = record.markdown();
+            std::fs::create_dir_all(&arguments.out)?;
+            std::fs::write(&file, &text)?;
+            println!("{text}\nwritten to `{}`", file.display());
+        }
+    }
+    Ok(())
+}

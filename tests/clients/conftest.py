@@ -1,0 +1,211 @@
+"""What do the tests talk to? A real proxy in front of the provider double, both started here.
+
+`PALISADE_BINARY` names the program. It is started twice: `palisade mock` is the provider, `palisade serve`
+the proxy, both on free ports, over documents written for these tests. Keys are made with `palisade keys`.
+
+With `PALISADE_URL` and `PALISADE_KEY` instead, the tests that need neither our documents nor a view behind
+the proxy run against a proxy that is there already, such as `palisade demo`; the others are skipped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import openai
+import pytest
+
+DOCUMENTS = Path(__file__).parent / "documents"
+# The provider's own key: a caller must never see it, and the double must.
+PROVIDER_KEY = "provider-credential-for-tests"
+# A debug build compiles 300 detection rules before it listens.
+STARTED_WITHIN_SECONDS = 60.0
+# What must become true does so at once, or something is wrong.
+SEEN_WITHIN_SECONDS = 10.0
+# Every key is somebody: the group it belongs to decides what the documents let it do.
+GROUPS = ("developers", "hurried", "spent", "mini")
+
+T = TypeVar("T")
+
+
+def eventually(ask: Callable[[], T | None], what: str) -> T:
+    """Asks until there is an answer. Each question is a request, so this is no busy loop."""
+    deadline = time.monotonic() + SEEN_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        answer = ask()
+        if answer:
+            return answer
+    raise AssertionError(f"not seen within {SEEN_WITHIN_SECONDS} s: {what}")
+
+
+@dataclass
+class Double:
+    """The provider double, from behind."""
+
+    url: str
+
+    def requests(self, marker: str) -> list[dict[str, Any]]:
+        """The requests that reached it with this text in their body, oldest first."""
+        with urllib.request.urlopen(f"{self.url}/__mock/requests") as answer:
+            seen = json.load(answer)["requests"]
+        return [request for request in seen if marker in request["body"]]
+
+    def only(self, marker: str) -> dict[str, Any]:
+        """The one request with this text."""
+        (request,) = self.requests(marker)
+        return request
+
+
+@dataclass
+class Gateway:
+    """The proxy, and how to talk to it."""
+
+    url: str
+    keys: dict[str, str]
+    double: Double | None
+    open_clients: list[openai.OpenAI] = field(default_factory=list)
+
+    def client(self, group: str = "developers", **options: Any) -> openai.OpenAI:
+        """An SDK client with a key of this group. It does not retry unless told to."""
+        options = {"api_key": self.keys.get(group), "max_retries": 0, "timeout": 30.0} | options
+        client = openai.OpenAI(base_url=f"{self.url}/v1", **options)
+        self.open_clients.append(client)
+        return client
+
+
+class Process:
+    """A program of ours, ended when the tests are."""
+
+    def __init__(self, log: Path, *command: str, **options: Any) -> None:
+        self.log = log
+        self.sink = log.open("w")
+        self.child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.sink, text=True, **options
+        )
+
+    def first_line(self) -> str:
+        assert self.child.stdout is not None
+        line = self.child.stdout.readline().strip()
+        return line or self.give_up("said nothing")
+
+    def wait_for(self, path: Path) -> str:
+        deadline = time.monotonic() + STARTED_WITHIN_SECONDS
+        while not path.exists():
+            # Waiting for the process is waiting for a file that it writes while it lives.
+            try:
+                self.child.wait(0.02)
+                self.give_up("ended")
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > deadline:
+                    self.give_up(f"was not ready within {STARTED_WITHIN_SECONDS} s")
+        return path.read_text()
+
+    def give_up(self, reason: str) -> Any:
+        self.end()
+        pytest.exit(f"{self.child.args[:2]} {reason}:\n{self.log.read_text()}", returncode=3)
+
+    def end(self) -> int:
+        self.child.terminate()
+        code = self.child.wait(30)
+        self.sink.close()
+        return code
+
+
+def write_documents(data: Path, double_url: str) -> None:
+    """The documents, with the double's address in them."""
+    (data / "orgs").mkdir(parents=True)
+    for source in DOCUMENTS.rglob("*.toml"):
+        text = source.read_text().replace("http://double.invalid", double_url)
+        (data / source.relative_to(DOCUMENTS)).write_text(text)
+
+
+def create_key(binary: str, data: Path, group: str) -> str:
+    of_whom = ("--org", "acme", "--name", group, "--group", group)
+    command = [binary, "keys", "--data-dir", str(data), "create", *of_whom]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        pytest.exit(f"{command} failed:\n{made.stderr}", returncode=3)
+    return made.stdout.strip()
+
+
+def started(binary: str, room: Path) -> Iterator[Gateway]:
+    with ExitStack() as running:
+        double = Process(
+            room / "double.log", binary, "mock", "--listen", "127.0.0.1:0", "--require-key", PROVIDER_KEY
+        )
+        running.callback(double.end)
+        double_url = double.first_line()
+        data, ready = room / "data", room / "ready.json"
+        write_documents(data, double_url)
+        keys = {group: create_key(binary, data, group) for group in GROUPS}
+        listen = [(f"--{name}-listen", "127.0.0.1:0") for name in ("proxy", "admin", "metrics")]
+        flags = itertools.chain.from_iterable(listen)
+        proxy = Process(
+            room / "proxy.log",
+            *(binary, "serve", "--data-dir", str(data), "--ready-file", str(ready), "--workers", "2", *flags),
+            env=os.environ | {"TEST_PROVIDER_KEY": PROVIDER_KEY},
+        )
+        running.callback(proxy.end)
+        url = json.loads(proxy.wait_for(ready))["proxy"]
+        yield Gateway(url, keys, Double(double_url))
+        assert proxy.end() == 0, proxy.log.read_text()
+
+
+@pytest.fixture(scope="session")
+def session_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    binary, url, key = (os.environ.get(f"PALISADE_{name}") for name in ("BINARY", "URL", "KEY"))
+    if binary:
+        yield from started(str(Path(binary).resolve()), tmp_path_factory.mktemp("palisade"))
+    elif url and key:
+        yield Gateway(url.rstrip("/"), {"developers": key}, None)
+    else:
+        pytest.exit("set PALISADE_BINARY to the program, or PALISADE_URL and PALISADE_KEY", returncode=4)
+
+
+@pytest.fixture
+def gateway(session_gateway: Gateway) -> Iterator[Gateway]:
+    """Any proxy."""
+    yield session_gateway
+    for client in session_gateway.open_clients:
+        client.close()
+    session_gateway.open_clients.clear()
+
+
+@pytest.fixture
+def house(gateway: Gateway) -> Gateway:
+    """A proxy over the documents of these tests."""
+    if gateway.double is None:
+        pytest.skip("needs PALISADE_BINARY: the documents of these tests and a view behind the proxy")
+    return gateway
+
+
+@pytest.fixture
+def double(house: Gateway) -> Double:
+    """What reached the provider."""
+    assert house.double is not None
+    return house.double
+
+
+@pytest.fixture
+def client(gateway: Gateway) -> openai.OpenAI:
+    """A developer's client that does not retry."""
+    return gateway.client()
+
+
+MARKERS = itertools.count()
+
+
+@pytest.fixture
+def marker() -> str:
+    """A word that only this test says. It has letters only, so that no detector takes it for anything."""
+    number = next(MARKERS)
+    return "marker" + "".join(chr(ord("a") + (number // 26**place) % 26) for place in range(3))
