@@ -6,6 +6,7 @@
 
 mod events;
 pub mod failure;
+mod own_events;
 mod positions;
 mod stream;
 mod whole;

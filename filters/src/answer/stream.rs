@@ -5,15 +5,16 @@
 //! itself.
 
 use super::events::Events;
+use super::own_events::{LaneId, OwnEvents, write_event};
 use super::positions::{self, AnswerPositions, Field, Role};
 use super::whole::without_logprobs;
 use super::{AnswerFault, BYTES_PER_TOKEN, Flow, Report};
 use crate::dlp::lane::{Action, Flow as LaneFlow, Lane};
 use crate::dlp::projection::{Form, Mark, Part, Projection, Projector, Value};
-use crate::dlp::splice::{self, Edit};
+use crate::dlp::splice::Edit;
 use crate::dlp::{FINDINGS_MAX, Judge, redact};
 use crate::json::{self, Literal};
-use crate::prompt::{Head, Surface};
+use crate::prompt::Head;
 use std::borrow::Cow;
 
 /// Lanes of one stream: choices times fields and tool calls.
@@ -26,12 +27,8 @@ pub(super) struct Stream {
     events: Events,
     projector: Projector<AnswerPositions>,
     lanes: Vec<(LaneId, Lane)>,
-    /// For lanes that the table does not know and that hold something: the event that they came in, without texts,
-    /// and where theirs belongs.
-    moulds: Vec<(LaneId, Vec<u8>, usize)>,
-    /// `{"id":…,"object":…,"created":…,"model":…,"choices":[`, from the first event, for events of our own.
-    envelope: Vec<u8>,
-    surface: Surface,
+    /// Events of our own, in the provider's likeness.
+    own: OwnEvents,
     wants_usage: bool,
     is_done: bool,
     lane_bytes: u64,
@@ -48,13 +45,6 @@ pub(super) struct Stream {
 /// A lane's choice and tool call, and the hash of a path.
 type Place = (LaneId, u64);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct LaneId {
-    choice: u32,
-    field: Field,
-    tool: u32,
-}
-
 impl std::fmt::Debug for Stream {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "Stream({} lanes)", self.lanes.len())
@@ -67,9 +57,7 @@ impl Stream {
             events: Events::new(),
             projector: Projector::default(),
             lanes: Vec::new(),
-            moulds: Vec::new(),
-            envelope: Vec::new(),
-            surface: head.surface,
+            own: OwnEvents::new(head.surface),
             wants_usage: head.wants_usage,
             is_done: false,
             lane_bytes: 0,
@@ -170,7 +158,7 @@ impl Stream {
         }
         let mut redacted = self.outside(judge, data, projection)?;
         report.findings.append(&mut redacted.findings);
-        self.remember_envelope(data, marks, !redacted.edits.is_empty() || redacted.blocked.is_some());
+        self.own.remember(data, marks, !redacted.edits.is_empty() || redacted.blocked.is_some());
         if redacted.blocked.is_some() {
             return Ok(self.end_by_policy(0, report, out));
         }
@@ -188,7 +176,7 @@ impl Stream {
             }
             ended.extend(ends.then_some(id));
             if self.lane(judge, id, ends, projection, part, report, &mut edits)? == LaneFlow::Blocked {
-                self.write_lane(id, out);
+                self.own.write_lane(id, &self.released, out);
                 return Ok(self.end_by_policy(id.choice, report, out));
             }
         }
@@ -259,17 +247,18 @@ impl Stream {
         for part in projection.parts.iter().filter(|part| part.role == Role::Aside && is_text(part)) {
             let field = field_of(data, projection, part);
             let id = LaneId { field, ..lane_of(data, &projection.marks, part) };
-            self.moulds.retain(|(known, ..)| *known != id);
             let is_held = self.lanes.iter().any(|(known, lane)| *known == id && !lane.is_drained());
-            if !is_held {
-                continue;
-            }
-            let texts = || projection.parts.iter().filter(|part| is_text(part));
-            let before = texts().filter(|text| text.raw.end <= part.raw.start);
-            let gone: usize = before.map(|text| text.raw.len()).sum();
-            let edits = texts().map(|text| Edit { raw: text.raw.clone(), with: Cow::Borrowed(&b""[..]) });
-            self.moulds.push((id, splice::splice(data, edits.collect()), part.raw.start - gone));
+            let texts = projection.parts.iter().filter(|part| is_text(part)).map(|part| &part.raw);
+            self.own.remember_mould(id, is_held, data, texts, &part.raw);
         }
+    }
+
+    /// Policy ends the answer.
+    fn end_by_policy(&mut self, choice: u32, report: &mut Report, out: &mut Vec<u8>) -> Flow {
+        report.is_blocked = true;
+        self.is_done = true;
+        self.own.write_end(choice, out);
+        Flow::Ended
     }
 
     #[expect(clippy::too_many_arguments, reason = "one delta, with all that its event knows of it")]
@@ -332,7 +321,7 @@ impl Stream {
             }
             self.released.clear();
             let flow = lane.finish(judge.scanner(), &mut judged(judge, *id, report), &mut self.released);
-            self.write_lane(*id, out);
+            self.own.write_lane(*id, &self.released, out);
             if flow == LaneFlow::Blocked {
                 blocked = Some(id.choice);
                 break;
@@ -340,85 +329,6 @@ impl Stream {
         }
         self.lanes = lanes;
         blocked.map_or(Flow::Open, |choice| self.end_by_policy(choice, report, out))
-    }
-
-    /// The last events of an answer that policy ends, as OpenAI ends one that its own filter stops.
-    fn end_by_policy(&mut self, choice: u32, report: &mut Report, out: &mut Vec<u8>) -> Flow {
-        report.is_blocked = true;
-        self.is_done = true;
-        let empty = if self.surface == Surface::Completions { r#""text":"""# } else { r#""delta":{}"# };
-        out.extend_from_slice(b"data: ");
-        out.extend_from_slice(&self.envelope);
-        let end =
-            format!(r#"{{"index":{choice},{empty},"logprobs":null,"finish_reason":"content_filter"}}]}}"#);
-        out.extend_from_slice(end.as_bytes());
-        out.extend_from_slice(b"\n\ndata: [DONE]\n\n");
-        Flow::Ended
-    }
-
-    /// An event of our own with what a lane released.
-    fn write_lane(&self, id: LaneId, out: &mut Vec<u8>) {
-        if self.released.is_empty() {
-            return;
-        }
-        if let Some((_, mould, at)) = self.moulds.iter().find(|(known, ..)| *known == id) {
-            let mut with = Vec::with_capacity(self.released.len() + 8);
-            json::escape(&self.released, &mut with);
-            write_event(mould, vec![Edit { raw: *at..*at, with: Cow::Owned(with) }], out);
-            return;
-        }
-        let member = match id.field {
-            Field::Content => r#""delta":{"content":""#.to_owned(),
-            Field::Refusal => r#""delta":{"refusal":""#.to_owned(),
-            Field::Reasoning => r#""delta":{"reasoning":""#.to_owned(),
-            Field::ReasoningContent => r#""delta":{"reasoning_content":""#.to_owned(),
-            Field::Text => r#""text":""#.to_owned(),
-            Field::Arguments => {
-                format!(r#""delta":{{"tool_calls":[{{"index":{},"function":{{"arguments":""#, id.tool)
-            }
-            Field::FunctionArguments => r#""delta":{"function_call":{"arguments":""#.to_owned(),
-            // Without its mould there is no place for it.
-            Field::Unknown(_) => return,
-        };
-        let close = match id.field {
-            Field::Content | Field::Refusal | Field::Reasoning | Field::ReasoningContent => r#""}"#,
-            Field::Text | Field::Unknown(_) => r#"""#,
-            Field::Arguments => r#""}}]}"#,
-            Field::FunctionArguments => r#""}}"#,
-        };
-        out.extend_from_slice(b"data: ");
-        out.extend_from_slice(&self.envelope);
-        out.extend_from_slice(format!(r#"{{"index":{},"#, id.choice).as_bytes());
-        out.extend_from_slice(member.as_bytes());
-        json::escape(&self.released, out);
-        out.extend_from_slice(close.as_bytes());
-        out.extend_from_slice(br#","logprobs":null,"finish_reason":null}]}"#);
-        out.extend_from_slice(b"\n\n");
-    }
-
-    /// What is redacted in an event stays out of the events of our own.
-    fn remember_envelope(&mut self, data: &[u8], marks: &[Mark<Role>], is_changed: bool) {
-        if !self.envelope.is_empty() {
-            return;
-        }
-        self.envelope.push(b'{');
-        if is_changed {
-            self.envelope.extend_from_slice(br#""id":"chatcmpl-redacted","object":"chat.completion.chunk","#);
-            self.envelope.extend_from_slice(br#""created":0,"model":"redacted","choices":["#);
-            return;
-        }
-        for (role, name) in
-            [(Role::Id, "id"), (Role::Object, "object"), (Role::Created, "created"), (Role::Model, "model")]
-        {
-            let mark = marks.iter().find(|mark| mark.role == role);
-            let is_plain = |raw: &&[u8]| raw.len() <= 256;
-            if let Some(raw) = mark.and_then(|mark| data.get(mark.raw.clone())).filter(is_plain) {
-                self.envelope.extend_from_slice(format!("\"{name}\":").as_bytes());
-                self.envelope.extend_from_slice(raw);
-                self.envelope.push(b',');
-            }
-        }
-        self.envelope.extend_from_slice(br#""choices":["#);
     }
 }
 
@@ -443,40 +353,10 @@ fn judged<'a>(
         }
         let judgement = judge.judge(found);
         let action = judgement.action;
-        let place = place(id);
+        let place = id.place();
         report.findings.extend(judge.remember(found, judgement, value.as_bytes(), place));
         action
     }
-}
-
-/// The place as it would be in an answer in one piece.
-fn place(id: LaneId) -> String {
-    let choice = id.choice;
-    match id.field {
-        Field::Content => format!("choices[{choice}].message.content"),
-        Field::Refusal => format!("choices[{choice}].message.refusal"),
-        Field::Reasoning => format!("choices[{choice}].message.reasoning"),
-        Field::ReasoningContent => format!("choices[{choice}].message.reasoning_content"),
-        Field::Text => format!("choices[{choice}].text"),
-        Field::Arguments => format!("choices[{choice}].message.tool_calls[{}].function.arguments", id.tool),
-        Field::FunctionArguments => format!("choices[{choice}].message.function_call.arguments"),
-        Field::Unknown(_) => format!("choices[{choice}].message.*"),
-    }
-}
-
-fn write_event(data: &[u8], edits: Vec<Edit>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"data: ");
-    let start = out.len();
-    if edits.is_empty() {
-        out.extend_from_slice(data);
-    } else {
-        out.extend_from_slice(&splice::splice(data, edits));
-    }
-    // JSON may be laid out over lines; an event's data may not.
-    for byte in out.iter_mut().skip(start).filter(|byte| matches!(byte, b'\n' | b'\r')) {
-        *byte = b' ';
-    }
-    out.extend_from_slice(b"\n\n");
 }
 
 /// Which lane a delta belongs to: by the indices that the event states, which need not be its positions.
