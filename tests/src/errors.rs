@@ -1,0 +1,109 @@
+//! The error table, row by row: status is behaviour, and SDKs act on it. A change of it is a change for users.
+
+use crate::process::workspace;
+use palisade_filters::Refusal;
+use palisade_filters::dlp::projection::Unreadable;
+use palisade_filters::quota::{Limit, LimitHit, Unit, Window};
+use palisade_filters::refusal::Blocked;
+
+fn hit(window: Window, retry_after_ms: Option<u64>) -> LimitHit {
+    let limit = Limit { subject: "acme/key k".into(), unit: Unit::Requests, window, most: 3 };
+    LimitHit { limit, retry_after_ms }
+}
+
+/// One of each. A variant that is missing here does not compile in [`name`].
+fn every_refusal() -> Vec<Refusal> {
+    let blocked = |message: Option<&str>| {
+        Refusal::ContentBlocked(Box::new(Blocked {
+            findings: Vec::new(),
+            place: "messages[2].content".to_owned(),
+            rules: vec!["payment.card_number".to_owned()],
+            message: message.map(str::to_owned),
+        }))
+    };
+    vec![
+        Refusal::InvalidApiKey,
+        Refusal::IpNotAllowed,
+        Refusal::UnsupportedEndpoint,
+        Refusal::UpgradeRequired,
+        Refusal::HeaderTooLarge,
+        Refusal::BodyTooLarge(1_024),
+        Refusal::ReadTimeout,
+        Refusal::UnsupportedEncoding,
+        Refusal::UnsupportedMediaType,
+        Refusal::Overloaded,
+        Refusal::Unreadable(Unreadable::Utf8(7)),
+        Refusal::InvalidRequest { param: Some("model"), message: "`model` is missing".to_owned() },
+        Refusal::CapabilityNotAllowed { param: "store", capability: "store" },
+        blocked(None),
+        blocked(Some("cards belong into the vault")),
+        Refusal::ScanLimit,
+        Refusal::NotPermitted,
+        Refusal::ModelNotFound("gpt-9".to_owned()),
+        Refusal::RateLimited(hit(Window::Minute, Some(1_000))),
+        Refusal::RateLimited(hit(Window::Minute, None)),
+        Refusal::QuotaSpent(hit(Window::Day, Some(1_000))),
+        Refusal::QuotaUnavailable,
+        Refusal::PolicyUnavailable,
+    ]
+}
+
+/// The variant's name, by a match that knows them all.
+fn name(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::InvalidApiKey => "InvalidApiKey",
+        Refusal::IpNotAllowed => "IpNotAllowed",
+        Refusal::UnsupportedEndpoint => "UnsupportedEndpoint",
+        Refusal::UpgradeRequired => "UpgradeRequired",
+        Refusal::HeaderTooLarge => "HeaderTooLarge",
+        Refusal::BodyTooLarge(_) => "BodyTooLarge",
+        Refusal::ReadTimeout => "ReadTimeout",
+        Refusal::UnsupportedEncoding => "UnsupportedEncoding",
+        Refusal::UnsupportedMediaType => "UnsupportedMediaType",
+        Refusal::Overloaded => "Overloaded",
+        Refusal::Unreadable(_) => "Unreadable",
+        Refusal::InvalidRequest { .. } => "InvalidRequest",
+        Refusal::CapabilityNotAllowed { .. } => "CapabilityNotAllowed",
+        Refusal::ContentBlocked(_) => "ContentBlocked",
+        Refusal::ScanLimit => "ScanLimit",
+        Refusal::NotPermitted => "NotPermitted",
+        Refusal::ModelNotFound(_) => "ModelNotFound",
+        Refusal::RateLimited(_) => "RateLimited",
+        Refusal::QuotaSpent(_) => "QuotaSpent",
+        Refusal::QuotaUnavailable => "QuotaUnavailable",
+        Refusal::PolicyUnavailable => "PolicyUnavailable",
+    }
+}
+
+#[test]
+fn the_error_table_is_the_one_that_is_documented() {
+    let mut table = String::new();
+    for refusal in every_refusal() {
+        let row = refusal.row();
+        let retry = row.should_retry.map_or("-".to_owned(), |should| should.to_string());
+        table += &format!(
+            "{:<20} {:<12} {} {:<21} {:<22} retry {:<5} param {:<19} | {}\n",
+            name(&refusal),
+            row.stage.name(),
+            row.status,
+            row.kind.name(),
+            row.code,
+            retry,
+            refusal.param().unwrap_or("-"),
+            refusal.message()
+        );
+    }
+    let path = workspace().join("tests/snapshots/errors.txt");
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == table, "{} is no longer true; if that is meant, it reads:\n{table}", path.display());
+}
+
+#[test]
+fn messages_are_lower_case_without_a_full_stop_and_say_what_to_do() {
+    for refusal in every_refusal() {
+        let message = refusal.message();
+        let first = message.chars().next().unwrap();
+        assert!(first.is_lowercase() || first == '`', "{message}");
+        assert!(!message.ends_with('.'), "{message}");
+    }
+}

@@ -1,0 +1,145 @@
+//! A whole installation in a folder of its own: documents, configuration, a process, and a provider double.
+//!
+//! Ports are free ones, found by the process and read from its ready file. What is written here is what an operator
+//! would write.
+
+use crate::http::{self, Answer};
+use crate::keys::key;
+use crate::process::{Process, until};
+use palisade_audit::{Event, Reader};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// A running installation.
+pub(crate) struct House {
+    pub(crate) folder: TempDir,
+    pub(crate) process: Option<Process>,
+    pub(crate) proxy: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) metrics: SocketAddr,
+    arguments: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    proxy: String,
+    admin: String,
+    metrics: String,
+}
+
+/// What an installation is made of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) platform: String,
+    /// Each with its id.
+    pub(crate) organisations: Vec<(String, String)>,
+    /// `palisade.toml`.
+    pub(crate) config: String,
+}
+
+/// A provider's table.
+pub(crate) fn provider(name: &str, address: SocketAddr, models: &str, more: &str) -> String {
+    format!(
+        "\n[[providers]]\nname = \"{name}\"\nbase_url = \"http://{address}/v1\"\nmodels = [\"{models}\"]\n\
+         allow_private_addresses = true\n{more}\n"
+    )
+}
+
+/// An organisation with one key, named after itself, that may do everything.
+pub(crate) fn organisation(id: &str, settings: &str) -> (String, String) {
+    (id.to_owned(), format!("id = \"{id}\"\n{settings}\n{}", key(id).table))
+}
+
+impl House {
+    /// Writes the documents and starts a process.
+    pub(crate) fn start(plan: &Plan) -> Self {
+        let folder = TempDir::new().unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir_all(data.join("orgs")).unwrap();
+        std::fs::write(data.join("platform.toml"), &plan.platform).unwrap();
+        for (id, text) in &plan.organisations {
+            std::fs::write(data.join(format!("orgs/{id}.toml")), text).unwrap();
+        }
+        let config = folder.path().join("palisade.toml");
+        std::fs::write(&config, &plan.config).unwrap();
+        let mut arguments: Vec<String> =
+            vec!["serve".into(), "--config".into(), config.to_str().unwrap().into()];
+        for (flag, value) in [
+            ("--data-dir", data.to_str().unwrap()),
+            ("--proxy-listen", "127.0.0.1:0"),
+            ("--admin-listen", "127.0.0.1:0"),
+            ("--metrics-listen", "127.0.0.1:0"),
+            ("--ready-file", folder.path().join("ready.json").to_str().unwrap()),
+        ] {
+            arguments.extend([flag.to_owned(), value.to_owned()]);
+        }
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut house =
+            Self { folder, process: None, proxy: nowhere, admin: nowhere, metrics: nowhere, arguments };
+        house.launch();
+        house
+    }
+
+    /// Starts a process on the folder as it is.
+    pub(crate) fn launch(&mut self) {
+        let file = self.folder.path().join("ready.json");
+        // The ready file of a former process would be believed.
+        let _ = std::fs::remove_file(&file);
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        let mut process = Process::start("serve", &arguments, self.folder.path());
+        let text = process.until("the ready file appears", || std::fs::read_to_string(&file).ok());
+        let ready: Ready = serde_json::from_str(&text).unwrap();
+        let address = |url: &str| url.split_once("://").unwrap().1.parse().unwrap();
+        (self.proxy, self.admin) = (address(&ready.proxy), address(&ready.admin));
+        self.metrics = address(&ready.metrics);
+        self.process = Some(process);
+    }
+
+    /// The folder of documents and state.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Puts an organisation's document in the place of the former, in one step.
+    pub(crate) fn write(&self, id: &str, text: &str) {
+        let path = self.data().join(format!("orgs/{id}.toml"));
+        let beside = self.data().join(format!("orgs/.{id}.new"));
+        std::fs::write(&beside, text).unwrap();
+        std::fs::rename(beside, path).unwrap();
+    }
+
+    /// Sends a prompt with the organisation's own key.
+    pub(crate) fn chat(&self, organisation: &str, body: &str) -> Answer {
+        http::ask(self.proxy, &http::chat(&key(organisation).secret, body))
+    }
+
+    /// Every event in the spool, and what of it cannot be read.
+    pub(crate) fn events(&self) -> (Vec<Event>, usize) {
+        let (mut events, mut damages) = (Vec::new(), 0);
+        for entry in Reader::open(self.data().join("spool")).unwrap() {
+            match entry {
+                Ok(entry) => events.push(entry.event().unwrap()),
+                Err(_) => damages += 1,
+            }
+        }
+        (events, damages)
+    }
+
+    /// The event of an answer, by the id that the answer names.
+    pub(crate) fn event_of(&self, answer: &Answer) -> Event {
+        let id = answer.header("x-request-id").expect("every answer names its request").to_owned();
+        until("the event is in the spool", || {
+            self.events().0.into_iter().find(|event| event.id.to_string() == id)
+        })
+    }
+
+    /// Asks the process to stop, and waits for its end.
+    pub(crate) fn stop(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.terminate();
+        let status = process.ended();
+        assert!(status.success(), "{status}: {}", process.log());
+    }
+}

@@ -1,0 +1,32 @@
+//! Does the product do what it says, from the outside? One binary for every test that is nobody's own.
+//!
+//! Scenarios are data, run twice: in memory against the pure core, and over the wire against the real binary. What
+//! data cannot say (cuts, signals, crashes, reloads, protocols) is a test here. The rules of the house are tests too.
+//! Needs the product's binary, which it builds, and loopback; proves nothing about speed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::format_push_string,
+    reason = "a test that cannot go on ends, and says where; its texts are short"
+)]
+
+mod commands;
+mod errors;
+mod house;
+mod http;
+mod keys;
+mod memory;
+mod process;
+mod processes;
+mod properties;
+mod protocols;
+mod provider;
+mod reload;
+mod scenario;
+mod streams;
+mod tidy;
+mod wire;

@@ -1,0 +1,212 @@
+//! Scenarios in memory: the pure core from key to answer, without a socket.
+//!
+//! What the proxy adds is imitated in as few lines as it takes: counting, and what a client reads of a refusal or of
+//! a provider's failure. Every answer is pushed whole and in pieces, which must come to the same.
+
+use crate::http::{Answer as Read, Told};
+use crate::provider::Said;
+use crate::scenario::{Case, Outcome, all};
+use bytes::Bytes;
+use palisade_filters::answer::failure;
+use palisade_filters::answer::{Answer, AnswerFault, Flow};
+use palisade_filters::dlp::{Scanner, rules};
+use palisade_filters::policy::compile::{Grounds, Source};
+use palisade_filters::quota::{Ask, LimitHit, MeterRefusal, Receipt, Unit, Window};
+use palisade_filters::secret::Secret;
+use palisade_filters::{self as filters, Knock, Policy, Refusal, Surface, Visitor};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
+
+/// The detection rules, read once: that costs more than everything else here.
+pub(crate) static SCANNER: LazyLock<Arc<Scanner>> =
+    LazyLock::new(|| Arc::new(Scanner::new(rules::shipped().unwrap())));
+
+/// 2030-01-01, so that keys can be over and others not yet.
+const NOW_MS: u64 = 1_893_456_000_000;
+
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+/// Counts as the proxy's meters do, in windows that never end.
+#[derive(Default)]
+struct Meters(HashMap<(Arc<str>, Unit, Window), u64>);
+
+impl Meters {
+    fn reserve(&mut self, ask: &Ask) -> Result<Receipt, MeterRefusal> {
+        let place = |limit: &filters::quota::Limit| (limit.subject.clone(), limit.unit, limit.window);
+        for (limit, amount) in &ask.lines {
+            if self.0.get(&place(limit)).copied().unwrap_or(0) + amount > limit.most {
+                return Err(MeterRefusal::Hit(LimitHit {
+                    limit: limit.clone(),
+                    retry_after_ms: Some(60_000),
+                }));
+            }
+        }
+        for (limit, amount) in &ask.lines {
+            *self.0.entry(place(limit)).or_default() += amount;
+        }
+        Ok(Receipt { ask: ask.clone(), remaining: Vec::new() })
+    }
+}
+
+/// Compiles documents; those of scenarios must compile.
+pub(crate) fn policy(platform: &str, organisations: &[&str]) -> Policy {
+    fn source<D: DeserializeOwned>(name: &str, text: &str) -> Source<D> {
+        let document = toml::from_str(text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
+        Source { name: name.to_owned(), fingerprint: 1, document: Ok(document) }
+    }
+    let secrets = HashMap::new();
+    let hash_secret = Secret::new("00".repeat(32));
+    let grounds = Grounds { scanner: SCANNER.clone(), secrets: &secrets, hash_secret: &hash_secret };
+    let platform = source("platform.toml", platform);
+    let organisations: Vec<_> =
+        organisations.iter().enumerate().map(|(at, text)| source(&format!("orgs/{at}.toml"), text)).collect();
+    let (policy, errors) = Policy::compile(None, &platform, &organisations, &grounds);
+    assert_eq!(errors, []);
+    policy.unwrap()
+}
+
+/// Someone with this key, here and now.
+pub(crate) fn visitor(policy: &Policy, secret: &str) -> Visitor {
+    let knock = Knock { credentials: &[secret.to_owned()], address: HERE, now_ms: NOW_MS };
+    filters::recognize(filters::identify(policy, &knock).unwrap(), &knock).unwrap()
+}
+
+fn run(case: &Case) -> Outcome {
+    let platform = crate::wire::platform(case, [([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into()]);
+    let policy = policy(&platform, &[&case.organisation_text()]);
+    let mut meters = Meters::default();
+    for _ in 0..case.before {
+        let _ = ask(case, &policy, &mut meters);
+    }
+    ask(case, &policy, &mut meters)
+        .unwrap_or_else(|refusal| Outcome { answer: Some(refused(&refusal)), ..Outcome::default() })
+}
+
+/// The way of a request, as `proxy::serve` goes it.
+fn ask(case: &Case, policy: &Policy, meters: &mut Meters) -> Result<Outcome, Refusal> {
+    let headers = case.headers();
+    let credentials: Vec<String> = ["authorization", "x-api-key", "api-key", "x-goog-api-key"]
+        .iter()
+        .filter_map(|name| headers.iter().find(|(known, _)| known == name))
+        .map(|(_, value)| value.trim_start_matches("Bearer ").trim().to_owned())
+        .collect();
+    let knock = Knock { credentials: &credentials, address: HERE, now_ms: NOW_MS };
+    let visitor = filters::recognize(filters::identify(policy, &knock)?, &knock)?;
+    meters.reserve(&filters::gate(&visitor)).map_err(MeterRefusal::into_refusal)?;
+    let surface = match case.request.path.as_str() {
+        "/v1/chat/completions" => Surface::ChatCompletions,
+        "/v1/completions" => Surface::Completions,
+        "/v1/embeddings" => Surface::Embeddings,
+        other => panic!("`{other}` is not for the core; say why in `wire_only`"),
+    };
+    let cleared = filters::clear(&visitor, filters::read(&visitor, surface, Bytes::from(case.body()))?)?;
+    let application = filters::apply(&visitor, &cleared)?;
+    let receipt = meters.reserve(application.ask());
+    let admission = filters::admit(application, receipt)?;
+    // Which targets fail is the providers' doing: the scenario says how many were tried.
+    let tried = case.expect.attempts.as_ref().map_or(1, Vec::len).max(1);
+    let targets = admission.itinerary.targets.iter().take(tried);
+    let body = |target| String::from_utf8(cleared.for_target(target).to_vec()).unwrap();
+    let forwarded = targets.map(body).collect();
+    let answer = case.answers.get(tried - 1).map(|said| answer(&visitor, cleared.head(), said));
+    Ok(Outcome { answer, forwarded, event: None })
+}
+
+fn error(status: u16, message: &str, kind: &str, code: &str, param: Option<&str>) -> Read {
+    let body = json!({"error": {"message": message, "type": kind, "param": param, "code": code}});
+    Read { status, body: body.to_string().into_bytes(), is_whole: true, ..Read::default() }
+}
+
+fn refused(refusal: &Refusal) -> Read {
+    let row = refusal.row();
+    error(row.status, &refusal.message(), row.kind.name(), row.code, refusal.param())
+}
+
+/// What a client reads of this answer.
+fn answer(visitor: &Visitor, head: &filters::prompt::Head, said: &Said) -> Read {
+    if said.status >= 400 && !matches!(said.status, 401 | 403 | 408 | 429 | 500..) {
+        let failure = failure::read(visitor, said.body.as_bytes());
+        let kind = failure.kind.unwrap_or_default();
+        let code = failure.code.unwrap_or_default();
+        return error(
+            said.status,
+            &failure.message.unwrap_or_default(),
+            &kind,
+            &code,
+            failure.param.as_deref(),
+        );
+    }
+    if said.status != 200 {
+        return error(502, "", "server_error", "upstream_unavailable", None);
+    }
+    let body = &said.body.as_bytes()[..said.cut.unwrap_or(said.body.len())];
+    let whole = read(visitor, head, &said.content_type, &[body], said.cut.is_some());
+    for size in [1, 7] {
+        let chunks: Vec<&[u8]> = body.chunks(size).collect();
+        let pieces = read(visitor, head, &said.content_type, &chunks, said.cut.is_some());
+        if said.content_type.starts_with("text/event-stream") && whole.status == 200 {
+            assert_eq!(Told::read(&pieces.body), Told::read(&whole.body), "in pieces of {size}");
+        } else {
+            assert_eq!(pieces.text(), whole.text(), "in pieces of {size}");
+        }
+    }
+    whole
+}
+
+fn read(visitor: &Visitor, head: &filters::prompt::Head, kind: &str, chunks: &[&[u8]], is_cut: bool) -> Read {
+    let (out, fault) = pushed(visitor, head, kind, chunks, is_cut);
+    let broken = || error(502, "", "server_error", "upstream_unavailable", None);
+    match fault {
+        Some(_) if out.is_empty() => broken(),
+        fault => {
+            let mut body = out;
+            if fault.is_some() {
+                body.extend_from_slice(format!("data: {}\n\n", broken().text()).as_bytes());
+            }
+            Read { status: 200, body, is_whole: true, ..Read::default() }
+        }
+    }
+}
+
+/// Pushes an answer piece by piece: what leaves, and what went wrong.
+pub(crate) fn pushed(
+    visitor: &Visitor,
+    head: &filters::prompt::Head,
+    kind: &str,
+    chunks: &[&[u8]],
+    is_cut: bool,
+) -> (Vec<u8>, Option<AnswerFault>) {
+    let mut out = Vec::new();
+    let mut answer = match Answer::begin(visitor, head, Some(kind)) {
+        Ok(answer) => answer,
+        Err(fault) => return (out, Some(fault)),
+    };
+    for chunk in chunks {
+        match answer.push(chunk, &mut out) {
+            Ok(Flow::Open) => {}
+            Ok(Flow::Ended) => return (out, None),
+            Err(fault) => return (out, Some(fault)),
+        }
+    }
+    if is_cut && !answer.is_stream() {
+        return (out, Some(AnswerFault::Truncated));
+    }
+    let fault = answer.finish(&mut out).err();
+    (out, fault)
+}
+
+#[test]
+fn every_scenario_holds_in_memory() {
+    let mut wrong = Vec::new();
+    let mut judged = 0;
+    for case in all().iter().filter(|case| case.wire_only.is_none()) {
+        judged += 1;
+        let found = case.judge(&run(case));
+        wrong.extend(found.into_iter().map(|problem| format!("{}: {problem}", case.name)));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(judged >= 40, "only {judged} scenarios are for the core");
+}

@@ -1,0 +1,117 @@
+//! A change of what is believed, while requests are under way: in force within a second, never half, never lost.
+
+use crate::house::organisation;
+use crate::http::{self, Connection, Told};
+use crate::keys::key;
+use crate::process::until;
+use crate::processes::{ENDLESS, SOON, Site, site};
+use palisade_audit::event::Ended;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+const CARD: &str = r#"{"model":"mock","messages":[{"role":"user","content":"4111 1111 1111 1111"}]}"#;
+
+/// An organisation that blocks cards and says which of its versions it is.
+fn version(number: usize) -> String {
+    let rules = format!(
+        "policy = [{{ name = \"no cards\", categories = [\"payment\"], action = \"block\", message = \"{number}\" }}]"
+    );
+    organisation("acme", &rules).1
+}
+
+/// Under which version a card is blocked now.
+fn judged_under(site: &Site) -> Option<usize> {
+    let answer = site.house.chat("acme", CARD);
+    answer.json()["error"]["message"].as_str()?.parse().ok()
+}
+
+#[test]
+fn under_load_every_answer_is_right_under_the_policy_of_its_moment() {
+    let site = site("");
+    site.house.write("acme", &version(1));
+    until("the first version holds", || (judged_under(&site) == Some(1)).then_some(()));
+    let (written, in_force, is_over) = (AtomicUsize::new(1), AtomicUsize::new(1), AtomicBool::new(false));
+    let asked = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::SeqCst) {
+                    let earliest = in_force.load(Ordering::SeqCst);
+                    let judged = judged_under(&site).expect("a card is blocked under every version");
+                    let latest = written.load(Ordering::SeqCst);
+                    assert!(
+                        (earliest..=latest).contains(&judged),
+                        "{judged} is not in {earliest}..={latest}"
+                    );
+                    asked.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        for number in 2..=5 {
+            written.store(number, Ordering::SeqCst);
+            let changed = Instant::now();
+            site.house.write("acme", &version(number));
+            until("the new version holds", || (judged_under(&site) == Some(number)).then_some(()));
+            assert!(changed.elapsed() < SOON, "it took {:?}", changed.elapsed());
+            in_force.store(number, Ordering::SeqCst);
+        }
+        is_over.store(true, Ordering::SeqCst);
+    });
+    assert!(asked.load(Ordering::SeqCst) > 20);
+}
+
+#[test]
+fn a_broken_document_changes_nothing_and_is_named() {
+    let mut site = site("");
+    site.house.write("acme", &version(1));
+    until("the first version holds", || (judged_under(&site) == Some(1)).then_some(()));
+    for broken in ["id = \"acme\"\nnonsense = 1", "id = ", "id = \"acme\"\nip_allowlist = [\"0.0.0.0/0\"]"] {
+        let before = site.house.process.as_ref().unwrap().log().matches("document not used").count();
+        site.house.write("acme", broken);
+        site.house.process.as_mut().unwrap().until("the problem is named", || {
+            let log = std::fs::read_to_string(site.house.folder.path().join("serve.log")).unwrap();
+            (log.matches("document not used").count() > before).then_some(())
+        });
+        assert_eq!(judged_under(&site), Some(1), "{broken}");
+    }
+    let log = site.house.process.as_ref().unwrap().log();
+    assert!(log.contains("orgs/acme.toml") && log.contains("nonsense"), "{log}");
+    let page = http::get(site.house.metrics, "/metrics").text();
+    assert!(page.contains("palisade_config_revision{state=\"refused\"}"), "{page}");
+    site.house.write("acme", &version(2));
+    until("what is right again holds", || (judged_under(&site) == Some(2)).then_some(()));
+}
+
+#[test]
+fn a_reload_can_be_ordered() {
+    let site = site("");
+    site.house.write("acme", &version(7));
+    let answer = http::ask(site.house.admin, &http::request("POST", "/reload", &[], b""));
+    assert_eq!(answer.status, 202);
+    until("the new version holds", || (judged_under(&site) == Some(7)).then_some(()));
+}
+
+#[test]
+fn a_credential_that_ends_ends_its_streams() {
+    let disabled = organisation("acme", "").1 + "enabled = false\n";
+    let suspended = organisation("acme", "suspended = true").1;
+    for document in [disabled, suspended] {
+        let mut site = site("");
+        let mut client = Connection::open(site.house.proxy);
+        client.send(&http::chat(&key("acme").secret, ENDLESS));
+        let mut answer = client.head();
+        client.chunk(&mut answer);
+        let changed = Instant::now();
+        site.house.write("acme", &document);
+        while client.chunk(&mut answer) {}
+        assert!(changed.elapsed() < SOON, "it took {:?}", changed.elapsed());
+        let told = Told::read(&answer.body);
+        assert!(answer.is_whole && told.has_error && !told.is_done, "{}", answer.text());
+        assert!(answer.text().contains("invalid_api_key"));
+        assert_eq!(site.house.chat("acme", CARD).status, 401);
+        site.double.until("the double is left", |received| received.client_left);
+        site.house.stop();
+        let (events, _) = site.house.events();
+        assert_eq!((events.len(), events[0].answer.unwrap().ended), (1, Some(Ended::Revoked)));
+    }
+}

@@ -1,0 +1,85 @@
+//! Scenarios over the wire: the real binary, the provider double, sockets in between.
+//!
+//! Scenarios that share a platform and a configuration share a process, each as an organisation of its own; they run
+//! one after the other, so that what the providers received is one scenario's. Each must leave its event behind.
+
+use crate::house::{House, Plan, provider};
+use crate::http;
+use crate::provider::{Double, Scripted};
+use crate::scenario::{Case, Outcome, all};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use tempfile::TempDir;
+
+/// Longer than an answer takes to begin, shorter than a test may take.
+const HASTY: &str = "first_byte_timeout = \"400ms\"";
+
+/// The platform of a scenario: its own members, and the providers that scenarios know.
+pub(crate) fn platform(case: &Case, [double, scripted]: [SocketAddr; 2]) -> String {
+    // Port 1 is nobody's: connections to it are refused.
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+    let mut text = case.platform.clone();
+    text += &provider("double", double, "mock*", "");
+    text += &provider("scripted", scripted, "scripted*", "idle_timeout = \"5s\"");
+    text += &provider("hasty", double, "hasty*", HASTY);
+    text += &provider("dead", nobody, "dead*", "");
+    text
+}
+
+struct Providers {
+    double: Double,
+    scripted: Scripted,
+}
+
+fn run(house: &House, providers: &Providers, case: &Case) -> (Outcome, Vec<String>) {
+    let headers = case.headers();
+    let headers: Vec<(&str, &str)> =
+        headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let request = http::request(&case.request.method, &case.request.path, &headers, &case.body());
+    for _ in 0..case.before {
+        http::ask(house.proxy, &request);
+    }
+    providers.double.forget();
+    providers.scripted.prepare(&case.answers);
+    let answer = http::ask(house.proxy, &request);
+    let mut wrong = case.judge_headers(&answer);
+    if !answer.is_whole {
+        wrong.push("the answer has no end".to_owned());
+    }
+    let received = providers.double.received().into_iter().chain(providers.scripted.received());
+    let forwarded: Vec<_> = received.collect();
+    for leak in forwarded.iter().flat_map(|received| &received.headers) {
+        if leak.1.contains("pk_live_") {
+            wrong.push(format!("a provider received the caller's key in `{}`", leak.0));
+        }
+    }
+    let event =
+        (!case.expect.event.is_empty()).then(|| serde_json::to_value(house.event_of(&answer)).unwrap());
+    let forwarded = forwarded.into_iter().map(|received| received.body).collect();
+    (Outcome { answer: Some(answer), forwarded, event }, wrong)
+}
+
+#[test]
+fn every_scenario_holds_over_the_wire() {
+    let folder = TempDir::new().unwrap();
+    let providers = Providers { double: Double::start(folder.path()), scripted: Scripted::start() };
+    let addresses = [providers.double.address, providers.scripted.address];
+    let mut groups: BTreeMap<(String, String), Vec<Case>> = BTreeMap::new();
+    for case in all() {
+        groups.entry((platform(&case, addresses), case.config.clone())).or_default().push(case);
+    }
+    let mut wrong = Vec::new();
+    for ((platform, config), cases) in groups {
+        let organisations = cases.iter().map(|case| (case.name.clone(), case.organisation_text())).collect();
+        let mut house = House::start(&Plan { platform, organisations, config });
+        let log = house.process.as_ref().unwrap().log();
+        assert!(!log.contains("document not used"), "{log}");
+        for case in cases {
+            let (outcome, mut found) = run(&house, &providers, &case);
+            found.extend(case.judge(&outcome));
+            wrong.extend(found.into_iter().map(|problem| format!("{}: {problem}", case.name)));
+        }
+        house.stop();
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
