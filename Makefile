@@ -26,7 +26,7 @@ run: build-tools ## Build, and serve a demo: prints a URL, a key and what to pas
 	@exec "$(CARGO_TARGET_DIR)/release/palisade" demo $(ARGS)
 
 .PHONY: test
-test: build-tools $(VENV)/.complete ## Every test: the workspace's, then the official SDK's against the binary
+test: build-tools test-tools $(VENV)/.complete ## Every test: the workspace's, then the official SDK's against the binary
 	@cargo test --workspace
 	@cargo build --quiet --package palisade
 	@cd $(CLIENTS) && PALISADE_BINARY="$(CARGO_TARGET_DIR)/debug/palisade" .venv/bin/python -m pytest
@@ -46,6 +46,11 @@ build-tools:
 	@$(call install,$(BUILD_TOOLS))
 	@command -v cargo >/dev/null || { \
 	  echo "Rust is missing: install it from https://rustup.rs, and run this in a new shell" >&2; exit 1; }
+
+# The tests speak HTTP/2 and TLS to the binary with curl.
+.PHONY: test-tools
+test-tools:
+	@$(call install,curl)
 
 # Rebuilt when the pinned versions change.
 $(VENV)/.complete: $(CLIENTS)/requirements.txt

@@ -171,6 +171,7 @@ fn when_a_client_leaves_the_provider_is_left_too() {
     let (events, _) = site.house.events();
     let ended: Vec<_> = events.iter().map(|event| event.answer.unwrap().ended).collect();
     assert_eq!(ended, [Some(Ended::ClientLeft); 2]);
+    assert_eq!(events[1].status, None, "nobody was sent a status");
 }
 
 #[test]

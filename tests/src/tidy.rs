@@ -5,6 +5,7 @@
 
 use crate::process::workspace;
 use crate::scenario;
+use palisade_filters::Stage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -192,6 +193,13 @@ fn the_way_of_a_request_is_told_in_its_order() {
     let places: Vec<usize> =
         steps.iter().map(|step| lib.find(&format!("\npub fn {step}(")).expect("a step is gone")).collect();
     assert!(places.is_sorted(), "the steps of `filters` stand in the order of the way");
+    let (_, stages) =
+        lib.split_once("// The stages, in the order of the way").expect("the stages are announced");
+    let told: Vec<&str> =
+        stages.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    // Arrival and relay are the proxy's.
+    let stages = Stage::ALL.iter().filter(|stage| !matches!(stage, Stage::Arrival | Stage::Relay));
+    assert_eq!(told, stages.map(|stage| stage.name()).collect::<Vec<_>>());
     let serve = source(&sources, "proxy/src/serve.rs").code();
     let called: Vec<usize> = [
         "filters::identify",
