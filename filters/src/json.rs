@@ -349,27 +349,43 @@ pub fn decode(raw: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
-/// Where in the raw string the decoded byte `wanted` begins: the start of its unit, so that an escape is never cut.
-/// With `end`, the end of the unit that holds the byte before `wanted`.
-pub fn raw_offset(raw: &[u8], wanted: usize, end: bool) -> usize {
-    let (mut at, mut decoded) = (0, 0);
-    while decoded < wanted {
-        let rest = raw.get(at..).unwrap_or_default();
-        let (length, meaning) = match rest.first() {
-            None => return raw.len(),
-            Some(b'\\') => match unescape(rest) {
-                Ok((character, length)) => (length, character.len_utf8()),
-                Err(_) => return raw.len(),
-            },
-            Some(_) => (1, 1),
-        };
-        if decoded + meaning > wanted && !end {
-            return at;
+/// Follows a raw string and its meaning together, forwards only.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor {
+    raw: usize,
+    decoded: usize,
+}
+
+impl Cursor {
+    /// Where in the raw string the unit begins that the decoded byte `wanted` comes from: an escape is never cut.
+    pub fn start_of(&mut self, raw: &[u8], wanted: usize) -> usize {
+        while let Some((length, meaning)) = self.unit(raw) {
+            if self.decoded + meaning > wanted {
+                break;
+            }
+            (self.raw, self.decoded) = (self.raw + length, self.decoded + meaning);
         }
-        at += length;
-        decoded += meaning;
+        self.raw
     }
-    at
+
+    /// Where the unit ends that the decoded byte before `wanted` comes from.
+    pub fn end_of(&mut self, raw: &[u8], wanted: usize) -> usize {
+        while self.decoded < wanted
+            && let Some((length, meaning)) = self.unit(raw)
+        {
+            (self.raw, self.decoded) = (self.raw + length, self.decoded + meaning);
+        }
+        self.raw
+    }
+
+    /// The lengths of the unit at the cursor, raw and decoded.
+    fn unit(&self, raw: &[u8]) -> Option<(usize, usize)> {
+        let rest = raw.get(self.raw..)?;
+        match rest.first()? {
+            b'\\' => unescape(rest).ok().map(|(character, length)| (length, character.len_utf8())),
+            _ => Some((1, 1)),
+        }
+    }
 }
 
 /// Appends `text` to `out` as the inside of a JSON string.
@@ -504,9 +520,10 @@ mod tests {
         let mut text = Vec::new();
         decode(raw, &mut text);
         assert_eq!(text, "a4é\"z".as_bytes());
-        assert_eq!(raw_offset(raw, 1, false), 1);
-        assert_eq!(raw_offset(raw, 2, true), 7);
-        assert_eq!(raw_offset(raw, text.len(), true), raw.len());
+        let mut cursor = Cursor::default();
+        assert_eq!(cursor.start_of(raw, 1), 1);
+        assert_eq!(cursor.end_of(raw, 2), 7);
+        assert_eq!(cursor.end_of(raw, text.len()), raw.len());
     }
 
     #[test]

@@ -6,11 +6,14 @@
 use crate::dlp::projection::{self, Mark, Positions, Projection, Unreadable, Value};
 use crate::dlp::splice::Edit;
 use crate::json::{self, Literal};
+use crate::names::is_same_name;
 use crate::refusal::Refusal;
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::ops::Range;
 
+/// Kinds of tools that the caller runs itself, as they are written; all others are the provider's.
+const LOCAL_TOOLS: &[&[u8]] = &[br#""function""#, br#""custom""#];
 /// Longer names of models are somebody's text.
 const MODEL_BYTES_MAX: usize = 128;
 
@@ -82,6 +85,8 @@ pub struct Head {
     pub(crate) refused_capability: Option<(&'static str, &'static str)>,
     pub(crate) model_raw: Range<usize>,
     stream_options: Option<StreamOptions>,
+    /// A limit that is there and says nothing.
+    null_limit: Option<Range<usize>>,
     first_member: usize,
 }
 
@@ -122,6 +127,13 @@ pub(crate) enum Role {
     FileData,
     Media,
     MediaUrl,
+    Tools,
+    Tool,
+    ToolType,
+    /// Names of the caller's own choosing: they mean nothing to a provider.
+    Free,
+    /// A name that only a lenient parser reads.
+    Misspelt,
     Other,
 }
 
@@ -138,6 +150,11 @@ const MEMBERS: &[(Role, &str, Role)] = &[
     (Role::Root, "input", Role::Texts),
     (Role::Root, "store", Role::Store),
     (Role::Root, "web_search_options", Role::WebSearch),
+    (Role::Root, "search_parameters", Role::WebSearch),
+    (Role::Root, "plugins", Role::WebSearch),
+    (Role::Root, "metadata", Role::Free),
+    (Role::Root, "tools", Role::Tools),
+    (Role::Tool, "type", Role::ToolType),
     (Role::Media, "url", Role::MediaUrl),
 ];
 
@@ -148,6 +165,11 @@ const ANYWHERE: &[(&str, Role)] = &[
     ("file_data", Role::FileData),
     ("image_url", Role::Media),
     ("video_url", Role::Media),
+    ("audio_url", Role::Media),
+    ("document_url", Role::Media),
+    ("file_url", Role::Media),
+    ("parameters", Role::Free),
+    ("schema", Role::Free),
 ];
 
 /// The position table of OpenAI's requests.
@@ -158,19 +180,24 @@ impl Positions for RequestPositions {
     type Role = Role;
 
     fn member(parent: Role, key: &[u8]) -> Role {
-        if parent != Role::Other {
-            let row = MEMBERS.iter().find(|(from, name, _)| *from == parent && name.as_bytes() == key);
-            if let Some((_, _, role)) = row {
-                return *role;
-            }
+        if parent == Role::Free {
+            return Role::Free;
         }
-        ANYWHERE.iter().find(|(name, _)| name.as_bytes() == key).map_or(Role::Other, |(_, role)| *role)
+        let row = MEMBERS.iter().find(|(from, name, _)| *from == parent && is_same_name(key, name));
+        if let Some((_, name, role)) = row {
+            // Providers differ in what they make of `Store` beside `store`; nobody needs it.
+            return if name.as_bytes() == key { *role } else { Role::Misspelt };
+        }
+        let anywhere = ANYWHERE.iter().find(|(name, _)| is_same_name(key, name));
+        anywhere.map_or(Role::Other, |(_, role)| *role)
     }
 
     fn element(parent: Role) -> Role {
         match parent {
             Role::Texts => Role::TextItem,
             Role::TextItem => Role::TextItemItem,
+            Role::Tools => Role::Tool,
+            Role::Free => Role::Free,
             Role::Root
             | Role::Model
             | Role::Stream
@@ -187,6 +214,9 @@ impl Positions for RequestPositions {
             | Role::FileData
             | Role::Media
             | Role::MediaUrl
+            | Role::Tool
+            | Role::ToolType
+            | Role::Misspelt
             | Role::Other => Role::Other,
         }
     }
@@ -197,10 +227,6 @@ impl Positions for RequestPositions {
 
     fn holds_json(role: Role) -> bool {
         role == Role::Arguments
-    }
-
-    fn is_exempt(_: Role) -> bool {
-        false
     }
 }
 
@@ -230,6 +256,7 @@ pub fn read(surface: Surface, body: Bytes) -> Result<Prompt, Refusal> {
         refused_capability: None,
         model_raw: 0..0,
         stream_options: None,
+        null_limit: None,
         first_member,
     };
     for mark in &projection.marks {
@@ -279,7 +306,17 @@ impl Head {
                 let options = self.stream_options();
                 (options.raw, options.kind) = (mark.raw.clone(), kind);
             }
-            Role::MaxTokens | Role::MaxCompletionTokens if !is_null => {
+            Role::MaxTokens | Role::MaxCompletionTokens if is_null => {
+                if self.is_output_limit(mark.role) {
+                    self.null_limit = Some(mark.raw.clone());
+                }
+            }
+            Role::Misspelt => {
+                let message =
+                    "names of members are written in lower case; a provider could read this one otherwise";
+                return Err(Refusal::InvalidRequest { param: None, message: message.to_owned() });
+            }
+            Role::MaxTokens | Role::MaxCompletionTokens => {
                 let limit = whole_number(mark, raw).ok_or_else(|| not_a_number("max_tokens"))?;
                 self.output_tokens = Some(self.output_tokens.map_or(limit, |other| other.max(limit)));
             }
@@ -290,17 +327,12 @@ impl Head {
                 let message = "token ids cannot be scanned; send the text itself";
                 return Err(invalid(self.texts_member(), message.to_owned()));
             }
-            Role::Store if is_true => self.refuse("store", "store"),
-            Role::WebSearch if !is_null => self.refuse("web_search_options", "web_search"),
-            Role::FileId if mark.value == Value::String => self.refuse("file_id", "provider_objects"),
-            Role::FileData if mark.value == Value::String => self.refuse("file_data", "files"),
-            Role::Media | Role::MediaUrl if mark.value == Value::String && is_remote(raw) => {
-                self.refuse("image_url", "remote_urls");
-            }
             Role::Root
-            | Role::MaxTokens
-            | Role::MaxCompletionTokens
             | Role::Choices
+            | Role::Tools
+            | Role::Tool
+            | Role::ToolType
+            | Role::Free
             | Role::Texts
             | Role::TextItem
             | Role::TextItemItem
@@ -311,9 +343,29 @@ impl Head {
             | Role::FileData
             | Role::Media
             | Role::MediaUrl
-            | Role::Other => {}
+            | Role::Other => self.note_capability(mark, raw),
         }
         Ok(())
+    }
+
+    /// What a request asks of a provider besides an answer. What could reach another's objects, or the network, is
+    /// refused.
+    fn note_capability(&mut self, mark: &Mark<Role>, raw: &[u8]) {
+        let is_text = mark.value == Value::String;
+        let is_null = mark.value == Value::Literal(Literal::Null);
+        let refused = [
+            (Role::Store, mark.value == Value::Literal(Literal::True), "store", "store"),
+            (Role::WebSearch, !is_null, "web_search_options", "web_search"),
+            (Role::FileId, is_text, "file_id", "provider_objects"),
+            (Role::FileData, is_text, "file_data", "files"),
+            (Role::Media, is_text && is_remote(raw), "image_url", "remote_urls"),
+            (Role::MediaUrl, is_text && is_remote(raw), "image_url", "remote_urls"),
+            (Role::ToolType, is_text && !LOCAL_TOOLS.contains(&raw), "tools", "server_tools"),
+        ];
+        let asked = refused.into_iter().find(|(role, is_asked, ..)| *role == mark.role && *is_asked);
+        if let Some((.., param, capability)) = asked {
+            self.refused_capability.get_or_insert((param, capability));
+        }
     }
 
     fn note_model(&mut self, mark: &Mark<Role>, raw: &[u8]) -> Result<(), Refusal> {
@@ -338,12 +390,16 @@ impl Head {
         }
     }
 
-    fn texts_member(&self) -> &'static str {
-        if self.surface == Surface::Embeddings { "input" } else { "prompt" }
+    fn is_output_limit(&self, role: Role) -> bool {
+        match self.surface {
+            Surface::ChatCompletions => role == Role::MaxCompletionTokens,
+            Surface::Completions => role == Role::MaxTokens,
+            Surface::Embeddings => false,
+        }
     }
 
-    fn refuse(&mut self, param: &'static str, capability: &'static str) {
-        self.refused_capability.get_or_insert((param, capability));
+    fn texts_member(&self) -> &'static str {
+        if self.surface == Surface::Embeddings { "input" } else { "prompt" }
     }
 
     fn stream_options(&mut self) -> &mut StreamOptions {
@@ -375,6 +431,9 @@ impl Head {
     /// Gives the answer a limit where the caller gave none.
     pub(crate) fn limit_output(&self, tokens: u64) -> Option<Edit> {
         let member = self.surface.output_limit_member()?;
+        if let Some(raw) = &self.null_limit {
+            return Some(Edit { raw: raw.clone(), with: Cow::Owned(tokens.to_string().into_bytes()) });
+        }
         Some(self.first_member(&format!(r#""{member}":{tokens}"#)))
     }
 

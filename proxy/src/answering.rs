@@ -6,6 +6,7 @@ use crate::meter::Held;
 use crate::record::Record;
 use crate::relay::{Next, interrupted};
 use crate::reply;
+use crate::serve::SCANNED_IN_PLACE_BYTES;
 use bytes::Bytes;
 use futures::FutureExt;
 use palisade_audit::event::{Outcome, TokenSource, Tokens};
@@ -86,6 +87,7 @@ async fn pass(
     let document = &target.provider().document;
     up.set_read_timeout(Some(document.idle_timeout));
     let mut out = Vec::new();
+    let mut share = exchange.house.hold_body(0)?;
     loop {
         let left = document.total_timeout.saturating_sub(started.elapsed());
         let burst = tokio::select! { biased;
@@ -100,9 +102,13 @@ async fn pass(
             Err(_) => return Err(broken(exchange, Outcome::TimedOut, None)),
         };
         out.clear();
+        if !answer.is_stream() {
+            // An answer in one piece is held like a prompt.
+            share.grow(burst.chunks.iter().map(|chunk| chunk.len() as u64).sum())?;
+        }
         match feed(answer, &burst, &mut out) {
             Ok(Flow::Open) if burst.is_end => {
-                match answer.finish(&mut out) {
+                match finish(exchange, answer, &mut out).await {
                     Ok(()) => write_end(exchange, answer, up, &mut out).await?,
                     Err(fault) => {
                         write(exchange, answer, up, &mut out).await?;
@@ -126,6 +132,23 @@ async fn pass(
             }
         }
     }
+}
+
+/// Reads what is held. A large answer is scanned on a thread of its own, as a large prompt is.
+async fn finish(exchange: &Exchange<'_>, answer: &mut Answer, out: &mut Vec<u8>) -> Result<(), AnswerFault> {
+    if answer.held_bytes() <= SCANNED_IN_PLACE_BYTES {
+        return answer.finish(out);
+    }
+    let empty = Answer::begin(exchange.visitor, exchange.cleared.head(), Some("application/json"))?;
+    let mut moved = std::mem::replace(answer, empty);
+    let work = tokio::task::spawn_blocking(move || {
+        let mut out = Vec::new();
+        let result = moved.finish(&mut out);
+        (moved, out, result)
+    });
+    let (read, written, result) = work.await.map_err(|_| AnswerFault::ScanLimit)?;
+    (*answer, *out) = (read, written);
+    result
 }
 
 fn feed(answer: &mut Answer, burst: &Burst, out: &mut Vec<u8>) -> Result<Flow, AnswerFault> {
@@ -233,7 +256,13 @@ async fn write_head(
     reply::insert_rate_limits(&mut head, &exchange.rates)?;
     for name in PASSED_HEADERS {
         let value = up.response_header().and_then(|head| head.headers.get(*name)?.to_str().ok());
-        if let Some(value) = value.filter(|value| value.len() <= 64) {
+        // Durations and dates: whatever else stands there is not passed on.
+        let is_plain = |value: &&str| {
+            value.len() <= 16
+                && value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+                && !is_long_number(value)
+        };
+        if let Some(value) = value.filter(is_plain) {
             reply::insert(&mut head, name, value.to_owned())?;
         }
     }
@@ -247,6 +276,11 @@ async fn write_head(
     }
     exchange.record.answered(200, answer.is_stream());
     exchange.down.write_response_header(Box::new(head)).await.map_err(|_| Fault::ClientLeft)
+}
+
+/// Nothing that takes so many digits is a duration in milliseconds.
+fn is_long_number(value: &str) -> bool {
+    value.bytes().filter(u8::is_ascii_digit).count() > 8
 }
 
 /// Charges what was used: as the provider counted it, or else as its text was counted.

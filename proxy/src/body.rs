@@ -37,8 +37,10 @@ async fn read_all(down: &mut ServerSession, house: &Arc<House>) -> Result<Body, 
     if stated.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
-    let mut share = house.hold_body(stated.unwrap_or(0))?;
+    // Memory is set aside for what came, not for what was promised.
+    let mut share = house.hold_body(0)?;
     let Some(first) = next(down).await? else { return Ok(Body { bytes: Bytes::new(), _share: share }) };
+    share.grow(first.len() as u64)?;
     let mut whole = BytesMut::new();
     let mut bytes = first;
     // One read is the common case and stays where it is; more are put together.
@@ -52,9 +54,7 @@ async fn read_all(down: &mut ServerSession, house: &Arc<House>) -> Result<Body, 
         if (whole.len() + more.len()) as u64 > limit {
             return Err(too_large());
         }
-        if stated.is_none() {
-            share.grow(more.len() as u64)?;
-        }
+        share.grow(more.len() as u64)?;
         whole.extend_from_slice(&more);
     }
     if !whole.is_empty() {

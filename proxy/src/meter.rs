@@ -168,14 +168,17 @@ impl Counter {
 pub(crate) struct Held {
     meters: Arc<Meters>,
     reservation: Reservation,
+    /// By the attempt under way.
     used: Usage,
+    /// By attempts before it that broke off after the prompt was sent.
+    lost_tokens: u64,
     now_ms: fn() -> u64,
 }
 
 impl Held {
     /// Holds a reservation. Until something is sent, nothing is used.
     pub(crate) fn new(meters: Arc<Meters>, reservation: Reservation, now_ms: fn() -> u64) -> Self {
-        Self { meters, reservation, used: Usage::default(), now_ms }
+        Self { meters, reservation, used: Usage::default(), lost_tokens: 0, now_ms }
     }
 
     /// What the meters said.
@@ -193,6 +196,13 @@ impl Held {
         self.used = usage;
     }
 
+    /// The attempt broke off: what it used is used, and another begins.
+    pub(crate) fn abandon(&mut self) {
+        let used = std::mem::take(&mut self.used);
+        let used = used.prompt_tokens.saturating_add(used.completion_tokens);
+        self.lost_tokens = self.lost_tokens.saturating_add(used);
+    }
+
     /// The prompt as it was reckoned, for an answer that does not state its usage.
     pub(crate) fn prompt_tokens(&self) -> u64 {
         self.reservation.prompt_tokens()
@@ -201,7 +211,9 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.meters.correct(&self.reservation.corrections(self.used), (self.now_ms)());
+        let mut used = self.used;
+        used.prompt_tokens = used.prompt_tokens.saturating_add(self.lost_tokens);
+        self.meters.correct(&self.reservation.corrections(used), (self.now_ms)());
     }
 }
 

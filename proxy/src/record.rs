@@ -23,6 +23,8 @@ pub(crate) struct Record {
     started: Instant,
     lap: Instant,
     is_known: bool,
+    hides_model: bool,
+    client_request_id: Option<String>,
 }
 
 impl Record {
@@ -31,10 +33,9 @@ impl Record {
         let id = Uuid::now_v7();
         let mut event = Event::new(id, Time::from_unix_ms(now_ms()));
         event.client_address = Some(address);
-        event.client_request_id = client_request_id;
         event.dialect = Cow::Borrowed("openai");
         let now = Instant::now();
-        Self { house, event, started: now, lap: now, is_known: false }
+        Self { house, event, started: now, lap: now, is_known: false, hides_model: false, client_request_id }
     }
 
     /// Our own id of the request.
@@ -44,7 +45,7 @@ impl Record {
 
     /// The caller's.
     pub(crate) fn client_request_id(&self) -> Option<&str> {
-        self.event.client_request_id.as_deref()
+        self.client_request_id.as_deref()
     }
 
     /// A stage is done: its time is what passed since the last one.
@@ -68,6 +69,11 @@ impl Record {
 
     pub(crate) fn recognized(&mut self, caller: &Caller) {
         self.is_known = true;
+        let is_clean = |id: &&String| {
+            let found = caller.tenant().scanner().scan(id.as_bytes());
+            found.iter().all(|found| found.confidence < caller.tenant().threshold)
+        };
+        self.event.client_request_id = self.client_request_id.as_ref().filter(is_clean).cloned();
         self.event.organisation = Some(caller.tenant().id.clone());
         self.event.key_id = Some(Arc::from(&*caller.key().id));
         self.event.groups = caller.key().groups.iter().map(|group| Arc::from(group.as_str())).collect();
@@ -97,6 +103,7 @@ impl Record {
         for finding in findings {
             if finding.place == "model" {
                 self.event.model_asked = None;
+                self.hides_model = true;
             }
             let document = &finding.rule.document;
             let action = match finding.action {
@@ -152,7 +159,8 @@ impl Record {
         latency: std::time::Duration,
     ) {
         let provider: Arc<str> = target.provider().document.name.as_str().into();
-        let model: Arc<str> = target.model().into();
+        // A model's name that holds a finding is somebody's text.
+        let model: Arc<str> = if self.hides_model { "*" } else { target.model() }.into();
         if let Outcome::Answered { .. } = outcome {
             self.event.provider = Some(provider.clone());
             self.event.model_served = Some(model.clone());

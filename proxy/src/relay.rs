@@ -13,7 +13,7 @@ use crate::record::Record;
 use crate::upstream::Upstreams;
 use bytes::Bytes;
 use palisade_audit::event::Outcome;
-use palisade_filters::quota::Receipt;
+use palisade_filters::quota::{Receipt, Usage};
 use palisade_filters::tenant::still_welcome;
 use palisade_filters::{Admission, AuthorisedTarget, Cleared, Visitor};
 use pingora_core::protocols::http::ServerSession;
@@ -22,6 +22,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType};
 use pingora_http::RequestHeader;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -70,6 +71,17 @@ pub(crate) async fn relay(
             Ok(()) => return Ok(()),
             Err(Next::Stop(stop)) => return Err(stop),
             Err(Next::Target(outcome, after)) => {
+                match outcome {
+                    // A provider that refuses charges nothing; one that breaks off may have worked.
+                    Outcome::RefusedStatus { .. } => exchange.held.used(Usage::default()),
+                    Outcome::Answered { .. }
+                    | Outcome::ConnectFailed
+                    | Outcome::TlsFailed
+                    | Outcome::TimedOut
+                    | Outcome::Reset
+                    | Outcome::Malformed
+                    | Outcome::ClientLeft => exchange.held.abandon(),
+                }
                 timed_out = outcome == Outcome::TimedOut;
                 retry_after = [retry_after, after].into_iter().flatten().min();
                 tracing::warn!(target = %target.provider().document.name, ?outcome, "target failed");
@@ -127,11 +139,13 @@ async fn send(
         let head =
             request_head(exchange, target, body.len()).map_err(|error| Fault::Internal(error.to_string()))?;
         let mut reused = false;
+        let has_begun = AtomicBool::new(false);
         let sending = async {
             let (mut up, is_reused) = upstreams.connector.get_http_session(&**peer).await?;
             reused = is_reused;
             up.set_read_timeout(peer.options.read_timeout);
             up.set_write_timeout(peer.options.write_timeout);
+            has_begun.store(true, Ordering::Relaxed);
             let sent = async {
                 up.write_request_header(head).await?;
                 up.write_request_body(body.clone(), true).await?;
@@ -148,14 +162,16 @@ async fn send(
             }
             Ok::<_, Box<Error>>(up)
         };
-        exchange.held.sent();
         let sent = tokio::select! { biased;
-            sent = pingora_timeout::timeout(limit, sending) => sent,
+            sent = pingora_timeout::timeout(limit, sending) => Ok(sent),
             fault = interrupted(exchange.down, &mut exchange.revision, exchange.house, exchange.visitor) => {
-                return Err(fault.into());
+                Err(fault)
             }
         };
-        match sent {
+        if has_begun.load(Ordering::Relaxed) {
+            exchange.held.sent();
+        }
+        match sent? {
             Ok(Ok(up)) => return Ok(up),
             Ok(Err(error)) if reused && may_retry && is_stale(&error) => may_retry = false,
             Ok(Err(error)) => return Err(Next::Target(outcome(&error), None)),

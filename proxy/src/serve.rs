@@ -16,7 +16,7 @@ use pingora_core::protocols::http::ServerSession;
 use std::sync::Arc;
 
 /// Larger bodies are scanned on a thread of their own: one long scan must not hold up a worker's other connections.
-const SCANNED_IN_PLACE_BYTES: usize = 256 * 1024;
+pub(crate) const SCANNED_IN_PLACE_BYTES: usize = 256 * 1024;
 
 /// Serves one request.
 pub(crate) async fn serve(

@@ -41,8 +41,8 @@ const H2_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
 /// Read and write buffers of a client's connection. A larger read buffer costs memory on every idle stream.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 const WRITE_BUFFER_BYTES: usize = 1460;
-/// The client preface of HTTP/2 (RFC 9113 §3.4).
-const PREFACE_BYTES: usize = 24;
+/// A connection may rest this long between requests; the head's own deadline holds besides.
+const KEEPALIVE_SECONDS: u64 = 60;
 
 /// Listeners and the threads that serve them.
 pub(crate) struct Server {
@@ -89,17 +89,24 @@ impl Server {
         }
         let (admin, metrics) = (bind(server.admin, false)?, bind(server.metrics, false)?);
         (server.admin, server.metrics) = (admin.local_addr()?, metrics.local_addr()?);
+        let patience = house.limits.header_timeout;
         for listener in bound {
             let door = Door::new(house.clone());
-            let serving =
-                server.run("palisade-worker", Arc::new(door), listener, plan.proxy.tls.as_ref(), stop)?;
+            let serving = server.run(
+                "palisade-worker",
+                Arc::new(door),
+                listener,
+                plan.proxy.tls.as_ref(),
+                patience,
+                stop,
+            )?;
             server.doors.push(serving);
         }
         for (name, listener, listen, desk) in [
             ("palisade-admin", admin, plan.admin, Desk::admin(house.clone())),
             ("palisade-metrics", metrics, plan.metrics, Desk::metrics(house.clone())),
         ] {
-            server.run(name, Arc::new(desk), listener, listen.tls.as_ref(), end)?;
+            server.run(name, Arc::new(desk), listener, listen.tls.as_ref(), patience, end)?;
         }
         Ok(server)
     }
@@ -110,6 +117,7 @@ impl Server {
         app: Arc<A>,
         listener: TcpListener,
         tls: Option<&Tls>,
+        header_timeout: Duration,
         stop: &ShutdownWatch,
     ) -> Result<tokio::task::JoinHandle<()>> {
         // Pingora knows an adopted listener by its address, and does not set this itself.
@@ -120,7 +128,8 @@ impl Server {
         if let Some(tls) = tls {
             config = config.tls(tls_settings(tls)?);
         }
-        let mut service = Service::new(name.to_owned(), Front { app, is_plain: tls.is_none() });
+        let front = Front { app, is_plain: tls.is_none(), header_timeout };
+        let mut service = Service::new(name.to_owned(), front);
         service.add_listener(config);
         let mut adopted = Fds::new();
         adopted.add(address, listener.into_raw_fd());
@@ -174,27 +183,43 @@ fn tls_settings(tls: &Tls) -> Result<TlsSettings> {
     Ok(settings)
 }
 
-/// Every connection's first moment. Cleartext HTTP/2 is recognised by its preface, which Pingora awaits without a
-/// limit: the limit is here.
+/// Every connection's first moment. Cleartext HTTP/2 announces itself by a preface (RFC 9113 §3.4), for which Pingora
+/// waits without a limit, and until it has all 24 bytes. Its first three tell it from every method of HTTP/1; the limit
+/// is here.
 struct Front<A> {
     app: Arc<A>,
     is_plain: bool,
+    header_timeout: Duration,
 }
 
 #[async_trait]
 impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Front<A> {
     async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        if self.is_plain && stream.get_ssl_digest().is_none() {
-            let mut preface = [0; PREFACE_BYTES];
-            let mut stop = shutdown.clone();
-            tokio::select! { biased;
-                first = pingora_timeout::timeout(Duration::from_secs(75), stream.try_peek(&mut preface)) => {
-                    first.ok()?.ok()?;
-                }
-                _ = stop.wait_for(|stop| *stop) => return None,
-            }
+        if !self.is_plain {
+            return self.app.process_new(stream, shutdown).await;
         }
-        self.app.process_new(stream, shutdown).await
+        let mut first = [0; 3];
+        let mut stop = shutdown.clone();
+        tokio::select! { biased;
+            peeked = pingora_timeout::timeout(self.header_timeout, stream.try_peek(&mut first)) => {
+                peeked.ok()?.ok()?;
+            }
+            _ = stop.wait_for(|stop| *stop) => return None,
+        }
+        if first == *b"PRI" {
+            return self.app.process_new(stream, shutdown).await;
+        }
+        let mut session = ServerSession::new_http1(stream);
+        session.set_keepalive(Some(KEEPALIVE_SECONDS));
+        let mut next = self.app.process_new_http(session, shutdown).await;
+        while let Some((stream, settings)) = next.map(ReusedHttpStream::consume) {
+            let mut session = ServerSession::new_http1(stream);
+            if let Some(settings) = settings {
+                settings.apply_to_session(&mut session);
+            }
+            next = self.app.process_new_http(session, shutdown).await;
+        }
+        None
     }
 }
 

@@ -113,6 +113,14 @@ impl Answer {
         matches!(self.form, Form::Stream(_))
     }
 
+    /// How many bytes it holds that were not read yet.
+    pub fn held_bytes(&self) -> usize {
+        match &self.form {
+            Form::Whole(whole) => whole.held_bytes(),
+            Form::Stream(_) => 0,
+        }
+    }
+
     /// Takes bytes; appends to `out` what may leave now.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Flow, AnswerFault> {
         match &mut self.form {

@@ -4,6 +4,7 @@
 //! Needs the first event of the stream, and for texts that the table does not know the event that they came in. It
 //! decides nothing.
 
+use super::AnswerFault;
 use super::positions::{Field, Role};
 use crate::dlp::projection::Mark;
 use crate::dlp::splice::{self, Edit};
@@ -14,6 +15,11 @@ use std::ops::Range;
 
 /// Longer values of the envelope are left out of it.
 const ENVELOPE_VALUE_BYTES_MAX: usize = 256;
+
+/// An event that holds texts the table does not know is kept while they are held; larger ones are refused.
+const MOULD_BYTES_MAX: usize = 16 * 1024;
+/// And so many of them.
+const MOULDS_MAX: usize = 32;
 
 /// What is needed to write events of our own.
 pub(super) struct OwnEvents {
@@ -141,15 +147,19 @@ impl OwnEvents {
         data: &[u8],
         texts: impl Iterator<Item = &'a Range<usize>> + Clone,
         text: &Range<usize>,
-    ) {
+    ) -> Result<(), AnswerFault> {
         self.moulds.retain(|(known, ..)| *known != id);
         if !is_held {
-            return;
+            return Ok(());
+        }
+        if data.len() > MOULD_BYTES_MAX || self.moulds.len() >= MOULDS_MAX {
+            return Err(AnswerFault::TooLarge);
         }
         let before = texts.clone().filter(|other| other.end <= text.start);
         let gone: usize = before.map(ExactSizeIterator::len).sum();
         let edits = texts.map(|other| Edit { raw: other.clone(), with: Cow::Borrowed(&b""[..]) });
         self.moulds.push((id, splice::splice(data, edits.collect()), text.start - gone));
+        Ok(())
     }
 }
 

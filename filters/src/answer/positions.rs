@@ -99,13 +99,19 @@ const MEMBERS: &[(Role, &str, Role)] = &[
     (Role::DataItem, "embedding", Role::Embedding),
 ];
 
-/// Names and kinds inside a choice: whole in every event that has them, so they are scanned by themselves and never
-/// held back for more.
-const WHOLE_MEMBERS: &[&str] =
-    &["role", "type", "format", "object", "status", "native_finish_reason", "stop_reason", "matched_stop"];
-
-/// Of those, the ones that clients put together from their pieces. A second, different piece is refused.
-const NAMES: &[&str] = &["id", "name"];
+/// Names and kinds inside a choice: whole in every event that has them, so they are never held back for more. Clients
+/// join the pieces of all but `type`; a second, different piece is refused.
+const NAMES: &[&str] = &[
+    "id",
+    "name",
+    "role",
+    "format",
+    "object",
+    "status",
+    "native_finish_reason",
+    "stop_reason",
+    "matched_stop",
+];
 
 /// The table.
 #[derive(Debug)]
@@ -128,7 +134,7 @@ impl Positions for AnswerPositions {
         );
         match is_choice {
             true if NAMES.iter().any(|name| name.as_bytes() == key) => Role::Named,
-            true if !WHOLE_MEMBERS.iter().any(|name| name.as_bytes() == key) => Role::Aside,
+            true if key != b"type" => Role::Aside,
             true | false => Role::Other,
         }
     }
@@ -171,10 +177,6 @@ impl Positions for AnswerPositions {
 
     fn holds_json(role: Role) -> bool {
         matches!(role, Role::Lane(field) if field.syntax() == Syntax::Json)
-    }
-
-    fn is_exempt(role: Role) -> bool {
-        role == Role::Embedding
     }
 }
 

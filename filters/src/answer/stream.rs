@@ -16,6 +16,7 @@ use crate::dlp::{FINDINGS_MAX, Judge, redact};
 use crate::json::{self, Literal};
 use crate::prompt::Head;
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Lanes of one stream: choices times fields and tool calls.
 const LANES_MAX: usize = 256;
@@ -30,6 +31,8 @@ pub(super) struct Stream {
     /// Events of our own, in the provider's likeness.
     own: OwnEvents,
     wants_usage: bool,
+    /// How many answers were asked for.
+    choices: u64,
     is_done: bool,
     lane_bytes: u64,
     released: String,
@@ -59,6 +62,7 @@ impl Stream {
             lanes: Vec::new(),
             own: OwnEvents::new(head.surface),
             wants_usage: head.wants_usage,
+            choices: head.choices.max(1),
             is_done: false,
             lane_bytes: 0,
             released: String::new(),
@@ -163,6 +167,7 @@ impl Stream {
             return Ok(self.end_by_policy(0, report, out));
         }
         let mut edits = redacted.edits;
+        self.refuse_odd_shapes(data, marks)?;
         self.refuse_pieces_of_names(data, projection)?;
         let ending: Vec<u32> = finished_choices(data, marks).collect();
         let mut ended: Vec<LaneId> = Vec::new();
@@ -190,7 +195,7 @@ impl Stream {
             edits.extend(without_logprobs(projection));
         }
         write_event(data, edits, out);
-        self.remember_moulds(data, projection);
+        self.remember_moulds(data, projection)?;
         Ok(Flow::Open)
     }
 
@@ -204,21 +209,61 @@ impl Stream {
     ) -> Result<redact::Redacted, AnswerFault> {
         let mut outside = std::mem::take(&mut self.outside);
         outside.clear();
-        for part in projection.parts.iter().filter(|part| !is_text(part)) {
-            outside
-                .extend_from_slice(projection.text.get(part.text.start..=part.text.end).unwrap_or_default());
+        for part in &projection.parts {
+            outside.extend_from_slice(projection.text.get(outside_text(part)).unwrap_or_default());
+            // No text holds this byte: two parts never read as one.
+            outside.push(0xff);
         }
         if outside == self.clean_outside {
             self.outside = outside;
             return Ok(redact::Redacted::default());
         }
-        let redacted = redact::redact::<AnswerPositions>(judge, data, projection, |part| !is_text(part))
+        let redacted = redact::redact::<AnswerPositions>(judge, data, projection, outside_text)
             .map_err(|_| AnswerFault::ScanLimit)?;
         if redacted.findings.is_empty() {
             std::mem::swap(&mut self.clean_outside, &mut outside);
         }
         self.outside = outside;
         Ok(redacted)
+    }
+
+    /// Choices are a list of objects with the indices that were asked for, and their deltas are objects: in any other
+    /// shape a text could go on where no lane follows it.
+    fn refuse_odd_shapes(&self, data: &[u8], marks: &[Mark<Role>]) -> Result<(), AnswerFault> {
+        let is_null = |mark: &Mark<Role>| mark.value == Value::Literal(Literal::Null);
+        let is_index =
+            |mark: &Mark<Role>, most| positions::number(data, mark).is_some_and(|index| index < most);
+        let fits = |mark: &Mark<Role>| match mark.role {
+            Role::Choices => mark.value == Value::Array,
+            Role::Choice => mark.value == Value::Object,
+            Role::ToolCalls => mark.value == Value::Array || is_null(mark),
+            Role::Message | Role::ToolCall | Role::Function => mark.value == Value::Object || is_null(mark),
+            Role::ChoiceIndex => is_index(mark, self.choices),
+            Role::ToolIndex => is_index(mark, LANES_MAX as u64),
+            Role::Root
+            | Role::Id
+            | Role::Object
+            | Role::Created
+            | Role::Model
+            | Role::Error
+            | Role::Usage
+            | Role::PromptTokens
+            | Role::CompletionTokens
+            | Role::FinishReason
+            | Role::LogProbs
+            | Role::Data
+            | Role::DataItem
+            | Role::Embedding
+            | Role::Lane(_)
+            | Role::Aside
+            | Role::Named
+            | Role::Other => true,
+        };
+        let choices = marks.iter().filter(|mark| mark.role == Role::Choice).count();
+        if choices as u64 > self.choices || !marks.iter().all(fits) {
+            return Err(AnswerFault::Events);
+        }
+        Ok(())
     }
 
     /// Clients join the pieces of an id or a name, and each piece by itself scans clean.
@@ -243,14 +288,15 @@ impl Stream {
     }
 
     /// Keeps what is needed to send later what unknown texts of this event hold back.
-    fn remember_moulds(&mut self, data: &[u8], projection: &Projection<Role>) {
+    fn remember_moulds(&mut self, data: &[u8], projection: &Projection<Role>) -> Result<(), AnswerFault> {
         for part in projection.parts.iter().filter(|part| part.role == Role::Aside && is_text(part)) {
             let field = field_of(data, projection, part);
             let id = LaneId { field, ..lane_of(data, &projection.marks, part) };
             let is_held = self.lanes.iter().any(|(known, lane)| *known == id && !lane.is_drained());
             let texts = projection.parts.iter().filter(|part| is_text(part)).map(|part| &part.raw);
-            self.own.remember_mould(id, is_held, data, texts, &part.raw);
+            self.own.remember_mould(id, is_held, data, texts, &part.raw)?;
         }
+        Ok(())
     }
 
     /// Policy ends the answer.
@@ -285,7 +331,10 @@ impl Stream {
             Some(at) => at,
             None if self.lanes.len() >= LANES_MAX => return Err(AnswerFault::TooLarge),
             None => {
-                self.lanes.push((id, Lane::new(id.field.syntax())));
+                // A key that is no known name is context: it stands before the text, and is judged with the event.
+                let key = projection.text.get(part.text.start..part.value).unwrap_or_default();
+                let key = std::str::from_utf8(key).map_err(|_| AnswerFault::Events)?;
+                self.lanes.push((id, Lane::after(key, id.field.syntax())));
                 self.lanes.len() - 1
             }
         };
@@ -337,6 +386,11 @@ fn is_text(part: &Part<Role>) -> bool {
     matches!(part.role, Role::Lane(_) | Role::Aside) && matches!(part.form, Form::Plain | Form::Escaped)
 }
 
+/// What of a part is judged with its event: all of it, or of a text that streams, its key.
+fn outside_text(part: &Part<Role>) -> Range<usize> {
+    part.text.start..if is_text(part) { part.value } else { part.text.end }
+}
+
 fn field_of(data: &[u8], projection: &Projection<Role>, part: &Part<Role>) -> Field {
     if let Role::Lane(field) = part.role { field } else { Field::Unknown(projection.path(data, part)) }
 }
@@ -350,6 +404,10 @@ fn judged<'a>(
     move |found, value| {
         if !judge.counts(found) {
             return Action::Pass;
+        }
+        if report.findings.len() > FINDINGS_MAX {
+            // A text with more was made to have them.
+            return Action::Block;
         }
         let judgement = judge.judge(found);
         let action = judgement.action;

@@ -2,12 +2,15 @@
 
 use super::positions::{self, AnswerPositions, Role};
 use super::{AnswerFault, BYTES_PER_TOKEN, Report, WHOLE_BYTES_MAX};
-use crate::dlp::projection::{self, Projection, Value};
+use crate::dlp::projection::{self, Form, Part, Projection, Value};
 use crate::dlp::splice::{self, Edit};
 use crate::dlp::{Judge, redact};
 use crate::prompt::{Head, Surface};
 use serde_json::json;
 use std::borrow::Cow;
+
+/// An embedding in base64 is at least this long: 64 dimensions of four bytes.
+const VECTOR_BYTES_MIN: usize = 340;
 
 #[derive(Debug)]
 pub(super) struct Whole {
@@ -18,6 +21,10 @@ pub(super) struct Whole {
 impl Whole {
     pub(super) fn new(head: &Head) -> Self {
         Self { body: Vec::new(), head: head.clone() }
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        self.body.len()
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), AnswerFault> {
@@ -42,7 +49,12 @@ impl Whole {
         if projection.marks.iter().any(|mark| mark.role == Role::Error && mark.value == Value::Object) {
             return Err(AnswerFault::Reported);
         }
-        let redacted = redact::redact::<AnswerPositions>(judge, &body, &projection, |_| true)
+        let is_embeddings = self.head.surface == Surface::Embeddings;
+        let reach = |part: &Part<Role>| {
+            let is_exempt = is_embeddings && is_vector(&projection, part);
+            if is_exempt { part.text.start..part.text.start } else { part.text.clone() }
+        };
+        let redacted = redact::redact::<AnswerPositions>(judge, &body, &projection, reach)
             .map_err(|_| AnswerFault::ScanLimit)?;
         report.usage = positions::usage(&body, &projection.marks);
         report.counted_tokens = lane_bytes(&projection).div_ceil(BYTES_PER_TOKEN);
@@ -65,6 +77,15 @@ impl Whole {
         }
         Ok(())
     }
+}
+
+/// Whether a part is the numbers of an embedding, or a long text that can be nothing but their base64. They are no
+/// text, and a number that looks like a card is a number.
+fn is_vector(projection: &Projection<Role>, part: &Part<Role>) -> bool {
+    let text = projection.text.get(part.value..part.text.end).unwrap_or_default();
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
+    part.role == Role::Embedding
+        && (part.form == Form::Number || (text.len() >= VECTOR_BYTES_MIN && text.iter().all(is_base64)))
 }
 
 fn lane_bytes(projection: &Projection<Role>) -> u64 {

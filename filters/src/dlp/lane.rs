@@ -59,6 +59,11 @@ impl Lane {
         Self { scan: Scan::default(), text: String::new(), released: 0, pending: Vec::new(), quotes }
     }
 
+    /// A lane that begins after a text which is context only: a key before its value.
+    pub fn after(context: &str, syntax: Syntax) -> Self {
+        Self { text: context.to_owned(), released: context.len(), ..Self::new(syntax) }
+    }
+
     /// Whether nothing is held.
     pub fn is_drained(&self) -> bool {
         self.released == self.text.len()
@@ -117,33 +122,33 @@ impl Lane {
 
     /// Lets go of what is decided, region by region.
     fn release(&mut self, scanner: &Scanner, decided: usize, out: &mut String) -> Flow {
-        loop {
-            let block = self.pending.iter().find(|(_, action)| *action == Action::Block);
-            let block_from = block.map_or(usize::MAX, |(found, _)| found.span.start);
-            let redacted: Vec<Found> = self
-                .pending
-                .iter()
-                .filter(|(found, action)| *action == Action::Redact && found.span.start < block_from)
-                .map(|(found, _)| found.clone())
-                .collect();
-            let region = regions::first(&redacted, self.released).map(|(region, _)| region);
-            let region_from = region.as_ref().map_or(usize::MAX, |region| region.span.start);
+        let block = self.pending.iter().find(|(_, action)| *action == Action::Block);
+        let block_from = block.map_or(usize::MAX, |(found, _)| found.span.start);
+        let is_redacted =
+            |(found, action): &&(Found, Action)| *action == Action::Redact && found.span.start < block_from;
+        let redacted: Vec<Found> =
+            self.pending.iter().filter(is_redacted).map(|(found, _)| found.clone()).collect();
+        let mut rest = redacted.as_slice();
+        let flow = loop {
+            let next = regions::first(rest, self.released);
+            let region_from = next.as_ref().map_or(usize::MAX, |(region, _)| region.span.start);
             self.let_pass(decided.min(block_from).min(region_from), out);
-            let Some(region) = region else {
-                return if block_from <= decided { Flow::Blocked } else { Flow::Open };
+            let Some((region, used)) = next else {
+                break if block_from <= decided { Flow::Blocked } else { Flow::Open };
             };
-            let closed = region.span.end <= decided || region.span.len() >= REGION_BYTES_MAX;
-            if !closed {
-                return Flow::Open;
+            if region.span.end > decided && region.span.len() < REGION_BYTES_MAX {
+                break Flow::Open;
             }
             if region.span.end > block_from && block_from <= decided {
-                return Flow::Blocked;
+                break Flow::Blocked;
             }
             let label = scanner.rule(region.rule).map_or("[REDACTED]", |rule| &rule.label);
-            self.replace(region.span.clone(), label, out);
-            self.pending
-                .retain(|(found, action)| *action == Action::Block || found.span.end > region.span.end);
-        }
+            self.replace(region.span, label, out);
+            rest = rest.get(used..).unwrap_or_default();
+        };
+        let released = self.released;
+        self.pending.retain(|(found, action)| *action == Action::Block || found.span.end > released);
+        flow
     }
 
     fn let_pass(&mut self, until: usize, out: &mut String) {
@@ -167,7 +172,9 @@ impl Lane {
 
     /// Drops what no context reaches any more.
     fn forget(&mut self) {
-        let mut by = self.released.saturating_sub(CONTEXT_BEFORE_BYTES_MAX + 1);
+        // A region that was cut may be released beyond what is decided: candidates before its end are still open.
+        let unneeded = self.released.saturating_sub(CONTEXT_BEFORE_BYTES_MAX + 1);
+        let mut by = unneeded.min(self.scan.needed_from());
         while !self.text.is_char_boundary(by) {
             by -= 1;
         }

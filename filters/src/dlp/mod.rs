@@ -13,6 +13,7 @@ pub mod validators;
 
 mod anchors;
 mod matcher;
+mod places;
 mod regions;
 mod scanner;
 #[cfg(test)]
@@ -140,7 +141,9 @@ pub struct Cleared {
 /// consumes no quota.
 pub fn clear(visitor: &Visitor, prompt: Prompt) -> Result<Cleared, Refusal> {
     let judge = Judge::new(visitor, Direction::Input);
-    let redacted = redact::redact::<RequestPositions>(&judge, &prompt.body, &prompt.projection, |_| true)?;
+    let redacted = redact::redact::<RequestPositions>(&judge, &prompt.body, &prompt.projection, |part| {
+        part.text.clone()
+    })?;
     if let Some(place) = redacted.blocked {
         return Err(blocked(redacted.findings, place));
     }

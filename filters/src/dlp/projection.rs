@@ -5,7 +5,9 @@
 //! as its context. Nothing is exempt. On the way, the pass notes the members that the stages need, by a table of
 //! positions; and refuses keys that two parsers could take for the same.
 
+use super::places::{Places, Step};
 use crate::json::{self, JsonError, Literal, Text, Token, Tokens};
+use crate::names::folded_hash;
 use std::ops::Range;
 
 /// Stands between parts; it occurs in no UTF-8 text, so nothing matches across it.
@@ -16,9 +18,6 @@ const MEMBERS_MAX: usize = 1_000;
 const PARTS_MAX: usize = 200_000;
 /// A key longer than this is scanned by itself and is no context of its value.
 const KEY_CONTEXT_BYTES_MAX: usize = 64;
-
-/// Longer keys are no names of members.
-const NAME_BYTES_MAX: usize = 32;
 
 /// Keys of prose: they say nothing about the value, which then reads the same in a stream.
 const PROSE: &[&[u8]] = &[
@@ -69,8 +68,6 @@ pub trait Positions {
     fn other() -> Self::Role;
     /// Whether a string of this role is itself JSON: the arguments of a tool call.
     fn holds_json(role: Self::Role) -> bool;
-    /// Whether values of this role are no text at all: the numbers of an embedding.
-    fn is_exempt(role: Self::Role) -> bool;
 }
 
 /// How a part stands in the body.
@@ -103,20 +100,6 @@ pub struct Part<R> {
     pub indices: [u32; 2],
     /// Its place in the tree of places.
     place: u32,
-}
-
-/// A step of the way from the outermost value.
-#[derive(Clone, Debug)]
-struct Place {
-    parent: u32,
-    step: Step,
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Root,
-    Key(Range<usize>),
-    Index(u32),
 }
 
 /// A scalar or container that a stage asked for by giving it a role.
@@ -156,61 +139,24 @@ pub struct Projection<R> {
     pub parts: Vec<Part<R>>,
     /// The marked values, each after what it contains.
     pub marks: Vec<Mark<R>>,
-    places: Vec<Place>,
+    places: Places,
 }
 
 impl<R> Default for Projection<R> {
     fn default() -> Self {
-        Self { text: Vec::new(), parts: Vec::new(), marks: Vec::new(), places: Vec::new() }
+        Self { text: Vec::new(), parts: Vec::new(), marks: Vec::new(), places: Places::default() }
     }
 }
 
 impl<R> Projection<R> {
     /// A hash of the way to a part, with the names of all keys: equal in every event of a stream.
     pub fn path(&self, body: &[u8], part: &Part<R>) -> u64 {
-        let mut hash = 0;
-        let mut at = part.place;
-        while let Some(place) = self.places.get(at as usize) {
-            hash = match &place.step {
-                Step::Root => return hash,
-                Step::Key(raw) => mixed(hash, folded_hash(body.get(raw.clone()).unwrap_or_default())),
-                Step::Index(index) => mixed(hash, u64::from(*index)),
-            };
-            at = place.parent;
-        }
-        hash
+        self.places.hash(body, part.place)
     }
 
-    /// Names the place of a part as OpenAI's `param` does: `messages[2].content`. A key that does not look like the
-    /// name of a member is a caller's text and shows as `*`.
+    /// Names the place of a part as OpenAI's `param` does: `messages[2].content`.
     pub fn place(&self, body: &[u8], part: &Part<R>) -> String {
-        let mut steps = Vec::new();
-        let mut at = part.place;
-        while let Some(place) = self.places.get(at as usize) {
-            steps.push(&place.step);
-            if matches!(place.step, Step::Root) {
-                break;
-            }
-            at = place.parent;
-        }
-        let mut out = String::new();
-        for step in steps.into_iter().rev() {
-            match step {
-                Step::Root => {}
-                Step::Key(raw) => {
-                    let name = body.get(raw.clone()).unwrap_or_default();
-                    let is_name = name.iter().all(|byte| byte.is_ascii_lowercase() || *byte == b'_');
-                    let name =
-                        std::str::from_utf8(name).ok().filter(|_| is_name && name.len() <= NAME_BYTES_MAX);
-                    if !out.is_empty() {
-                        out.push('.');
-                    }
-                    out.push_str(name.unwrap_or("*"));
-                }
-                Step::Index(index) => out.extend(["[", &index.to_string(), "]"]),
-            }
-        }
-        out
+        self.places.name(body, part.place)
     }
 }
 
@@ -389,9 +335,8 @@ impl<P: Positions> Reader<'_, P> {
         let name = self.of.key.as_ref().and_then(|key| self.body.get(key.raw.clone())).unwrap_or_default();
         let inherited = self.of.levels.last().is_some_and(|level| level.free_form);
         let free_form = inherited || FREE_FORM.contains(&name);
-        if is_object {
-            self.key_alone(role);
-        }
+        // For an object, and for an array too: it may hold nothing that the key could stand before.
+        self.key_alone(role);
         let keys_from = self.of.keys.len();
         let place = self.place();
         self.of.levels.push(Level { role, start, is_object, free_form, keys_from, index: u32::MAX, place });
@@ -429,7 +374,12 @@ impl<P: Positions> Reader<'_, P> {
 
     fn part(&mut self, role: P::Role, raw: Range<usize>, form: Form) {
         let start = self.of.out.text.len();
-        self.write_key();
+        let is_element = self.of.levels.last().is_some_and(|level| !level.is_object);
+        let is_long = self.of.key.as_ref().is_some_and(|key| key.raw.len() > KEY_CONTEXT_BYTES_MAX);
+        // A long key over an array was written once; before each element it would multiply.
+        if !(is_element && is_long) {
+            self.write_key();
+        }
         let value = self.of.out.text.len();
         let bytes = self.body.get(raw.clone()).unwrap_or_default();
         if form == Form::Escaped {
@@ -448,8 +398,7 @@ impl<P: Positions> Reader<'_, P> {
             (Some(level), _) => Step::Index(level.index),
         };
         let parent = self.of.levels.last().map_or(0, |level| level.place);
-        self.of.out.places.push(Place { parent, step });
-        (self.of.out.places.len() - 1) as u32
+        self.of.out.places.add(parent, step)
     }
 
     /// A key whose value has no text of its own is scanned alone.
@@ -496,24 +445,9 @@ impl<P: Positions> Reader<'_, P> {
     }
 }
 
-fn mixed(hash: u64, step: u64) -> u64 {
-    (hash.rotate_left(29) ^ step).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-/// A hash of a key with its case folded, so that `Model` and `model` collide. Equal hashes are refused as equal
-/// keys: with 64 bits that costs an honest caller one request in 10^15.
-fn folded_hash(name: &[u8]) -> u64 {
-    let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
-    if name.is_ascii() {
-        return name.iter().map(u8::to_ascii_lowercase).fold(0xcbf2_9ce4_8422_2325, fold);
-    }
-    let lower = String::from_utf8_lossy(name).to_lowercase();
-    lower.bytes().fold(0xcbf2_9ce4_8422_2325, fold)
-}
-
 impl<R> Part<R> {
-    /// The raw bytes of a span of the buffer that lies in this part's value.
-    pub fn raw_span(&self, body: &[u8], span: &Range<usize>) -> Range<usize> {
+    /// The raw bytes of a span of the buffer that lies in this part's value. Spans come in order; `cursor` goes along.
+    pub fn raw_span(&self, body: &[u8], span: &Range<usize>, cursor: &mut json::Cursor) -> Range<usize> {
         let (start, end) = (span.start.saturating_sub(self.value), span.end.saturating_sub(self.value));
         match self.form {
             // A number is replaced whole: half a number and a label would be nothing.
@@ -521,8 +455,8 @@ impl<R> Part<R> {
             Form::Plain => self.raw.start + start..self.raw.start + end,
             Form::Escaped => {
                 let raw = body.get(self.raw.clone()).unwrap_or_default();
-                let start = json::raw_offset(raw, start, false);
-                let end = json::raw_offset(raw, end, true);
+                let start = cursor.start_of(raw, start);
+                let end = cursor.end_of(raw, end);
                 self.raw.start + start..self.raw.start + end
             }
         }
@@ -549,9 +483,6 @@ mod tests {
         fn holds_json(_: bool) -> bool {
             false
         }
-        fn is_exempt(_: bool) -> bool {
-            false
-        }
     }
 
     fn parts(body: &str) -> Vec<String> {
@@ -564,7 +495,7 @@ mod tests {
     #[test]
     fn keys_values_and_numbers_are_text_and_a_key_is_the_context_of_its_value() {
         let body = r#"{"password":"a\nb","content":"x","4111":{"n":1e400},"l":["p",true],"t":null}"#;
-        assert_eq!(parts(body), ["password: a\nb", "x", "4111: ", "n: 1e400", "l: p", "l: ", "t: "]);
+        assert_eq!(parts(body), ["password: a\nb", "x", "4111: ", "n: 1e400", "l: ", "l: p", "l: ", "t: "]);
     }
 
     #[test]
@@ -574,6 +505,7 @@ mod tests {
         assert!(refused(r#"{"a":1,"A":2}"#));
         assert!(refused(r#"{"x":[{"a":1,"\u0061":2}]}"#));
         assert!(refused(r#"{"É":1,"é":2}"#));
+        assert!(refused(r#"{"store":1,"ſtore":2,"x":3}"#));
         assert!(!refused(r#"{"metadata":{"a":1,"A":{"b":1,"B":2}}}"#));
         assert!(!refused(r#"{"a":{"b":1},"b":{"a":1}}"#));
     }

@@ -25,23 +25,22 @@ pub struct Redacted {
     pub findings: Vec<Finding>,
 }
 
-/// Judges the parts of a body that `wants` names.
+/// Judges a body that was read, as far as `reach` says for each part: all of its text, or less.
 pub fn redact<P: Positions>(
     judge: &Judge<'_>,
     body: &[u8],
     projection: &Projection<P::Role>,
-    wants: fn(&Part<P::Role>) -> bool,
+    reach: impl Fn(&Part<P::Role>) -> Range<usize>,
 ) -> Result<Redacted, Refusal> {
-    let wanted = || projection.parts.iter().filter(|part| wants(part));
-    let ranges: Vec<Range<usize>> = wanted().map(|part| part.text.clone()).collect();
+    let ranges: Vec<Range<usize>> = projection.parts.iter().map(reach).collect();
     let found = judge.scan_parts(&projection.text, &ranges).ok_or(Refusal::ScanLimit)?;
     let mut out = Redacted::default();
     let mut found = found.as_slice();
-    for part in wanted() {
+    for part in &projection.parts {
         let here = found.partition_point(|found| found.span.start < part.text.end);
         let (inside, later) = found.split_at_checked(here).unwrap_or((found, &[]));
         found = later;
-        if !inside.is_empty() && !P::is_exempt(part.role) {
+        if !inside.is_empty() {
             redact_part::<P>(judge, body, projection, part, inside, &mut out);
         }
     }
@@ -74,9 +73,10 @@ fn redact_part<P: Positions>(
     }
     let text = projection.text.get(part.value..part.text.end).unwrap_or_default();
     let mut quotes = Walk { text: String::from_utf8_lossy(text), quotes: Quotes::default(), at: 0 };
+    let mut cursor = json::Cursor::default();
     for region in regions::all(&redacted) {
         let label = judge.scanner().rule(region.rule).map_or("[REDACTED]", |rule| &rule.label);
-        let raw = part.raw_span(body, &region.span);
+        let raw = part.raw_span(body, &region.span, &mut cursor);
         let with: Cow<'static, [u8]> = match part.form {
             Form::Number => Cow::Owned(format!("\"{label}\"").into_bytes()),
             Form::Plain | Form::Escaped | Form::Key if P::holds_json(part.role) => {

@@ -207,6 +207,11 @@ impl Scan {
         if view.complete { view.text.len() } else { self.frontier(view.text) }
     }
 
+    /// The first byte that an open candidate or the next sweep looks at.
+    pub(super) fn needed_from(&self) -> usize {
+        self.open.iter().map(Candidate::start).fold(self.swept, usize::min)
+    }
+
     /// The text now begins `by` bytes later.
     pub(super) fn forget(&mut self, by: usize) {
         self.swept -= by;

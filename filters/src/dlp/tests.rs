@@ -151,6 +151,17 @@ fn every_cut_of_every_example_gives_what_the_whole_gives() {
 }
 
 #[test]
+fn a_region_that_is_cut_leaves_its_open_candidates_where_they_are() {
+    let heads = ("-----BEGIN PRIVATE KEY-----\n".to_owned() + &"a".repeat(6_000)).repeat(5);
+    let text = heads + &"b".repeat(30_000) + " 4111 1111 1111 1111.";
+    let whole = through(&[&text], Syntax::Plain, Action::Redact);
+    let chunks: Vec<&str> =
+        text.as_bytes().chunks(700).map(|chunk| std::str::from_utf8(chunk).unwrap()).collect();
+    assert_eq!(through(&chunks, Syntax::Plain, Action::Redact), whole);
+    assert!(!whole.0.contains("4111"));
+}
+
+#[test]
 fn clean_prose_waits_for_its_current_word_only() {
     let mut lane = Lane::new(Syntax::Plain);
     let mut judge = |_: &Found, _: &str| Action::Redact;

@@ -1,0 +1,86 @@
+//! Where in a body does something stand? The tree of its containers, each with its parent, so that a place costs two
+//! words while a body is read and is spelled out only when somebody asks.
+
+use crate::names::folded_hash;
+use std::ops::Range;
+
+/// Longer keys are no names of members.
+const NAME_BYTES_MAX: usize = 32;
+
+/// The places of one body.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places(Vec<(u32, Step)>);
+
+/// A step of the way from the outermost value.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// The outermost value.
+    Root,
+    /// A member, by its raw key.
+    Key(Range<usize>),
+    /// An element.
+    Index(u32),
+}
+
+impl Places {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Adds a place and returns its number.
+    pub(super) fn add(&mut self, parent: u32, step: Step) -> u32 {
+        self.0.push((parent, step));
+        (self.0.len() - 1) as u32
+    }
+
+    /// The steps from a place up to the outermost value.
+    fn upwards(&self, place: u32) -> impl Iterator<Item = &Step> {
+        let mut at = Some(place);
+        std::iter::from_fn(move || {
+            let (parent, step) = self.0.get(at? as usize)?;
+            at = (!matches!(step, Step::Root)).then_some(*parent);
+            Some(step)
+        })
+    }
+
+    /// A hash of the way to a place, with the names of all keys.
+    pub(super) fn hash(&self, body: &[u8], place: u32) -> u64 {
+        self.upwards(place).fold(0, |hash: u64, step| {
+            let step = match step {
+                Step::Root => 0,
+                Step::Key(raw) => folded_hash(body.get(raw.clone()).unwrap_or_default()),
+                Step::Index(index) => u64::from(*index),
+            };
+            (hash.rotate_left(29) ^ step).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        })
+    }
+
+    /// The way to a place in words. A key that does not look like the name of a member is a caller's text and shows as
+    /// `*`.
+    pub(super) fn name(&self, body: &[u8], place: u32) -> String {
+        let mut steps: Vec<&Step> = self.upwards(place).collect();
+        steps.reverse();
+        let mut out = String::new();
+        for step in steps {
+            match step {
+                Step::Root => {}
+                Step::Key(raw) => {
+                    let name = body.get(raw.clone()).unwrap_or_default();
+                    let is_name = name.iter().all(|byte| byte.is_ascii_lowercase() || *byte == b'_');
+                    let is_name = is_name && name.len() <= NAME_BYTES_MAX;
+                    let name = std::str::from_utf8(name).ok().filter(|_| is_name);
+                    if !out.is_empty() {
+                        out.push('.');
+                    }
+                    out.push_str(name.unwrap_or("*"));
+                }
+                Step::Index(index) => out.extend(["[", &index.to_string(), "]"]),
+            }
+        }
+        out
+    }
+}
