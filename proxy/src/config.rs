@@ -214,6 +214,13 @@ impl Config {
         if config.limits.body_bytes > ByteSize::gib(1) {
             return Err(ConfigError::Value("`limits.body_bytes` is at most 1GiB".to_owned()));
         }
+        let limits = &config.limits;
+        let times = [limits.header_timeout, limits.body_timeout, limits.write_timeout];
+        if times.iter().any(Duration::is_zero) {
+            return Err(ConfigError::Value(
+                "a timeout of 0 lets nothing through; write `1s` or more".to_owned(),
+            ));
+        }
         Ok(config)
     }
 

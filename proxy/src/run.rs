@@ -29,15 +29,20 @@ pub(crate) struct Demo {
 
 /// Starts the log. Pingora's own lines come through it too.
 pub(crate) fn start_log(config: &Config) -> Result<()> {
-    let filter = EnvFilter::try_new(&config.log.level)
-        .with_context(|| format!("`log.level` `{}` is no level and no filter", config.log.level))?;
-    let filter = filter.add_directive("pingora_core=warn".parse()?);
+    let filter = log_filter(config)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match config.log.format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().try_init(),
     };
     started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
+}
+
+/// What is logged.
+pub(crate) fn log_filter(config: &Config) -> Result<EnvFilter> {
+    let filter = EnvFilter::try_new(&config.log.level)
+        .with_context(|| format!("`log.level` `{}` is no level and no filter", config.log.level))?;
+    Ok(filter.add_directive("pingora_core=warn".parse()?))
 }
 
 /// The detection rules that come with the product.

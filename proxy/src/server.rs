@@ -78,6 +78,8 @@ impl Server {
             admin: plan.admin.listen,
             metrics: plan.metrics.listen,
         };
+        // Shared ports never clash: without this, a second process would quietly take a share of the connections.
+        drop(bind(server.proxy, false)?);
         let mut bound = Vec::with_capacity(plan.workers);
         for worker in 0..plan.workers {
             // The first worker may be given a free port; the others join it there.
@@ -169,7 +171,7 @@ fn bind(address: SocketAddr, is_shared: bool) -> Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn tls_settings(tls: &Tls) -> Result<TlsSettings> {
+pub(crate) fn tls_settings(tls: &Tls) -> Result<TlsSettings> {
     let path = |path: &std::path::Path| -> Result<String> {
         // Pingora panics on files it cannot read.
         std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;

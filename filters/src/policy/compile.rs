@@ -209,6 +209,11 @@ fn compile_provider(document: &ProviderDocument, secrets: &ProviderSecrets) -> R
     if host.is_empty() {
         return Err(format!("`base_url` `{base}` names no host"));
     }
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+    let is_path = |byte: u8| byte.is_ascii_alphanumeric() || b"/.-_~%:@+,=".contains(&byte);
+    if !host.bytes().all(is_host) || !path.bytes().all(is_path) {
+        return Err("`base_url` holds characters that no address has; write others as `%20`".to_owned());
+    }
     if document.models.is_empty() {
         return Err("`models` is empty; name the models it serves, or `[\"*\"]` for any".to_owned());
     }
