@@ -331,6 +331,16 @@ pub struct QuotaDocument {
     pub tokens_per_day: Option<u64>,
 }
 
+impl QuotaDocument {
+    /// Whether both state a limit of the same kind.
+    pub(crate) fn states_what(&self, other: &Self) -> bool {
+        let limits = |quota: &Self| {
+            [quota.requests_per_minute, quota.tokens_per_minute, quota.requests_per_day, quota.tokens_per_day]
+        };
+        limits(self).iter().zip(limits(other)).any(|(one, other)| one.is_some() && other.is_some())
+    }
+}
+
 /// Whose requests count together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -225,6 +225,10 @@ impl Positions for RequestPositions {
         Role::Other
     }
 
+    fn skips_numbers(_: Role) -> bool {
+        false
+    }
+
     fn holds_json(role: Role) -> bool {
         role == Role::Arguments
     }

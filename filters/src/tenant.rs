@@ -10,7 +10,6 @@ use crate::policy::{Policy, Tenant, TenantKey};
 use crate::refusal::Refusal;
 use std::net::IpAddr;
 use std::sync::Arc;
-use subtle::ConstantTimeEq;
 
 /// What is known before a byte of the body is read.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +65,11 @@ impl Visitor {
         &self.caller.key
     }
 
+    /// When the key ends by itself, in milliseconds since 1970.
+    pub fn expires_ms(&self) -> Option<u64> {
+        self.caller.key.expires_ms
+    }
+
     /// The address, admitted.
     pub fn origin(&self) -> Origin {
         self.origin
@@ -77,11 +81,8 @@ pub(crate) fn identify(policy: &Policy, knock: &Knock<'_>) -> Result<Caller, Ref
     // Two credentials could be read as one by us and as the other by the next reader.
     let [credential] = knock.credentials else { return Err(Refusal::InvalidApiKey) };
     let presented = api_key::parse(credential).ok_or(Refusal::InvalidApiKey)?;
-    let known = policy.key(presented.id);
-    let stored = known.as_ref().map_or([0; 32], |(_, key)| key.sha256);
-    let same = bool::from(stored.ct_eq(&presented.sha256));
-    match known {
-        Some((tenant, key)) if same && is_alive(&tenant, &key, knock.now_ms) => {
+    match policy.key(presented.id, &presented.sha256) {
+        Some((tenant, key)) if is_alive(&tenant, &key, knock.now_ms) => {
             Ok(Caller { revision: policy.revision(), tenant, key })
         }
         Some(_) | None => Err(Refusal::InvalidApiKey),
@@ -98,9 +99,9 @@ pub(crate) fn admit(caller: Caller, address: IpAddr) -> Result<Visitor, Refusal>
 /// exchange goes on.
 pub fn still_welcome(policy: &Policy, visitor: &Visitor, now_ms: u64) -> bool {
     let Caller { tenant: known, key: presented, .. } = &visitor.caller;
-    policy.key(&presented.id).is_some_and(|(tenant, key)| {
-        tenant.id == known.id && key.sha256 == presented.sha256 && is_alive(&tenant, &key, now_ms)
-    })
+    policy
+        .key(&presented.id, &presented.sha256)
+        .is_some_and(|(tenant, key)| tenant.id == known.id && is_alive(&tenant, &key, now_ms))
 }
 
 fn is_alive(tenant: &Tenant, key: &TenantKey, now_ms: u64) -> bool {

@@ -71,13 +71,15 @@ impl Meters {
         Ok(Receipt { ask: ask.clone(), remaining })
     }
 
-    fn correct(&self, corrections: &[(Limit, u64, u64)], now_ms: u64) {
+    /// Settles: what was used beyond the reservation counts now, what was not used is taken back from the window that
+    /// it was reserved in.
+    fn correct(&self, corrections: &[(Limit, u64, u64)], reserved_ms: u64, now_ms: u64) {
         for (limit, add, take) in corrections {
             let Some(shard) = self.shard(&limit.subject) else { continue };
             let mut counters = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let counter = counters.entry(id(limit)).or_default();
             counter.add(limit.window, now_ms, *add);
-            counter.take(*take);
+            counter.take(window_index(limit.window, reserved_ms), *take);
         }
     }
 
@@ -154,11 +156,13 @@ impl Counter {
         self.current = self.current.saturating_add(amount);
     }
 
-    /// What was reserved in a window that is over is taken back from there.
-    fn take(&mut self, amount: u64) {
-        let from_current = amount.min(self.current);
-        self.current -= from_current;
-        self.previous = self.previous.saturating_sub(amount - from_current);
+    /// Takes back from a window, as long as it is remembered.
+    fn take(&mut self, window: u64, amount: u64) {
+        if window == self.window {
+            self.current = self.current.saturating_sub(amount);
+        } else if window + 1 == self.window {
+            self.previous = self.previous.saturating_sub(amount);
+        }
     }
 }
 
@@ -168,6 +172,7 @@ impl Counter {
 pub(crate) struct Held {
     meters: Arc<Meters>,
     reservation: Reservation,
+    reserved_ms: u64,
     /// By the attempt under way.
     used: Usage,
     /// By attempts before it that broke off after the prompt was sent.
@@ -178,7 +183,7 @@ pub(crate) struct Held {
 impl Held {
     /// Holds a reservation. Until something is sent, nothing is used.
     pub(crate) fn new(meters: Arc<Meters>, reservation: Reservation, now_ms: fn() -> u64) -> Self {
-        Self { meters, reservation, used: Usage::default(), lost_tokens: 0, now_ms }
+        Self { meters, reservation, reserved_ms: now_ms(), used: Usage::default(), lost_tokens: 0, now_ms }
     }
 
     /// What the meters said.
@@ -213,7 +218,8 @@ impl Drop for Held {
     fn drop(&mut self) {
         let mut used = self.used;
         used.prompt_tokens = used.prompt_tokens.saturating_add(self.lost_tokens);
-        self.meters.correct(&self.reservation.corrections(used), (self.now_ms)());
+        let corrections = self.reservation.corrections(used);
+        self.meters.correct(&corrections, self.reserved_ms, (self.now_ms)());
     }
 }
 
@@ -270,6 +276,17 @@ mod tests {
             panic!("admitted")
         };
         assert_eq!(hit.retry_after_ms, None);
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_back_was_never_anothers() {
+        let meters = Meters::new();
+        let tokens = limit(Window::Minute, Unit::Tokens, 20_000);
+        assert!(meters.reserve(&ask(&[(tokens.clone(), 15_000)]), 0).await.is_ok());
+        let later = 2 * MINUTE_MS + 1;
+        assert!(meters.reserve(&ask(&[(tokens.clone(), 15_000)]), later).await.is_ok());
+        meters.correct(&[(tokens.clone(), 0, 14_998)], 0, later + 1);
+        assert!(meters.reserve(&ask(&[(tokens, 6_000)]), later + 2).await.is_err());
     }
 
     #[tokio::test]

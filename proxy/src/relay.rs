@@ -23,13 +23,13 @@ use pingora_core::{Error, ErrorType};
 use pingora_http::RequestHeader;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Of an answer that is not wanted, this much is read so that its connection can be used again.
 const UNWANTED_BYTES_MAX: usize = 64 * 1024;
 /// And for this long.
-const UNWANTED_FOR: std::time::Duration = std::time::Duration::from_millis(200);
+const UNWANTED_FOR: Duration = Duration::from_millis(200);
 
 /// A provider that asks for more than a day, in seconds, is not believed.
 const RETRY_AFTER_MAX: u32 = 86_400;
@@ -196,8 +196,15 @@ pub(crate) async fn interrupted(
         }
         std::future::pending::<()>().await;
     };
+    let expired = async {
+        match visitor.expires_ms() {
+            Some(end) => tokio::time::sleep(Duration::from_millis(end.saturating_sub(now_ms()))).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! { biased;
         () = revoked => Fault::Revoked,
+        () = expired => Fault::Revoked,
         _ = down.read_body_or_idle(true) => Fault::ClientLeft,
     }
 }

@@ -213,7 +213,11 @@ async fn write(
     insert(&mut head, "content-length", body.len().to_string())?;
     record.answered(head.status.as_u16(), false);
     record.sent(body.len());
+    let is_head = down.req_header().method == http::Method::HEAD;
     down.write_response_header(Box::new(head)).await.map_err(|_| Fault::ClientLeft)?;
+    if is_head {
+        return down.finish_body().await.map_err(|_| Fault::ClientLeft);
+    }
     down.write_response_body(body, true).await.map_err(|_| Fault::ClientLeft)
 }
 

@@ -236,6 +236,7 @@ impl Door {
     fn new(house: Arc<House>) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2c = true;
+        options.h2_idle_timeout = Some(house.limits.header_timeout);
         Self { house, upstreams: Upstreams::new(), options }
     }
 

@@ -47,8 +47,8 @@ pub fn read(visitor: &Visitor, body: &[u8]) -> Failure {
     let error: ErrorBody = serde_json::from_str(error.get()).unwrap_or_default();
     let judge = Judge::new(visitor, Direction::Output);
     let message = error.message.as_ref().and_then(|message| message.as_str()).map(|message| {
-        let cut: String = message.chars().take(MESSAGE_CHARS_MAX).collect();
-        redact::mask(&judge, &cut)
+        // Masked before it is cut: half a value is not found.
+        redact::mask(&judge, message).chars().take(MESSAGE_CHARS_MAX).collect()
     });
     let name = |value: Option<serde_json::Value>| {
         let text = value.as_ref().and_then(|value| value.as_str())?;

@@ -175,6 +175,10 @@ impl Positions for AnswerPositions {
         Role::Other
     }
 
+    fn skips_numbers(role: Role) -> bool {
+        role == Role::Embedding
+    }
+
     fn holds_json(role: Role) -> bool {
         matches!(role, Role::Lane(field) if field.syntax() == Syntax::Json)
     }
@@ -188,11 +192,16 @@ pub(super) fn number(body: &[u8], mark: &Mark<Role>) -> Option<u64> {
     std::str::from_utf8(body.get(mark.raw.clone())?).ok()?.parse().ok()
 }
 
+/// No model reads or writes so many tokens at once; who states more is not believed.
+const USAGE_TOKENS_MAX: u64 = 20_000_000;
+
 /// The usage that an answer states, if it does.
 pub(super) fn usage(body: &[u8], marks: &[Mark<Role>]) -> Option<Usage> {
     let tokens = |role| marks.iter().find(|mark| mark.role == role).and_then(|mark| number(body, mark));
     let prompt_tokens = tokens(Role::PromptTokens)?;
-    Some(Usage { prompt_tokens, completion_tokens: tokens(Role::CompletionTokens).unwrap_or(0) })
+    let completion_tokens = tokens(Role::CompletionTokens).unwrap_or(0);
+    let is_credible = prompt_tokens.max(completion_tokens) <= USAGE_TOKENS_MAX;
+    is_credible.then_some(Usage { prompt_tokens, completion_tokens })
 }
 
 /// A plain string at a mark; one with escapes is nobody's model name.

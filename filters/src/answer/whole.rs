@@ -2,7 +2,7 @@
 
 use super::positions::{self, AnswerPositions, Role};
 use super::{AnswerFault, BYTES_PER_TOKEN, Report, WHOLE_BYTES_MAX};
-use crate::dlp::projection::{self, Form, Part, Projection, Value};
+use crate::dlp::projection::{self, Part, Projection, Value};
 use crate::dlp::splice::{self, Edit};
 use crate::dlp::{Judge, redact};
 use crate::prompt::{Head, Surface};
@@ -79,13 +79,11 @@ impl Whole {
     }
 }
 
-/// Whether a part is the numbers of an embedding, or a long text that can be nothing but their base64. They are no
-/// text, and a number that looks like a card is a number.
+/// Whether a part is a long text that can be nothing but the numbers of an embedding in base64.
 fn is_vector(projection: &Projection<Role>, part: &Part<Role>) -> bool {
     let text = projection.text.get(part.value..part.text.end).unwrap_or_default();
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
-    part.role == Role::Embedding
-        && (part.form == Form::Number || (text.len() >= VECTOR_BYTES_MIN && text.iter().all(is_base64)))
+    part.role == Role::Embedding && text.len() >= VECTOR_BYTES_MIN && text.iter().all(is_base64)
 }
 
 fn lane_bytes(projection: &Projection<Role>) -> u64 {

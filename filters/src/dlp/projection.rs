@@ -66,6 +66,8 @@ pub trait Positions {
     fn element(parent: Self::Role) -> Self::Role;
     /// The role of values that no table knows.
     fn other() -> Self::Role;
+    /// Whether numbers of this role are no text: those of an embedding, of which there are many.
+    fn skips_numbers(role: Self::Role) -> bool;
     /// Whether a string of this role is itself JSON: the arguments of a tool call.
     fn holds_json(role: Self::Role) -> bool;
 }
@@ -278,8 +280,10 @@ impl<P: Positions> Reader<'_, P> {
             }
             Token::Number(raw) => {
                 let role = self.role_of_value();
-                self.mark(role, raw.clone(), Value::Number);
-                self.part(role, raw, Form::Number);
+                if !P::skips_numbers(role) {
+                    self.mark(role, raw.clone(), Value::Number);
+                    self.part(role, raw, Form::Number);
+                }
             }
             Token::Literal(literal) => {
                 let role = self.role_of_value();
@@ -479,6 +483,9 @@ mod tests {
         }
         fn other() -> bool {
             true
+        }
+        fn skips_numbers(_: bool) -> bool {
+            false
         }
         fn holds_json(_: bool) -> bool {
             false

@@ -7,7 +7,7 @@ use super::decide::Chains;
 use super::{Platform, Policy, Provider, SHARDS, Tenant, TenantKey};
 use crate::dlp::Scanner;
 use crate::documents::{
-    KeyDocument, OrganisationDocument, PlatformDocument, ProviderDocument, ProviderSecrets,
+    KeyDocument, OrganisationDocument, PlatformDocument, ProviderDocument, ProviderSecrets, QuotaDocument,
 };
 use crate::ip_allowlist::AllowList;
 use crate::model_access::Access;
@@ -140,11 +140,14 @@ impl Policy {
         }
     }
 
-    /// A key id names one key of one organisation.
+    /// A key is one organisation's. Its id alone proves nothing, since it is public: who writes another's id with a
+    /// hash of their own gets a key of their own.
     fn refuse_foreign_keys(&self, tenant: &Tenant) -> Result<(), String> {
         for key in &tenant.keys {
-            if let Some((owner, _)) = self.key(&key.id).filter(|(owner, _)| owner.id != tenant.id) {
-                return Err(format!("the key id `{}` belongs to the organisation `{}`", key.id, owner.id));
+            if let Some((owner, _)) =
+                self.key(&key.id, &key.sha256).filter(|(owner, _)| owner.id != tenant.id)
+            {
+                return Err(format!("the key `{}` belongs to the organisation `{}`", key.id, owner.id));
             }
         }
         Ok(())
@@ -249,16 +252,21 @@ fn compile_tenant(
         compile_key(key, document).map(Arc::new).map_err(|problem| format!("key `{}`: {problem}", key.id))
     });
     let keys = keys.collect::<Result<Vec<_>, _>>()?;
-    for (at, key) in keys.iter().enumerate() {
-        if keys.iter().skip(at + 1).any(|other| other.id == key.id) {
-            return Err(format!("two keys have the id `{}`; ids are unique", key.id));
-        }
+    let mut ids = HashSet::with_capacity(keys.len());
+    if let Some(key) = keys.iter().find(|key| !ids.insert(&*key.id)) {
+        return Err(format!("two keys have the id `{}`; ids are unique", key.id));
     }
     for quota in &document.quotas {
         let is_group = quota.subject == crate::documents::QuotaSubject::Group;
         if is_group != quota.group.is_some() || quota.group.as_ref().is_some_and(|group| !known_group(group))
         {
             return Err("a quota with `subject = \"group\"`, and no other, names a known `group`".to_owned());
+        }
+    }
+    for (at, quota) in document.quotas.iter().enumerate() {
+        let is_same = |other: &&QuotaDocument| other.subject == quota.subject && other.group == quota.group;
+        if document.quotas.iter().skip(at + 1).any(|other| is_same(&other) && other.states_what(quota)) {
+            return Err("two quotas state the same limit of the same subject; keep one".to_owned());
         }
     }
     Ok(Tenant {

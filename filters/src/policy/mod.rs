@@ -15,7 +15,9 @@ use crate::routing::Routes;
 use crate::secret::Secret;
 use decide::Chains;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use subtle::ConstantTimeEq;
 
 /// Shards of the key directory: a change copies one part in so many.
 const SHARDS: usize = 256;
@@ -26,7 +28,7 @@ pub struct Policy {
     revision: u64,
     pub(crate) platform: Arc<Platform>,
     pub(crate) tenants: HashMap<Arc<str>, Arc<Tenant>>,
-    keys: Vec<Arc<HashMap<Box<str>, KeyEntry>>>,
+    keys: Vec<Arc<HashMap<Box<str>, Vec<KeyEntry>>>>,
 }
 
 type KeyEntry = (Arc<Tenant>, Arc<TenantKey>);
@@ -123,14 +125,25 @@ impl Policy {
         &self.platform.providers
     }
 
-    pub(crate) fn key(&self, id: &str) -> Option<KeyEntry> {
-        self.keys.get(shard(id))?.get(id).cloned()
+    /// The key with this public id and this hash of its secret. Hashes are compared in constant time, and an unknown id
+    /// costs a comparison too.
+    pub(crate) fn key(&self, id: &str, sha256: &[u8; 32]) -> Option<KeyEntry> {
+        let entries = self.keys.get(shard(id)).and_then(|shard| shard.get(id));
+        let known = entries.map(Vec::as_slice).unwrap_or_default();
+        if known.is_empty() {
+            let _ = std::hint::black_box(sha256.ct_eq(&[0; 32]));
+        }
+        known.iter().find(|(_, key)| bool::from(key.sha256.ct_eq(sha256))).cloned()
     }
 
     fn forget_keys(&mut self, tenant: &Tenant) {
         for key in &tenant.keys {
-            if let Some(shard) = self.keys.get_mut(shard(&key.id)) {
-                Arc::make_mut(shard).remove(&key.id);
+            let Some(shard) = self.keys.get_mut(shard(&key.id)) else { continue };
+            if let Entry::Occupied(mut entries) = Arc::make_mut(shard).entry(key.id.clone()) {
+                entries.get_mut().retain(|(owner, _)| owner.id != tenant.id);
+                if entries.get().is_empty() {
+                    entries.remove();
+                }
             }
         }
     }
@@ -138,7 +151,8 @@ impl Policy {
     fn learn_keys(&mut self, tenant: &Arc<Tenant>) {
         for key in &tenant.keys {
             if let Some(shard) = self.keys.get_mut(shard(&key.id)) {
-                Arc::make_mut(shard).insert(key.id.clone(), (tenant.clone(), key.clone()));
+                let entries = Arc::make_mut(shard).entry(key.id.clone()).or_default();
+                entries.push((tenant.clone(), key.clone()));
             }
         }
     }
