@@ -147,13 +147,21 @@ impl Scanner {
     ) -> Option<Vec<Found>> {
         let (mut found, mut here, mut hits) = (Vec::new(), Vec::new(), Vec::new());
         let mut scan = Scan::default();
+        let mut part = 0..0;
         // In blocks, so that a text that is nothing but anchors does not become a list of them.
         for from in (0..text.len()).step_by(BLOCK_BYTES) {
             let block = from..text.len().min(from + BLOCK_BYTES);
             self.anchors.sweep(text, block.clone(), block, &mut hits);
             for hit in hits.drain(..) {
-                let part = parts.get(parts.partition_point(|part| part.end <= hit.at));
-                let Some(part) = part.filter(|part| part.start <= hit.at) else { continue };
+                if hit.kind == Kind::Digits && !self.may_be_digits(text, hit.at) {
+                    continue;
+                }
+                // Most hits lie in the part of the one before.
+                if !part.contains(&hit.at) {
+                    let next = parts.get(parts.partition_point(|part| part.end <= hit.at));
+                    let Some(next) = next.filter(|part| part.start <= hit.at) else { continue };
+                    part = next.clone();
+                }
                 let view = View { text: text.get(part.clone()).unwrap_or_default(), complete: true };
                 scan.candidates(self, view, Hit { at: hit.at - part.start, kind: hit.kind }, &mut here);
                 while let Some(candidate) = scan.open.pop() {
@@ -170,6 +178,18 @@ impl Scanner {
         }
         found.sort_by_key(Found::order);
         Some(found)
+    }
+}
+
+impl Scanner {
+    /// Whether any rule asks about a run of digits of this length with this byte behind it.
+    fn may_be_digits(&self, text: &[u8], at: usize) -> bool {
+        let rest = text.get(at..).unwrap_or_default();
+        let first = rest.iter().take(FIRST_RUN_MAX + 1).take_while(|byte| byte.is_ascii_digit()).count();
+        let after = rest.get(first).map_or(After::End, |byte| After::of(*byte));
+        // The border of a part is no byte of its text: behind it, the text ends.
+        let after = if matches!(rest.get(first), Some(0xff)) { After::End } else { after };
+        self.digit_rules.get(first * After::COUNT + after as usize).is_some_and(|rules| !rules.is_empty())
     }
 }
 
