@@ -184,12 +184,16 @@ impl Scanner {
 impl Scanner {
     /// Whether any rule asks about a run of digits of this length with this byte behind it.
     fn may_be_digits(&self, text: &[u8], at: usize) -> bool {
-        let rest = text.get(at..).unwrap_or_default();
-        let first = rest.iter().take(FIRST_RUN_MAX + 1).take_while(|byte| byte.is_ascii_digit()).count();
-        let after = rest.get(first).map_or(After::End, |byte| After::of(*byte));
+        let first = first_run(text, at);
         // The border of a part is no byte of its text: behind it, the text ends.
-        let after = if matches!(rest.get(first), Some(0xff)) { After::End } else { after };
-        self.digit_rules.get(first * After::COUNT + after as usize).is_some_and(|rules| !rules.is_empty())
+        let after = text.get(at + first).copied().filter(|byte| *byte != 0xff);
+        !self.rules_for_run(first, after).is_empty()
+    }
+
+    /// The rules that can begin with so many digits and go on with this byte, or end there.
+    fn rules_for_run(&self, first: usize, after: Option<u8>) -> &[(usize, usize, u16)] {
+        let after = after.map_or(After::End, After::of);
+        self.digit_rules.get(first * After::COUNT + after as usize).map(Vec::as_slice).unwrap_or_default()
     }
 }
 
@@ -307,9 +311,7 @@ impl Scan {
             self.open.push(Candidate::Digits { at });
             return;
         }
-        let after = view.text.get(at + first).map_or(After::End, |byte| After::of(*byte));
-        let fitting = scanner.digit_rules.get(first * After::COUNT + after as usize);
-        for (least, before, rule) in fitting.into_iter().flatten() {
+        for (least, before, rule) in scanner.rules_for_run(first, view.text.get(at + first).copied()) {
             if *least > count {
                 break;
             }
@@ -320,11 +322,17 @@ impl Scan {
     }
 }
 
+/// How many digits follow at once, as far as that tells rules apart.
+fn first_run(text: &[u8], at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or_default();
+    rest.iter().take(FIRST_RUN_MAX + 1).take_while(|byte| byte.is_ascii_digit()).count()
+}
+
 /// How many digits follow at once, how many with single separators between them, and whether that is final.
 fn digits_in_run(text: &[u8], at: usize) -> (usize, usize, bool) {
     let longest = FIRST_RUN_MAX + 1;
     let rest = text.get(at..).unwrap_or_default();
-    let first = rest.iter().take(longest).take_while(|byte| byte.is_ascii_digit()).count();
+    let first = first_run(text, at);
     let (mut count, mut separated) = (first, false);
     if count >= DIGITS_COUNTED_MAX && (first == longest || rest.len() > first) {
         return (first, count, true);
