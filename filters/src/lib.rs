@@ -7,6 +7,7 @@
 //! below is not a habit: another one does not compile.
 
 pub mod api_key;
+pub mod dialect;
 pub mod documents;
 pub mod json;
 pub mod names;
@@ -34,6 +35,7 @@ pub mod routing;
 pub mod answer;
 
 pub use answer::Answer;
+pub use dialect::Dialect;
 pub use dlp::{Cleared, Finding};
 pub use model_access::Grant;
 pub use policy::Policy;

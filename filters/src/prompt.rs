@@ -3,6 +3,7 @@
 //! Needs a whole body and the endpoint it came to; proves [`Prompt`]: strictly read once, its text laid out for the
 //! scanner, and the few members that the stages need. It judges nothing.
 
+use crate::dialect::Dialect;
 use crate::dlp::projection::{self, Mark, Positions, Projection, Unreadable, Value};
 use crate::dlp::splice::Edit;
 use crate::json::{self, Literal};
@@ -44,6 +45,13 @@ impl Surface {
             Self::ChatCompletions => "chat_completions",
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
+        }
+    }
+
+    /// Whose API it belongs to.
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Self::ChatCompletions | Self::Completions | Self::Embeddings => Dialect::OpenAi,
         }
     }
 

@@ -15,6 +15,14 @@ pub enum Refusal {
     InvalidApiKey,
     /// The caller's address is not on the organisation's or the key's list.
     IpNotAllowed,
+    /// Too many wrong keys came from the caller's address; in how many milliseconds it may try again.
+    TooManyBadKeys(u64),
+    /// The country of the caller's address is not allowed.
+    CountryNotAllowed,
+    /// The network of the caller's address is not allowed.
+    NetworkNotAllowed,
+    /// The presented key is known to be compromised.
+    CredentialCompromised,
     /// No extractor reads this endpoint, so it is not forwarded.
     UnsupportedEndpoint,
     /// A WebSocket or another upgrade, which would pass unscanned.
@@ -27,6 +35,10 @@ pub enum Refusal {
     ReadTimeout,
     /// A content coding that is not read.
     UnsupportedEncoding,
+    /// A body that is not what its content coding says.
+    InvalidEncoding,
+    /// A body that grows more in decoding than any text does, in times its size.
+    EncodingRatio(u64),
     /// Another content type than JSON.
     UnsupportedMediaType,
     /// Too many bodies in memory at once.
@@ -55,6 +67,12 @@ pub enum Refusal {
     NotPermitted,
     /// Unknown to us or denied to the caller: one answer for both.
     ModelNotFound(String),
+    /// A tool that the caller may not use.
+    ToolNotAllowed(String),
+    /// Everything that could serve the model is switched off.
+    ModelDisabled(String),
+    /// Too many at once.
+    ConcurrencyReached(LimitHit),
     /// Too fast.
     RateLimited(LimitHit),
     /// A budget is spent.
@@ -63,6 +81,8 @@ pub enum Refusal {
     QuotaUnavailable,
     /// No usable policy.
     PolicyUnavailable,
+    /// What happens cannot be recorded, and must be.
+    AuditUnavailable,
 }
 
 /// The evidence of a blocked prompt.
@@ -87,6 +107,10 @@ pub enum Stage {
     Tenant,
     /// From where?
     IpAllowlist,
+    /// From which country and network?
+    GeoIp,
+    /// Is its credential burned?
+    CredInt,
     /// What body?
     Prompt,
     /// What does it hold?
@@ -107,10 +131,12 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in the order of the way.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Arrival,
         Self::Tenant,
         Self::IpAllowlist,
+        Self::GeoIp,
+        Self::CredInt,
         Self::Prompt,
         Self::Dlp,
         Self::Policy,
@@ -127,6 +153,8 @@ impl Stage {
             Self::Arrival => "arrival",
             Self::Tenant => "tenant",
             Self::IpAllowlist => "ip_allowlist",
+            Self::GeoIp => "geoip",
+            Self::CredInt => "credint",
             Self::Prompt => "prompt",
             Self::Dlp => "dlp",
             Self::Policy => "policy",
@@ -197,12 +225,18 @@ impl Refusal {
         match self {
             Self::InvalidApiKey => row(Stage::Tenant, 401, InvalidRequest, "invalid_api_key"),
             Self::IpNotAllowed => row(Stage::IpAllowlist, 403, Permission, "ip_not_allowed"),
+            Self::TooManyBadKeys(_) => row(Stage::Tenant, 429, RateLimit, "too_many_bad_keys"),
+            Self::CountryNotAllowed => row(Stage::GeoIp, 403, Permission, "country_not_allowed"),
+            Self::NetworkNotAllowed => row(Stage::GeoIp, 403, Permission, "network_not_allowed"),
+            Self::CredentialCompromised => row(Stage::CredInt, 403, Permission, "credential_compromised"),
             Self::UnsupportedEndpoint => row(Stage::Arrival, 404, InvalidRequest, "unsupported_endpoint"),
             Self::UpgradeRequired => row(Stage::Arrival, 426, InvalidRequest, "upgrade_required"),
             Self::HeaderTooLarge => row(Stage::Arrival, 431, InvalidRequest, "header_too_large"),
             Self::BodyTooLarge(_) => row(Stage::Prompt, 413, InvalidRequest, "request_too_large"),
             Self::ReadTimeout => final_row(Stage::Prompt, 408, InvalidRequest, "read_timeout"),
             Self::UnsupportedEncoding => row(Stage::Prompt, 415, InvalidRequest, "unsupported_encoding"),
+            Self::InvalidEncoding => row(Stage::Prompt, 400, InvalidRequest, "invalid_encoding"),
+            Self::EncodingRatio(_) => row(Stage::Prompt, 413, InvalidRequest, "encoding_ratio_exceeded"),
             Self::UnsupportedMediaType => row(Stage::Prompt, 415, InvalidRequest, "unsupported_media_type"),
             Self::Overloaded => row(Stage::Prompt, 503, Server, "overloaded"),
             Self::Unreadable(_) => row(Stage::Prompt, 400, InvalidRequest, "invalid_json"),
@@ -214,6 +248,9 @@ impl Refusal {
             Self::ScanLimit => row(Stage::Dlp, 400, InvalidRequest, "scan_limit"),
             Self::NotPermitted => row(Stage::Policy, 403, Permission, "not_permitted"),
             Self::ModelNotFound(_) => row(Stage::ModelAccess, 404, InvalidRequest, "model_not_found"),
+            Self::ToolNotAllowed(_) => row(Stage::ModelAccess, 403, Permission, "tool_not_allowed"),
+            Self::ModelDisabled(_) => row(Stage::Routing, 503, Server, "model_disabled"),
+            Self::ConcurrencyReached(_) => row(Stage::Quota, 429, RateLimit, "concurrency_limit_exceeded"),
             Self::RateLimited(hit) => ErrorRow {
                 should_retry: hit.retry_after_ms.is_none().then_some(false),
                 ..row(Stage::Quota, 429, RateLimit, "rate_limit_exceeded")
@@ -221,6 +258,7 @@ impl Refusal {
             Self::QuotaSpent(_) => final_row(Stage::Quota, 429, InsufficientQuota, "insufficient_quota"),
             Self::QuotaUnavailable => row(Stage::Quota, 503, Server, "quota_unavailable"),
             Self::PolicyUnavailable => row(Stage::Arrival, 503, Server, "policy_unavailable"),
+            Self::AuditUnavailable => row(Stage::Tenant, 503, Server, "audit_unavailable"),
         }
     }
 
@@ -231,6 +269,18 @@ impl Refusal {
                 "the API key is not valid; send one key of your organisation as `Authorization: Bearer pk_live_…`".into()
             }
             Self::IpNotAllowed => "requests from this address are not allowed; ask your organisation's admin".into(),
+            Self::TooManyBadKeys(_) => {
+                "too many requests with a wrong key came from this address; wait, and check the key".into()
+            }
+            Self::CountryNotAllowed => {
+                "requests from this country are not allowed; ask your organisation's admin".into()
+            }
+            Self::NetworkNotAllowed => {
+                "requests from this network are not allowed; ask your organisation's admin".into()
+            }
+            Self::CredentialCompromised => {
+                "this API key is known to be compromised and is refused; ask your organisation's admin for a new one".into()
+            }
             Self::UnsupportedEndpoint => {
                 "this endpoint is not served; chat completions, completions, embeddings and models are".into()
             }
@@ -243,6 +293,12 @@ impl Refusal {
             Self::UnsupportedEncoding => {
                 "this `content-encoding` is not read; send the body without one".into()
             }
+            Self::InvalidEncoding => {
+                "the body is not what its `content-encoding` says; send it again, or without one".into()
+            }
+            Self::EncodingRatio(times) => format!(
+                "the body grows to more than {times} times its size in decoding; send it without a `content-encoding`"
+            ),
             Self::UnsupportedMediaType => {
                 "the body must be `application/json` in UTF-8; set the `content-type` header".into()
             }
@@ -264,6 +320,15 @@ impl Refusal {
             Self::ModelNotFound(model) => {
                 format!("the model `{model}` does not exist or you do not have access to it")
             }
+            Self::ToolNotAllowed(tool) => {
+                format!("the tool `{tool}` is not allowed here; leave it out of the request")
+            }
+            Self::ModelDisabled(model) => {
+                format!("the model `{model}` is switched off for now; use another one, or try again later")
+            }
+            Self::ConcurrencyReached(hit) => {
+                format!("too many requests at once for {hit}; wait for one to end and try again")
+            }
             Self::RateLimited(hit) if hit.retry_after_ms.is_none() => {
                 format!("this request alone is larger than the rate limit for {hit}; ask for fewer tokens")
             }
@@ -271,6 +336,9 @@ impl Refusal {
             Self::QuotaSpent(hit) => format!("quota spent for {hit}; ask your organisation's admin"),
             Self::QuotaUnavailable => "quotas cannot be checked right now; try again shortly".into(),
             Self::PolicyUnavailable => "no policy is loaded yet; try again shortly".into(),
+            Self::AuditUnavailable => {
+                "requests cannot be recorded right now, and none goes on unrecorded; try again shortly".into()
+            }
         }
     }
 
@@ -282,24 +350,33 @@ impl Refusal {
             }
             Self::InvalidRequest { param, .. } => *param,
             Self::CapabilityNotAllowed { param, .. } => Some(param),
-            Self::ModelNotFound(_) => Some("model"),
+            Self::ModelNotFound(_) | Self::ModelDisabled(_) => Some("model"),
+            Self::ToolNotAllowed(_) => Some("tools"),
             Self::InvalidApiKey
             | Self::IpNotAllowed
+            | Self::TooManyBadKeys(_)
+            | Self::CountryNotAllowed
+            | Self::NetworkNotAllowed
+            | Self::CredentialCompromised
             | Self::UnsupportedEndpoint
             | Self::UpgradeRequired
             | Self::HeaderTooLarge
             | Self::BodyTooLarge(_)
             | Self::ReadTimeout
             | Self::UnsupportedEncoding
+            | Self::InvalidEncoding
+            | Self::EncodingRatio(_)
             | Self::UnsupportedMediaType
             | Self::Overloaded
             | Self::Unreadable(_)
             | Self::ScanLimit
             | Self::NotPermitted
+            | Self::ConcurrencyReached(_)
             | Self::RateLimited(_)
             | Self::QuotaSpent(_)
             | Self::QuotaUnavailable
-            | Self::PolicyUnavailable => None,
+            | Self::PolicyUnavailable
+            | Self::AuditUnavailable => None,
         }
     }
 }

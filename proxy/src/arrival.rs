@@ -3,7 +3,7 @@
 //! What is not in the table is refused, or never looked at: no header, query or path of the caller's travels on.
 
 use crate::config::Limits;
-use palisade_filters::{Knock, Refusal, Surface};
+use palisade_filters::{Dialect, Knock, Refusal, Surface};
 use pingora_core::protocols::http::ServerSession;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -76,6 +76,18 @@ pub(crate) fn client_request_id(down: &ServerSession) -> Option<String> {
     let id = down.get_header("x-request-id")?.to_str().ok()?;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/@-".contains(&byte);
     (!id.is_empty() && id.len() <= CLIENT_ID_BYTES_MAX && id.bytes().all(is_plain)).then(|| id.to_owned())
+}
+
+/// Whose API the caller speaks: the path says so first, then the header that only one of them has.
+pub(crate) fn dialect(down: &ServerSession) -> Dialect {
+    let head = down.req_header();
+    let is_anthropic = head
+        .uri
+        .path()
+        .strip_prefix("/v1/messages")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        || head.headers.contains_key("anthropic-version");
+    if is_anthropic { Dialect::Anthropic } else { Dialect::OpenAi }
 }
 
 /// Where the connection comes from.

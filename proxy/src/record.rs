@@ -9,7 +9,7 @@ use palisade_filters::answer::Report;
 use palisade_filters::dlp::lane::Action;
 use palisade_filters::documents::Direction;
 use palisade_filters::policy::decide::Chain;
-use palisade_filters::{AuthorisedTarget, Caller, Cleared, Finding, Refusal, Stage};
+use palisade_filters::{AuthorisedTarget, Caller, Cleared, Dialect, Finding, Refusal, Stage};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use uuid::Uuid;
 pub(crate) struct Record {
     house: Arc<House>,
     event: Event,
+    dialect: Dialect,
     started: Instant,
     lap: Instant,
     is_known: bool,
@@ -29,13 +30,24 @@ pub(crate) struct Record {
 
 impl Record {
     /// Begins when a head was read.
-    pub(crate) fn new(house: Arc<House>, address: IpAddr, client_request_id: Option<String>) -> Self {
+    pub(crate) fn new(
+        house: Arc<House>,
+        address: IpAddr,
+        dialect: Dialect,
+        client_request_id: Option<String>,
+    ) -> Self {
         let id = Uuid::now_v7();
         let mut event = Event::new(id, Time::from_unix_ms(now_ms()));
         event.client_address = Some(address);
-        event.dialect = Cow::Borrowed("openai");
+        event.dialect = Cow::Borrowed(dialect.name());
         let now = Instant::now();
-        Self { house, event, started: now, lap: now, is_known: false, hides_model: false, client_request_id }
+        let (is_known, hides_model) = (false, false);
+        Self { house, event, dialect, started: now, lap: now, is_known, hides_model, client_request_id }
+    }
+
+    /// Whose API the caller speaks.
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// Our own id of the request.

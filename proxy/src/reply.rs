@@ -4,6 +4,7 @@ use crate::fault::{Fault, Stop};
 use crate::record::Record;
 use bytes::Bytes;
 use palisade_filters::answer::failure::Failure;
+use palisade_filters::dialect::{Dialect, ErrorText};
 use palisade_filters::model_access::ListedModel;
 use palisade_filters::quota::{LimitHit, Receipt, Unit};
 use palisade_filters::refusal::ErrorRow;
@@ -21,6 +22,10 @@ const FINDINGS_LISTED_MAX: usize = 50;
 pub(crate) fn head(record: &Record, status: u16) -> Result<ResponseHeader, Fault> {
     let mut head = ResponseHeader::build(status, Some(12)).map_err(internal)?;
     insert(&mut head, "x-request-id", record.id())?;
+    let own_header = record.dialect().request_id_header();
+    if own_header != "x-request-id" {
+        insert(&mut head, own_header, record.id())?;
+    }
     if let Some(id) = record.client_request_id() {
         insert(&mut head, "x-client-request-id", id.to_owned())?;
     }
@@ -75,33 +80,39 @@ pub(crate) fn insert_findings(head: &mut ResponseHeader, findings: &[Finding]) -
 pub(crate) async fn stop(down: &mut ServerSession, record: &mut Record, stop: &Stop) -> Result<(), Fault> {
     match stop {
         Stop::Failed(Fault::ClientLeft) => Err(Fault::ClientLeft),
-        Stop::Failed(fault) if has_begun(down) => break_off(down, fault).await,
+        Stop::Failed(fault) if has_begun(down) => break_off(down, record, fault).await,
         Stop::Failed(fault) => {
             let mut head = head(record, fault.row().status)?;
             if let Fault::Unavailable { retry_after: Some(after) } = fault {
                 insert(&mut head, "retry-after", after.to_string())?;
             }
-            let body = error_body(fault.message(), fault.row().kind.name(), fault.row().code, None);
+            let body = error_body(record, fault.message(), fault.row(), None);
             write(down, record, head, &body).await
         }
         Stop::Refused(refusal) => {
             let row = refusal.row();
             let mut head = head(record, row.status)?;
             insert_retry(&mut head, refusal, row)?;
-            let body = error_body(&refusal.message(), row.kind.name(), row.code, refusal.param());
+            let body = error_body(record, &refusal.message(), row, refusal.param());
             write(down, record, head, &body).await
         }
     }
 }
 
-/// A head that is none. There is no exchange to remember; the connection ends.
+/// A head that is none. There is no exchange to remember, and nobody knows whose API was meant; the connection ends.
 pub(crate) async fn malformed_head(down: &mut ServerSession) {
-    let message = "the request's head is not valid HTTP; send it with an HTTP library";
-    let body = Bytes::from(error_body(message, "invalid_request_error", "invalid_http", None).to_string());
+    let text = ErrorText {
+        message: "the request's head is not valid HTTP; send it with an HTTP library",
+        kind: "invalid_request_error",
+        code: Some("invalid_http"),
+        param: None,
+    };
+    let id = Uuid::now_v7().to_string();
+    let body = Bytes::from(Dialect::OpenAi.error_body(&text, &id).to_string());
     let Ok(mut head) = ResponseHeader::build(400, Some(3)) else { return };
     let filled = insert(&mut head, "content-type", "application/json".to_owned())
         .and_then(|()| insert(&mut head, "content-length", body.len().to_string()))
-        .and_then(|()| insert(&mut head, "x-request-id", Uuid::now_v7().to_string()));
+        .and_then(|()| insert(&mut head, "x-request-id", id));
     if filled.is_ok() {
         // The client may be gone already, and nothing can be done about it.
         let _ = down.write_error_response(head, body).await;
@@ -114,17 +125,29 @@ fn insert_retry(head: &mut ResponseHeader, refusal: &Refusal, row: ErrorRow) -> 
         insert(head, "x-should-retry", should.to_string())?;
     }
     match refusal {
-        Refusal::RateLimited(LimitHit { retry_after_ms: Some(wait_ms), .. }) => {
+        Refusal::RateLimited(LimitHit { retry_after_ms: Some(wait_ms), .. })
+        | Refusal::TooManyBadKeys(wait_ms) => {
             insert(head, "retry-after", wait_ms.div_ceil(1_000).to_string())?;
             insert(head, "retry-after-ms", wait_ms.to_string())?;
         }
         // RFC 9110 §15.5.22: the answer names what is served.
         Refusal::UpgradeRequired => insert(head, "upgrade", "HTTP/2.0, HTTP/1.1".to_owned())?,
-        Refusal::Overloaded | Refusal::PolicyUnavailable | Refusal::QuotaUnavailable => {
+        Refusal::Overloaded
+        | Refusal::PolicyUnavailable
+        | Refusal::QuotaUnavailable
+        | Refusal::AuditUnavailable
+        | Refusal::ConcurrencyReached(_)
+        | Refusal::ModelDisabled(_) => {
             insert(head, "retry-after", "1".to_owned())?;
         }
         Refusal::InvalidApiKey => insert(head, "www-authenticate", "Bearer".to_owned())?,
         Refusal::IpNotAllowed
+        | Refusal::CountryNotAllowed
+        | Refusal::NetworkNotAllowed
+        | Refusal::CredentialCompromised
+        | Refusal::InvalidEncoding
+        | Refusal::EncodingRatio(_)
+        | Refusal::ToolNotAllowed(_)
         | Refusal::UnsupportedEndpoint
         | Refusal::RateLimited(_)
         | Refusal::HeaderTooLarge
@@ -154,10 +177,8 @@ pub(crate) async fn failure(
     let head = head(record, status)?;
     let message = failure.message.as_deref().unwrap_or("the provider refused the request");
     let kind = failure.kind.as_deref().unwrap_or("invalid_request_error");
-    let mut body = error_body(message, kind, "", failure.param.as_deref());
-    if let Some(error) = body.get_mut("error").and_then(Value::as_object_mut) {
-        error.insert("code".to_owned(), failure.code.clone().map_or(Value::Null, Value::String));
-    }
+    let text = ErrorText { message, kind, code: failure.code.as_deref(), param: failure.param.as_deref() };
+    let body = record.dialect().error_body(&text, &record.id());
     write(down, record, head, &body).await
 }
 
@@ -186,18 +207,24 @@ fn model_body(model: &ListedModel) -> Value {
     json!({"id": model.id, "object": "model", "created": 0, "owned_by": model.owned_by})
 }
 
-fn error_body(message: &str, kind: &str, code: &str, param: Option<&str>) -> Value {
-    json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
+/// An error of our own, as the caller's SDK expects it.
+fn error_body(record: &Record, message: &str, row: ErrorRow, param: Option<&str>) -> Value {
+    let dialect = record.dialect();
+    let text = ErrorText { message, kind: dialect.error_type(row), code: Some(row.code), param };
+    dialect.error_body(&text, &record.id())
 }
 
-/// The last event of a stream whose upstream broke: an error, and no `[DONE]`.
-async fn break_off(down: &mut ServerSession, fault: &Fault) -> Result<(), Fault> {
+/// The last event of a stream whose upstream broke: an error, and nothing that looks like an end.
+async fn break_off(down: &mut ServerSession, record: &Record, fault: &Fault) -> Result<(), Fault> {
     let is_stream = down.response_written().is_some_and(|head| !head.headers.contains_key("content-length"));
     if !is_stream {
         return Err(Fault::ClientLeft);
     }
-    let body = error_body(fault.message(), fault.row().kind.name(), fault.row().code, None);
-    let event = Bytes::from(format!("data: {body}\n\n"));
+    let body = error_body(record, fault.message(), fault.row(), None);
+    let event = Bytes::from(match record.dialect() {
+        Dialect::OpenAi => format!("data: {body}\n\n"),
+        Dialect::Anthropic => format!("event: error\ndata: {body}\n\n"),
+    });
     down.write_response_body(event, false).await.map_err(|_| Fault::ClientLeft)?;
     down.finish_body().await.map_err(|_| Fault::ClientLeft)
 }

@@ -242,7 +242,8 @@ impl Door {
 
     async fn exchange(&self, down: &mut ServerSession) -> Result<(), crate::fault::Fault> {
         let id = arrival::client_request_id(down);
-        let mut record = Record::new(self.house.clone(), arrival::address(down), id);
+        let (address, dialect) = (arrival::address(down), arrival::dialect(down));
+        let mut record = Record::new(self.house.clone(), address, dialect, id);
         match Box::pin(serve::serve(&self.house, &self.upstreams, down, &mut record)).await {
             Ok(()) => Ok(()),
             Err(stop) => {

@@ -1,10 +1,10 @@
 //! The error table, row by row: status is behaviour, and SDKs act on it. A change of it is a change for users.
 
 use crate::process::workspace;
-use palisade_filters::Refusal;
 use palisade_filters::dlp::projection::Unreadable;
 use palisade_filters::quota::{Limit, LimitHit, Unit, Window};
 use palisade_filters::refusal::Blocked;
+use palisade_filters::{Dialect, Refusal};
 
 fn hit(window: Window, retry_after_ms: Option<u64>) -> LimitHit {
     let limit = Limit { subject: "acme/key k".into(), unit: Unit::Requests, window, most: 3 };
@@ -24,12 +24,18 @@ fn every_refusal() -> Vec<Refusal> {
     vec![
         Refusal::InvalidApiKey,
         Refusal::IpNotAllowed,
+        Refusal::TooManyBadKeys(1_000),
+        Refusal::CountryNotAllowed,
+        Refusal::NetworkNotAllowed,
+        Refusal::CredentialCompromised,
         Refusal::UnsupportedEndpoint,
         Refusal::UpgradeRequired,
         Refusal::HeaderTooLarge,
         Refusal::BodyTooLarge(1_024),
         Refusal::ReadTimeout,
         Refusal::UnsupportedEncoding,
+        Refusal::InvalidEncoding,
+        Refusal::EncodingRatio(100),
         Refusal::UnsupportedMediaType,
         Refusal::Overloaded,
         Refusal::Unreadable(Unreadable::Utf8(7)),
@@ -40,11 +46,15 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::ScanLimit,
         Refusal::NotPermitted,
         Refusal::ModelNotFound("gpt-9".to_owned()),
+        Refusal::ToolNotAllowed("search".to_owned()),
+        Refusal::ModelDisabled("gpt-9".to_owned()),
+        Refusal::ConcurrencyReached(hit(Window::Minute, Some(1_000))),
         Refusal::RateLimited(hit(Window::Minute, Some(1_000))),
         Refusal::RateLimited(hit(Window::Minute, None)),
         Refusal::QuotaSpent(hit(Window::Day, Some(1_000))),
         Refusal::QuotaUnavailable,
         Refusal::PolicyUnavailable,
+        Refusal::AuditUnavailable,
     ]
 }
 
@@ -53,12 +63,18 @@ fn name(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::InvalidApiKey => "InvalidApiKey",
         Refusal::IpNotAllowed => "IpNotAllowed",
+        Refusal::TooManyBadKeys(_) => "TooManyBadKeys",
+        Refusal::CountryNotAllowed => "CountryNotAllowed",
+        Refusal::NetworkNotAllowed => "NetworkNotAllowed",
+        Refusal::CredentialCompromised => "CredentialCompromised",
         Refusal::UnsupportedEndpoint => "UnsupportedEndpoint",
         Refusal::UpgradeRequired => "UpgradeRequired",
         Refusal::HeaderTooLarge => "HeaderTooLarge",
         Refusal::BodyTooLarge(_) => "BodyTooLarge",
         Refusal::ReadTimeout => "ReadTimeout",
         Refusal::UnsupportedEncoding => "UnsupportedEncoding",
+        Refusal::InvalidEncoding => "InvalidEncoding",
+        Refusal::EncodingRatio(_) => "EncodingRatio",
         Refusal::UnsupportedMediaType => "UnsupportedMediaType",
         Refusal::Overloaded => "Overloaded",
         Refusal::Unreadable(_) => "Unreadable",
@@ -68,10 +84,14 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::ScanLimit => "ScanLimit",
         Refusal::NotPermitted => "NotPermitted",
         Refusal::ModelNotFound(_) => "ModelNotFound",
+        Refusal::ToolNotAllowed(_) => "ToolNotAllowed",
+        Refusal::ModelDisabled(_) => "ModelDisabled",
+        Refusal::ConcurrencyReached(_) => "ConcurrencyReached",
         Refusal::RateLimited(_) => "RateLimited",
         Refusal::QuotaSpent(_) => "QuotaSpent",
         Refusal::QuotaUnavailable => "QuotaUnavailable",
         Refusal::PolicyUnavailable => "PolicyUnavailable",
+        Refusal::AuditUnavailable => "AuditUnavailable",
     }
 }
 
@@ -82,11 +102,12 @@ fn the_error_table_is_the_one_that_is_documented() {
         let row = refusal.row();
         let retry = row.should_retry.map_or("-".to_owned(), |should| should.to_string());
         table += &format!(
-            "{:<20} {:<12} {} {:<21} {:<22} retry {:<5} param {:<19} | {}\n",
+            "{:<21} {:<12} {} {:<21} {:<21} {:<26} retry {:<5} param {:<19} | {}\n",
             name(&refusal),
             row.stage.name(),
             row.status,
-            row.kind.name(),
+            Dialect::OpenAi.error_type(row),
+            Dialect::Anthropic.error_type(row),
             row.code,
             retry,
             refusal.param().unwrap_or("-"),
