@@ -363,6 +363,12 @@ pub enum Outcome {
 pub struct Tokens {
     /// Tokens of the prompt.
     pub prompt: u64,
+    /// Of these, read from the provider's cache.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cached: u64,
+    /// Of these, written to the provider's cache.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cache_write: u64,
     /// Tokens of the answer, reasoning included.
     pub completion: u64,
     /// How they are known.

@@ -197,9 +197,13 @@ impl MeterRefusal {
 /// What a call used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Tokens of the prompt.
+    /// Tokens of the prompt, all of them: those of a cache are counted here too, whatever the dialect does.
     pub prompt_tokens: u64,
-    /// Tokens of the answer.
+    /// Of these, read from the provider's cache.
+    pub cached_tokens: u64,
+    /// Of these, written to the provider's cache.
+    pub cache_write_tokens: u64,
+    /// Tokens of the answer, reasoning included.
     pub completion_tokens: u64,
 }
 

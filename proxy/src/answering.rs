@@ -286,12 +286,21 @@ fn is_long_number(value: &str) -> bool {
 /// Charges what was used: as the provider counted it, or else as its text was counted.
 fn settle(exchange: &mut Exchange<'_>, answer: &Answer) {
     let report = answer.report();
-    let counted =
-        || Usage { prompt_tokens: exchange.held.prompt_tokens(), completion_tokens: report.counted_tokens };
+    let counted = || Usage {
+        prompt_tokens: exchange.held.prompt_tokens(),
+        completion_tokens: report.counted_tokens,
+        ..Usage::default()
+    };
     let source = if report.usage.is_some() { TokenSource::Provider } else { TokenSource::Counted };
     let usage = report.usage.unwrap_or_else(counted);
     exchange.held.used(usage);
-    let tokens = Tokens { prompt: usage.prompt_tokens, completion: usage.completion_tokens, source };
+    let tokens = Tokens {
+        prompt: usage.prompt_tokens,
+        cached: usage.cached_tokens,
+        cache_write: usage.cache_write_tokens,
+        completion: usage.completion_tokens,
+        source,
+    };
     exchange.record.reported(report, tokens);
 }
 

@@ -43,7 +43,13 @@ fn plain() -> Event {
             platform: "9f86d081884c7d65".into(),
             organisation: "60303ae22b998861".into(),
         },
-        tokens: Some(Tokens { prompt: 812, completion: 344, source: TokenSource::Provider }),
+        tokens: Some(Tokens {
+            prompt: 812,
+            cached: 0,
+            cache_write: 0,
+            completion: 344,
+            source: TokenSource::Provider,
+        }),
         status: Some(200),
         body: Body { bytes_in: 4_211, bytes_out: 4_211 },
         answer: Some(Answer {

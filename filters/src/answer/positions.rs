@@ -16,6 +16,8 @@ pub(super) enum Role {
     Error,
     Usage,
     PromptTokens,
+    PromptDetails,
+    CachedTokens,
     CompletionTokens,
     Choices,
     Choice,
@@ -77,6 +79,8 @@ const MEMBERS: &[(Role, &str, Role)] = &[
     (Role::Root, "error", Role::Error),
     (Role::Root, "usage", Role::Usage),
     (Role::Usage, "prompt_tokens", Role::PromptTokens),
+    (Role::Usage, "prompt_tokens_details", Role::PromptDetails),
+    (Role::PromptDetails, "cached_tokens", Role::CachedTokens),
     (Role::Usage, "completion_tokens", Role::CompletionTokens),
     (Role::Root, "choices", Role::Choices),
     (Role::Choice, "index", Role::ChoiceIndex),
@@ -156,6 +160,8 @@ impl Positions for AnswerPositions {
             | Role::Error
             | Role::Usage
             | Role::PromptTokens
+            | Role::PromptDetails
+            | Role::CachedTokens
             | Role::CompletionTokens
             | Role::Choice
             | Role::ChoiceIndex
@@ -201,7 +207,9 @@ pub(super) fn usage(body: &[u8], marks: &[Mark<Role>]) -> Option<Usage> {
     let prompt_tokens = tokens(Role::PromptTokens)?;
     let completion_tokens = tokens(Role::CompletionTokens).unwrap_or(0);
     let is_credible = prompt_tokens.max(completion_tokens) <= USAGE_TOKENS_MAX;
-    is_credible.then_some(Usage { prompt_tokens, completion_tokens })
+    // A part is not larger than its whole, whoever says so.
+    let cached_tokens = tokens(Role::CachedTokens).unwrap_or(0).min(prompt_tokens);
+    is_credible.then_some(Usage { prompt_tokens, cached_tokens, cache_write_tokens: 0, completion_tokens })
 }
 
 /// A plain string at a mark; one with escapes is nobody's model name.

@@ -248,6 +248,8 @@ impl Stream {
             | Role::Error
             | Role::Usage
             | Role::PromptTokens
+            | Role::PromptDetails
+            | Role::CachedTokens
             | Role::CompletionTokens
             | Role::FinishReason
             | Role::LogProbs
