@@ -9,6 +9,8 @@ mod config;
 mod demo;
 mod fault;
 mod house;
+#[allow(dead_code, reason = "the files that are mapped and watched come with their stages")]
+mod mapped;
 mod meter;
 mod metrics;
 mod mock;
@@ -19,6 +21,8 @@ mod run;
 mod serve;
 mod server;
 mod upstream;
+#[allow(dead_code, reason = "the files that are mapped and watched come with their stages")]
+mod watched;
 
 use clap::{Parser, Subcommand};
 use commands::{KeyCommand, ScanFlags};

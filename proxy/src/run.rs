@@ -4,6 +4,7 @@ use crate::config::{Config, LogFormat};
 use crate::house::House;
 use crate::metrics::Metrics;
 use crate::server::{Plan, Server};
+use crate::watched::LOOKED_AT_EVERY;
 use anyhow::{Context, Result, bail};
 use palisade_audit::Spool;
 use palisade_control::{Folder, Live, Reloaded};
@@ -13,13 +14,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
-
-/// How often the documents are looked at: a change is in force within a second.
-const LOOKED_AT_EVERY: Duration = Duration::from_millis(300);
 
 /// What a demo prints and writes besides.
 pub(crate) struct Demo {

@@ -320,9 +320,11 @@ fn nothing_is_left_for_later() {
 
 #[test]
 fn nothing_is_unsafe() {
+    // Maps files, and argues at its head why that may be.
+    let argued = ["proxy/src/mapped.rs"];
     let wrong: Vec<String> = sources()
         .iter()
-        .filter(|source| !source.path.ends_with("tidy.rs"))
+        .filter(|source| !source.path.ends_with("tidy.rs") && !argued.contains(&source.path.as_str()))
         .filter(|source| {
             source.lines_of_code().any(|line| line.contains("unsafe {") || line.contains("unsafe fn"))
         })
