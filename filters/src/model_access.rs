@@ -31,7 +31,8 @@ impl Grant {
 
 /// Grants the model that a cleared prompt asks for.
 pub fn grant(visitor: &Visitor, cleared: &Cleared) -> Result<Grant, Refusal> {
-    if let Some((param, capability)) = cleared.head().refused_capability {
+    if let Some(wish) = cleared.head().wishes.first() {
+        let (param, capability) = wish.names();
         return Err(Refusal::CapabilityNotAllowed { param, capability });
     }
     let model = cleared.head().model.clone();

@@ -3,18 +3,17 @@
 //! Needs a whole body and the endpoint it came to; proves [`Prompt`]: strictly read once, its text laid out for the
 //! scanner, and the few members that the stages need. It judges nothing.
 
+mod openai;
+mod roles;
+
 use crate::dialect::Dialect;
-use crate::dlp::projection::{self, Mark, Positions, Projection, Unreadable, Value};
-use crate::dlp::splice::Edit;
+use crate::dlp::projection::{self, Mark, Projection, Unreadable, Value};
 use crate::json::{self, Literal};
-use crate::names::is_same_name;
 use crate::refusal::Refusal;
 use bytes::Bytes;
-use std::borrow::Cow;
+use roles::{Role, Wish};
 use std::ops::Range;
 
-/// Kinds of tools that the caller runs itself, as they are written; all others are the provider's.
-const LOCAL_TOOLS: &[&[u8]] = &[br#""function""#, br#""custom""#];
 /// Longer names of models are somebody's text.
 const MODEL_BYTES_MAX: usize = 128;
 
@@ -54,14 +53,6 @@ impl Surface {
             Self::ChatCompletions | Self::Completions | Self::Embeddings => Dialect::OpenAi,
         }
     }
-
-    fn output_limit_member(self) -> Option<&'static str> {
-        match self {
-            Self::ChatCompletions => Some("max_completion_tokens"),
-            Self::Completions => Some("max_tokens"),
-            Self::Embeddings => None,
-        }
-    }
 }
 
 /// A body, read.
@@ -89,8 +80,8 @@ pub struct Head {
     pub choices: u64,
     /// Whether there are answers at all; embeddings have none.
     pub has_output: bool,
-    /// A feature that is refused, with the member that asks for it.
-    pub(crate) refused_capability: Option<(&'static str, &'static str)>,
+    /// Features that are asked for, each once.
+    pub(crate) wishes: Vec<Wish>,
     pub(crate) model_raw: Range<usize>,
     stream_options: Option<StreamOptions>,
     /// A limit that is there and says nothing.
@@ -112,139 +103,9 @@ enum OptionsKind {
     Filled,
 }
 
-/// What members of a request mean.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Role {
-    #[default]
-    Root,
-    Model,
-    Stream,
-    StreamOptions,
-    IncludeUsage,
-    MaxTokens,
-    MaxCompletionTokens,
-    Choices,
-    /// `prompt` or `input`, which may be text or token ids.
-    Texts,
-    TextItem,
-    TextItemItem,
-    Arguments,
-    Store,
-    WebSearch,
-    FileId,
-    FileData,
-    Media,
-    MediaUrl,
-    Tools,
-    Tool,
-    ToolType,
-    /// Names of the caller's own choosing: they mean nothing to a provider.
-    Free,
-    /// A name that only a lenient parser reads.
-    Misspelt,
-    Other,
-}
-
-/// From the role of an object and a key to the role of the value.
-const MEMBERS: &[(Role, &str, Role)] = &[
-    (Role::Root, "model", Role::Model),
-    (Role::Root, "stream", Role::Stream),
-    (Role::Root, "stream_options", Role::StreamOptions),
-    (Role::StreamOptions, "include_usage", Role::IncludeUsage),
-    (Role::Root, "max_tokens", Role::MaxTokens),
-    (Role::Root, "max_completion_tokens", Role::MaxCompletionTokens),
-    (Role::Root, "n", Role::Choices),
-    (Role::Root, "prompt", Role::Texts),
-    (Role::Root, "input", Role::Texts),
-    (Role::Root, "store", Role::Store),
-    (Role::Root, "web_search_options", Role::WebSearch),
-    (Role::Root, "search_parameters", Role::WebSearch),
-    (Role::Root, "plugins", Role::WebSearch),
-    (Role::Root, "metadata", Role::Free),
-    (Role::Root, "tools", Role::Tools),
-    (Role::Tool, "type", Role::ToolType),
-    (Role::Media, "url", Role::MediaUrl),
-];
-
-/// Keys that mean the same wherever they stand.
-const ANYWHERE: &[(&str, Role)] = &[
-    ("arguments", Role::Arguments),
-    ("file_id", Role::FileId),
-    ("file_data", Role::FileData),
-    ("image_url", Role::Media),
-    ("video_url", Role::Media),
-    ("audio_url", Role::Media),
-    ("document_url", Role::Media),
-    ("file_url", Role::Media),
-    ("parameters", Role::Free),
-    ("schema", Role::Free),
-];
-
-/// The position table of OpenAI's requests.
-#[derive(Debug)]
-pub(crate) struct RequestPositions;
-
-impl Positions for RequestPositions {
-    type Role = Role;
-
-    fn member(parent: Role, key: &[u8]) -> Role {
-        if parent == Role::Free {
-            return Role::Free;
-        }
-        let row = MEMBERS.iter().find(|(from, name, _)| *from == parent && is_same_name(key, name));
-        if let Some((_, name, role)) = row {
-            // Providers differ in what they make of `Store` beside `store`; nobody needs it.
-            return if name.as_bytes() == key { *role } else { Role::Misspelt };
-        }
-        let anywhere = ANYWHERE.iter().find(|(name, _)| is_same_name(key, name));
-        anywhere.map_or(Role::Other, |(_, role)| *role)
-    }
-
-    fn element(parent: Role) -> Role {
-        match parent {
-            Role::Texts => Role::TextItem,
-            Role::TextItem => Role::TextItemItem,
-            Role::Tools => Role::Tool,
-            Role::Free => Role::Free,
-            Role::Root
-            | Role::Model
-            | Role::Stream
-            | Role::StreamOptions
-            | Role::IncludeUsage
-            | Role::MaxTokens
-            | Role::MaxCompletionTokens
-            | Role::Choices
-            | Role::TextItemItem
-            | Role::Arguments
-            | Role::Store
-            | Role::WebSearch
-            | Role::FileId
-            | Role::FileData
-            | Role::Media
-            | Role::MediaUrl
-            | Role::Tool
-            | Role::ToolType
-            | Role::Misspelt
-            | Role::Other => Role::Other,
-        }
-    }
-
-    fn other() -> Role {
-        Role::Other
-    }
-
-    fn skips_numbers(_: Role) -> bool {
-        false
-    }
-
-    fn holds_json(role: Role) -> bool {
-        role == Role::Arguments
-    }
-}
-
 /// Reads a body.
 pub fn read(surface: Surface, body: Bytes) -> Result<Prompt, Refusal> {
-    let projection = projection::project::<RequestPositions>(&body).map_err(|error| match error {
+    let projection = projection::project::<openai::Requests>(&body).map_err(|error| match error {
         Unreadable::Parts => Refusal::ScanLimit,
         Unreadable::Utf8(_)
         | Unreadable::Json { .. }
@@ -265,7 +126,7 @@ pub fn read(surface: Surface, body: Bytes) -> Result<Prompt, Refusal> {
         output_tokens: None,
         choices: 1,
         has_output: surface != Surface::Embeddings,
-        refused_capability: None,
+        wishes: Vec::new(),
         model_raw: 0..0,
         stream_options: None,
         null_limit: None,
@@ -339,6 +200,9 @@ impl Head {
                 let message = "token ids cannot be scanned; send the text itself";
                 return Err(invalid(self.texts_member(), message.to_owned()));
             }
+            Role::Asks(wish) => self.note_wish(wish, mark, raw),
+            Role::Media | Role::MediaUrl => self.note_wish(Wish::RemoteMedia, mark, raw),
+            Role::ToolType if !openai::is_local_tool(raw) => self.note_wish(Wish::ServerTool, mark, raw),
             Role::Root
             | Role::Choices
             | Role::Tools
@@ -349,34 +213,14 @@ impl Head {
             | Role::TextItem
             | Role::TextItemItem
             | Role::Arguments
-            | Role::Store
-            | Role::WebSearch
-            | Role::FileId
-            | Role::FileData
-            | Role::Media
-            | Role::MediaUrl
-            | Role::Other => self.note_capability(mark, raw),
+            | Role::Other => {}
         }
         Ok(())
     }
 
-    /// What a request asks of a provider besides an answer. What could reach another's objects, or the network, is
-    /// refused.
-    fn note_capability(&mut self, mark: &Mark<Role>, raw: &[u8]) {
-        let is_text = mark.value == Value::String;
-        let is_null = mark.value == Value::Literal(Literal::Null);
-        let refused = [
-            (Role::Store, mark.value == Value::Literal(Literal::True), "store", "store"),
-            (Role::WebSearch, !is_null, "web_search_options", "web_search"),
-            (Role::FileId, is_text, "file_id", "provider_objects"),
-            (Role::FileData, is_text, "file_data", "files"),
-            (Role::Media, is_text && is_remote(raw), "image_url", "remote_urls"),
-            (Role::MediaUrl, is_text && is_remote(raw), "image_url", "remote_urls"),
-            (Role::ToolType, is_text && !LOCAL_TOOLS.contains(&raw), "tools", "server_tools"),
-        ];
-        let asked = refused.into_iter().find(|(role, is_asked, ..)| *role == mark.role && *is_asked);
-        if let Some((.., param, capability)) = asked {
-            self.refused_capability.get_or_insert((param, capability));
+    fn note_wish(&mut self, wish: Wish, mark: &Mark<Role>, raw: &[u8]) {
+        if wish.is_asked(mark.value, raw) && !self.wishes.contains(&wish) {
+            self.wishes.push(wish);
         }
     }
 
@@ -418,46 +262,6 @@ impl Head {
         let none = StreamOptions { raw: 0..0, include_usage: None, kind: OptionsKind::Null };
         self.stream_options.get_or_insert(none)
     }
-
-    /// Asks a streaming provider for usage where the caller did not: budgets are settled with it. The extra event
-    /// is removed from the answer.
-    pub(crate) fn ask_for_usage(&self) -> Option<Edit> {
-        if !self.stream || self.wants_usage || !self.has_output {
-            return None;
-        }
-        Some(match &self.stream_options {
-            Some(StreamOptions { include_usage: Some(raw), .. }) => {
-                Edit { raw: raw.clone(), with: Cow::Borrowed(b"true") }
-            }
-            Some(StreamOptions { raw, kind, .. }) => match kind {
-                OptionsKind::Null => {
-                    Edit { raw: raw.clone(), with: Cow::Borrowed(br#"{"include_usage":true}"#) }
-                }
-                OptionsKind::Empty => inserted(raw.start + 1, br#""include_usage":true"#),
-                OptionsKind::Filled => inserted(raw.start + 1, br#""include_usage":true,"#),
-            },
-            None => self.first_member(r#""stream_options":{"include_usage":true}"#),
-        })
-    }
-
-    /// Gives the answer a limit where the caller gave none.
-    pub(crate) fn limit_output(&self, tokens: u64) -> Option<Edit> {
-        let member = self.surface.output_limit_member()?;
-        if let Some(raw) = &self.null_limit {
-            return Some(Edit { raw: raw.clone(), with: Cow::Owned(tokens.to_string().into_bytes()) });
-        }
-        Some(self.first_member(&format!(r#""{member}":{tokens}"#)))
-    }
-
-    /// A member before all others. There is one, `model`, so a comma always follows.
-    fn first_member(&self, member: &str) -> Edit {
-        let with = Cow::Owned(format!("{member},").into_bytes());
-        Edit { raw: self.first_member..self.first_member, with }
-    }
-}
-
-fn inserted(at: usize, with: &'static [u8]) -> Edit {
-    Edit { raw: at..at, with: Cow::Borrowed(with) }
 }
 
 fn not_a_number(param: &'static str) -> Refusal {
@@ -469,11 +273,4 @@ fn whole_number(mark: &Mark<Role>, raw: &[u8]) -> Option<u64> {
         return None;
     }
     std::str::from_utf8(raw).ok()?.parse().ok()
-}
-
-/// Whether a media URL would be fetched by the provider; `data:` is not.
-fn is_remote(raw: &[u8]) -> bool {
-    let mut url = Vec::new();
-    json::decode(raw.get(1..raw.len() - 1).unwrap_or_default(), &mut url);
-    !url.trim_ascii_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"data:"))
 }

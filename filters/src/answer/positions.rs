@@ -1,7 +1,7 @@
 //! What do the members of an answer mean? The position table of OpenAI's answers, whole and streamed.
 
 use crate::dlp::lane::Syntax;
-use crate::dlp::projection::{Mark, Positions, Value};
+use crate::dlp::projection::{Mark, Meaning, Positions, Value};
 use crate::quota::Usage;
 
 /// What members of an answer mean.
@@ -38,6 +38,18 @@ pub(super) enum Role {
     /// Inside a choice, an id or a name.
     Named,
     Other,
+}
+
+impl Meaning for Role {
+    const OTHER: Self = Self::Other;
+
+    fn skips_numbers(self) -> bool {
+        self == Self::Embedding
+    }
+
+    fn holds_json(self) -> bool {
+        matches!(self, Self::Lane(field) if field.syntax() == Syntax::Json)
+    }
 }
 
 /// The text fields of a choice. Each is a lane of its own.
@@ -175,18 +187,6 @@ impl Positions for AnswerPositions {
             | Role::Named
             | Role::Other => Role::Other,
         }
-    }
-
-    fn other() -> Role {
-        Role::Other
-    }
-
-    fn skips_numbers(role: Role) -> bool {
-        role == Role::Embedding
-    }
-
-    fn holds_json(role: Role) -> bool {
-        matches!(role, Role::Lane(field) if field.syntax() == Syntax::Json)
     }
 }
 

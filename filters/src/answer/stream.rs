@@ -218,8 +218,8 @@ impl Stream {
             self.outside = outside;
             return Ok(redact::Redacted::default());
         }
-        let redacted = redact::redact::<AnswerPositions>(judge, data, projection, outside_text)
-            .map_err(|_| AnswerFault::ScanLimit)?;
+        let redacted =
+            redact::redact(judge, data, projection, outside_text).map_err(|_| AnswerFault::ScanLimit)?;
         if redacted.findings.is_empty() {
             std::mem::swap(&mut self.clean_outside, &mut outside);
         }

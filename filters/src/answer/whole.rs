@@ -54,8 +54,8 @@ impl Whole {
             let is_exempt = is_embeddings && is_vector(&projection, part);
             if is_exempt { part.text.start..part.text.start } else { part.text.clone() }
         };
-        let redacted = redact::redact::<AnswerPositions>(judge, &body, &projection, reach)
-            .map_err(|_| AnswerFault::ScanLimit)?;
+        let redacted =
+            redact::redact(judge, &body, &projection, reach).map_err(|_| AnswerFault::ScanLimit)?;
         report.usage = positions::usage(&body, &projection.marks);
         report.counted_tokens = lane_bytes(&projection).div_ceil(BYTES_PER_TOKEN);
         let model = projection.marks.iter().find(|mark| mark.role == Role::Model);

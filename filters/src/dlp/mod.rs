@@ -25,7 +25,7 @@ use crate::documents::Direction;
 use crate::policy::Tenant;
 use crate::policy::compile::keyed_hash;
 use crate::policy::decide::{Gate, Judgement, Reason};
-use crate::prompt::{Head, Prompt, RequestPositions};
+use crate::prompt::{Head, Prompt};
 use crate::refusal::{Blocked, Refusal};
 use crate::routing::AuthorisedTarget;
 use crate::tenant::Visitor;
@@ -141,9 +141,7 @@ pub struct Cleared {
 /// consumes no quota.
 pub fn clear(visitor: &Visitor, prompt: Prompt) -> Result<Cleared, Refusal> {
     let judge = Judge::new(visitor, Direction::Input);
-    let redacted = redact::redact::<RequestPositions>(&judge, &prompt.body, &prompt.projection, |part| {
-        part.text.clone()
-    })?;
+    let redacted = redact::redact(&judge, &prompt.body, &prompt.projection, |part| part.text.clone())?;
     if let Some(place) = redacted.blocked {
         return Err(blocked(redacted.findings, place));
     }

@@ -55,21 +55,25 @@ const FREE_FORM: &[&[u8]] = &[
     b"default",
 ];
 
+/// What values mean; `Default` is the outermost value.
+pub trait Meaning: Copy + Default + PartialEq {
+    /// The role of values that no table knows.
+    const OTHER: Self;
+    /// Whether numbers of this role are no text: those of an embedding, of which there are many.
+    fn skips_numbers(self) -> bool;
+    /// Whether a string of this role is itself JSON: the arguments of a tool call.
+    fn holds_json(self) -> bool;
+}
+
 /// One position table: from the role of a parent and a key to the role of the value. Arrays hand their role's
 /// element role on, see [`Positions::element`].
 pub trait Positions {
-    /// What a value means; `Default` is the outermost value.
-    type Role: Copy + Default + PartialEq;
+    /// What a value means.
+    type Role: Meaning;
     /// The role of the member `key` of an object with the role `parent`.
     fn member(parent: Self::Role, key: &[u8]) -> Self::Role;
     /// The role of the elements of an array with the role `parent`.
     fn element(parent: Self::Role) -> Self::Role;
-    /// The role of values that no table knows.
-    fn other() -> Self::Role;
-    /// Whether numbers of this role are no text: those of an embedding, of which there are many.
-    fn skips_numbers(role: Self::Role) -> bool;
-    /// Whether a string of this role is itself JSON: the arguments of a tool call.
-    fn holds_json(role: Self::Role) -> bool;
 }
 
 /// How a part stands in the body.
@@ -280,7 +284,7 @@ impl<P: Positions> Reader<'_, P> {
             }
             Token::Number(raw) => {
                 let role = self.role_of_value();
-                if !P::skips_numbers(role) {
+                if !role.skips_numbers() {
                     self.mark(role, raw.clone(), Value::Number);
                     self.part(role, raw, Form::Number);
                 }
@@ -359,7 +363,7 @@ impl<P: Positions> Reader<'_, P> {
     }
 
     fn mark(&mut self, role: P::Role, raw: Range<usize>, value: Value) {
-        if role != P::other() {
+        if role != P::Role::OTHER {
             let indices = self.indices();
             self.of.out.marks.push(Mark { role, raw, value, indices });
         }
@@ -368,8 +372,11 @@ impl<P: Positions> Reader<'_, P> {
     /// The indices of the two outermost arrays whose elements the table knows, below the outermost object.
     fn indices(&self) -> [u32; 2] {
         let mut indices = [0; 2];
-        let arrays =
-            self.of.levels.iter().filter(|level| !level.is_object && P::element(level.role) != P::other());
+        let arrays = self
+            .of
+            .levels
+            .iter()
+            .filter(|level| !level.is_object && P::element(level.role) != P::Role::OTHER);
         for (slot, level) in indices.iter_mut().zip(arrays) {
             *slot = level.index;
         }
@@ -473,6 +480,15 @@ mod tests {
 
     #[derive(Debug)]
     struct Nowhere;
+    impl Meaning for bool {
+        const OTHER: Self = true;
+        fn skips_numbers(self) -> bool {
+            false
+        }
+        fn holds_json(self) -> bool {
+            false
+        }
+    }
     impl Positions for Nowhere {
         type Role = bool;
         fn member(_: bool, _: &[u8]) -> bool {
@@ -480,15 +496,6 @@ mod tests {
         }
         fn element(_: bool) -> bool {
             true
-        }
-        fn other() -> bool {
-            true
-        }
-        fn skips_numbers(_: bool) -> bool {
-            false
-        }
-        fn holds_json(_: bool) -> bool {
-            false
         }
     }
 

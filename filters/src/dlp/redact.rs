@@ -4,7 +4,7 @@
 //! is remembered. The same for prompts and for answers that came in one piece; streams go by `lane`.
 
 use super::lane::{Action, Quotes};
-use super::projection::{Form, Part, Positions, Projection};
+use super::projection::{Form, Meaning, Part, Projection};
 use super::regions;
 use super::scanner::Found;
 use super::splice::Edit;
@@ -26,11 +26,11 @@ pub struct Redacted {
 }
 
 /// Judges a body that was read, as far as `reach` says for each part: all of its text, or less.
-pub fn redact<P: Positions>(
+pub fn redact<R: Meaning>(
     judge: &Judge<'_>,
     body: &[u8],
-    projection: &Projection<P::Role>,
-    reach: impl Fn(&Part<P::Role>) -> Range<usize>,
+    projection: &Projection<R>,
+    reach: impl Fn(&Part<R>) -> Range<usize>,
 ) -> Result<Redacted, Refusal> {
     let ranges: Vec<Range<usize>> = projection.parts.iter().map(reach).collect();
     let found = judge.scan_parts(&projection.text, &ranges).ok_or(Refusal::ScanLimit)?;
@@ -41,17 +41,17 @@ pub fn redact<P: Positions>(
         let (inside, later) = found.split_at_checked(here).unwrap_or((found, &[]));
         found = later;
         if !inside.is_empty() {
-            redact_part::<P>(judge, body, projection, part, inside, &mut out);
+            redact_part(judge, body, projection, part, inside, &mut out);
         }
     }
     Ok(out)
 }
 
-fn redact_part<P: Positions>(
+fn redact_part<R: Meaning>(
     judge: &Judge<'_>,
     body: &[u8],
-    projection: &Projection<P::Role>,
-    part: &Part<P::Role>,
+    projection: &Projection<R>,
+    part: &Part<R>,
     found: &[Found],
     out: &mut Redacted,
 ) {
@@ -79,7 +79,7 @@ fn redact_part<P: Positions>(
         let raw = part.raw_span(body, &region.span, &mut cursor);
         let with: Cow<'static, [u8]> = match part.form {
             Form::Number => Cow::Owned(format!("\"{label}\"").into_bytes()),
-            Form::Plain | Form::Escaped | Form::Key if P::holds_json(part.role) => {
+            Form::Plain | Form::Escaped | Form::Key if part.role.holds_json() => {
                 let inside = region.span.start - part.value..region.span.end - part.value;
                 Cow::Owned(quotes.label(&inside, label))
             }
