@@ -1,16 +1,25 @@
 //! Where does one event of a stream end? Server-sent events (WHATWG HTML §9.2), read strictly, for any chunking.
 //!
-//! Comments, `retry`, `id` and `event` are dropped: no dialect served here says anything in them, and what is not
-//! passed on need not be scanned. A line that is no field at all is refused.
+//! Comments, `retry` and `id` are dropped: no dialect served here says anything in them, and what is not passed on
+//! need not be scanned. A line that is no field at all is refused.
 
 use super::{AnswerFault, EVENT_BYTES_MAX};
 
-/// Bytes of a stream become the data of its events.
+/// One event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Event<'a> {
+    /// What it is called; nothing, where it is not said.
+    pub(super) name: &'a [u8],
+    pub(super) data: &'a [u8],
+}
+
+/// Bytes of a stream become its events.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     /// The line that is not complete yet.
     line: Vec<u8>,
-    /// The data of the event that is not complete yet.
+    /// Name and data of the event that is not complete yet.
+    name: Vec<u8>,
     data: Vec<u8>,
     has_data: bool,
     after_return: bool,
@@ -22,11 +31,11 @@ impl Events {
         Self { is_first_line: true, ..Self::default() }
     }
 
-    /// Takes bytes; hands each complete event's data to `each`, until it says no.
+    /// Takes bytes; hands each complete event to `each`, until it says no.
     pub(super) fn push(
         &mut self,
         mut bytes: &[u8],
-        each: &mut dyn FnMut(&[u8]) -> Result<bool, AnswerFault>,
+        each: &mut dyn FnMut(Event<'_>) -> Result<bool, AnswerFault>,
     ) -> Result<bool, AnswerFault> {
         if self.after_return && !bytes.is_empty() {
             bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
@@ -67,17 +76,17 @@ impl Events {
     fn take_line(
         &mut self,
         line: &[u8],
-        each: &mut dyn FnMut(&[u8]) -> Result<bool, AnswerFault>,
+        each: &mut dyn FnMut(Event<'_>) -> Result<bool, AnswerFault>,
     ) -> Result<bool, AnswerFault> {
         let mark = if std::mem::take(&mut self.is_first_line) { &b"\xef\xbb\xbf"[..] } else { b"" };
         let line = line.strip_prefix(mark).unwrap_or(line);
         if line.is_empty() {
-            if !std::mem::take(&mut self.has_data) {
-                return Ok(true);
-            }
-            let data = std::mem::take(&mut self.data);
-            let goes_on = each(&data);
-            self.data = data;
+            let goes_on = if std::mem::take(&mut self.has_data) {
+                each(Event { name: &self.name, data: &self.data })
+            } else {
+                Ok(true)
+            };
+            self.name.clear();
             self.data.clear();
             return goes_on;
         }
@@ -93,14 +102,20 @@ impl Events {
                 self.data.extend_from_slice(value.strip_prefix(b" ").unwrap_or(value));
                 self.check_size()?;
             }
-            b"" | b"event" | b"id" | b"retry" => {}
+            b"event" => {
+                self.name.clear();
+                self.name.extend_from_slice(value.strip_prefix(b" ").unwrap_or(value));
+                self.check_size()?;
+            }
+            b"" | b"id" | b"retry" => {}
             _ => return Err(AnswerFault::Events),
         }
         Ok(true)
     }
 
     fn check_size(&self) -> Result<(), AnswerFault> {
-        if self.line.len() + self.data.len() > EVENT_BYTES_MAX { Err(AnswerFault::TooLarge) } else { Ok(()) }
+        let bytes = self.line.len() + self.name.len() + self.data.len();
+        if bytes > EVENT_BYTES_MAX { Err(AnswerFault::TooLarge) } else { Ok(()) }
     }
 }
 
@@ -112,8 +127,9 @@ mod tests {
         let mut events = Events::new();
         let mut out = Vec::new();
         for chunk in chunks {
-            events.push(chunk, &mut |data| {
-                out.push(String::from_utf8(data.to_vec()).unwrap());
+            events.push(chunk, &mut |event| {
+                let text = [event.name, event.data].join(&b'|');
+                out.push(String::from_utf8(text).unwrap());
                 Ok(true)
             })?;
         }
@@ -123,11 +139,11 @@ mod tests {
     #[test]
     fn every_cut_and_every_line_end_gives_the_same_events() {
         for end in ["\n", "\r\n", "\r"] {
-            let text =
-                "\u{feff}data: {\"é\":1}\n\n: comment\nid: 7\ndata:a\ndata: b\nretry: 5\n\n\n\ndata\n\n";
+            let text = "\u{feff}data: {\"é\":1}\n\n: comment\nid: 7\nevent: no\nevent: e\ndata:a\ndata: b\nretry: 5\n\n\n\ndata\n\n\
+                 event: lost\n\ndata: c\nevent:\n\n";
             let text = text.replace('\n', end);
             let whole = read(&[text.as_bytes()]).unwrap();
-            assert_eq!(whole, ["{\"é\":1}", "a\nb", ""]);
+            assert_eq!(whole, ["|{\"é\":1}", "e|a\nb", "|", "|c"]);
             for cut in 0..text.len() {
                 let (one, two) = text.as_bytes().split_at(cut);
                 assert_eq!(read(&[one, two]).unwrap(), whole, "cut at {cut} with {end:?}");

@@ -6,8 +6,8 @@
 
 mod events;
 pub mod failure;
-mod own_events;
-mod positions;
+mod lanes;
+mod openai;
 mod stream;
 mod whole;
 

@@ -1,76 +1,36 @@
-//! An answer in pieces: each event read, each lane released as far as it is decided, in the provider's own framing.
+//! An answer in pieces: each event read and passed on by its dialect, each text released as far as it is decided.
 //!
-//! One provider event in, at most one event out, with the text of its lanes exchanged for what they release now. What
-//! a lane still holds goes out before the event that ends its choice. Whatever else an event says is scanned by
-//! itself.
+//! What all dialects share is here and in `lanes`: events are read strictly, counted and bounded. What an event means,
+//! and how one of our own looks, the dialect's stream knows.
 
 use super::events::Events;
-use super::own_events::{LaneId, OwnEvents, write_event};
-use super::positions::{self, AnswerPositions, Field, Role};
-use super::whole::without_logprobs;
+use super::openai;
 use super::{AnswerFault, BYTES_PER_TOKEN, Flow, Report};
-use crate::dlp::lane::{Action, Flow as LaneFlow, Lane};
-use crate::dlp::projection::{Form, Mark, Part, Projection, Projector, Value};
-use crate::dlp::splice::Edit;
-use crate::dlp::{FINDINGS_MAX, Judge, redact};
-use crate::json::{self, Literal};
+use crate::dialect::Dialect;
+use crate::dlp::{FINDINGS_MAX, Judge};
 use crate::prompt::Head;
-use std::borrow::Cow;
-use std::ops::Range;
-
-/// Lanes of one stream: choices times fields and tool calls.
-const LANES_MAX: usize = 256;
-
-/// Longer ids and names are somebody's text.
-const NAME_BYTES_MAX: usize = 1024;
 
 pub(super) struct Stream {
     events: Events,
-    projector: Projector<AnswerPositions>,
-    lanes: Vec<(LaneId, Lane)>,
-    /// Events of our own, in the provider's likeness.
-    own: OwnEvents,
-    wants_usage: bool,
-    /// How many answers were asked for.
-    choices: u64,
-    is_done: bool,
-    lane_bytes: u64,
-    released: String,
-    /// What an event said besides its texts: of the one at hand, and of the last that was clean.
-    outside: Vec<u8>,
-    clean_outside: Vec<u8>,
-    /// Ids and names inside choices.
-    names: Vec<(Place, Box<[u8]>)>,
-    /// Choices that have said how they ended.
-    finished: Vec<u32>,
+    form: Form,
 }
 
-/// A lane's choice and tool call, and the hash of a path.
-type Place = (LaneId, u64);
+enum Form {
+    OpenAi(openai::stream::Stream),
+}
 
 impl std::fmt::Debug for Stream {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "Stream({} lanes)", self.lanes.len())
+        out.write_str("Stream")
     }
 }
 
 impl Stream {
     pub(super) fn new(head: &Head) -> Self {
-        Self {
-            events: Events::new(),
-            projector: Projector::default(),
-            lanes: Vec::new(),
-            own: OwnEvents::new(head.surface),
-            wants_usage: head.wants_usage,
-            choices: head.choices.max(1),
-            is_done: false,
-            lane_bytes: 0,
-            released: String::new(),
-            outside: Vec::new(),
-            clean_outside: Vec::new(),
-            names: Vec::new(),
-            finished: Vec::new(),
-        }
+        let form = match head.surface.dialect() {
+            Dialect::OpenAi | Dialect::Anthropic => Form::OpenAi(openai::stream::Stream::new(head)),
+        };
+        Self { events: Events::new(), form }
     }
 
     pub(super) fn push(
@@ -80,13 +40,18 @@ impl Stream {
         report: &mut Report,
         out: &mut Vec<u8>,
     ) -> Result<Flow, AnswerFault> {
-        let mut events = std::mem::take(&mut self.events);
-        let result = events.push(bytes, &mut |data| {
+        let form = &mut self.form;
+        let result = self.events.push(bytes, &mut |event| {
             report.events += 1;
-            Ok(self.event(judge, data, report, out)? == Flow::Open)
+            let flow = match form {
+                Form::OpenAi(stream) => stream.event(judge, event.data, report, out),
+            };
+            Ok(flow? == Flow::Open)
         });
-        self.events = events;
-        report.counted_tokens = self.lane_bytes.div_ceil(BYTES_PER_TOKEN);
+        let lane_bytes = match &self.form {
+            Form::OpenAi(stream) => stream.lane_bytes(),
+        };
+        report.counted_tokens = lane_bytes.div_ceil(BYTES_PER_TOKEN);
         if report.findings.len() > FINDINGS_MAX {
             return Err(AnswerFault::ScanLimit);
         }
@@ -99,347 +64,20 @@ impl Stream {
         report: &mut Report,
         out: &mut Vec<u8>,
     ) -> Result<(), AnswerFault> {
-        if self.is_done {
+        let is_done = match &self.form {
+            Form::OpenAi(stream) => stream.is_done(),
+        };
+        if is_done {
             return Ok(());
         }
-        let all_finished =
-            !self.lanes.is_empty() && self.lanes.iter().all(|(id, _)| self.finished.contains(&id.choice));
-        if !self.events.is_complete() || !all_finished {
-            return Err(if report.events == 0 { AnswerFault::Empty } else { AnswerFault::Truncated });
+        if report.events == 0 {
+            return Err(AnswerFault::Empty);
         }
-        self.drain(judge, None, report, out);
-        Ok(())
+        if !self.events.is_complete() {
+            return Err(AnswerFault::Truncated);
+        }
+        match &mut self.form {
+            Form::OpenAi(stream) => stream.finish(judge, report, out),
+        }
     }
-
-    fn event(
-        &mut self,
-        judge: &Judge<'_>,
-        data: &[u8],
-        report: &mut Report,
-        out: &mut Vec<u8>,
-    ) -> Result<Flow, AnswerFault> {
-        if data == b"[DONE]" {
-            if self.drain(judge, None, report, out) == Flow::Ended {
-                return Ok(Flow::Ended);
-            }
-            self.is_done = true;
-            out.extend_from_slice(b"data: [DONE]\n\n");
-            return Ok(Flow::Ended);
-        }
-        let mut projector = std::mem::take(&mut self.projector);
-        let flow = match projector.read(data) {
-            Ok(projection) => self.chunk(judge, data, projection, report, out),
-            Err(error) => Err(AnswerFault::Unreadable(error)),
-        };
-        self.projector = projector;
-        flow
-    }
-
-    fn chunk(
-        &mut self,
-        judge: &Judge<'_>,
-        data: &[u8],
-        projection: &Projection<Role>,
-        report: &mut Report,
-        out: &mut Vec<u8>,
-    ) -> Result<Flow, AnswerFault> {
-        let marks = &projection.marks;
-        let is_error =
-            |mark: &Mark<Role>| mark.role == Role::Error && mark.value != Value::Literal(Literal::Null);
-        if marks.iter().any(is_error) || !marks.iter().any(|mark| mark.role == Role::Choices) {
-            return Err(AnswerFault::Reported);
-        }
-        if report.model.is_none() {
-            let model = marks.iter().find(|mark| mark.role == Role::Model);
-            report.model = model.and_then(|mark| positions::string(data, mark));
-        }
-        if let Some(usage) = positions::usage(data, marks) {
-            report.usage = Some(usage);
-            // The event that was asked for on the proxy's own account.
-            if !self.wants_usage && !marks.iter().any(|mark| mark.role == Role::Choice) {
-                return Ok(Flow::Open);
-            }
-        }
-        let mut redacted = self.outside(judge, data, projection)?;
-        report.findings.append(&mut redacted.findings);
-        self.own.remember(data, marks, !redacted.edits.is_empty() || redacted.blocked.is_some());
-        if redacted.blocked.is_some() {
-            return Ok(self.end_by_policy(0, report, out));
-        }
-        let mut edits = redacted.edits;
-        self.refuse_odd_shapes(data, marks)?;
-        self.refuse_pieces_of_names(data, projection)?;
-        let ending: Vec<u32> = finished_choices(data, marks).collect();
-        let mut ended: Vec<LaneId> = Vec::new();
-        for part in projection.parts.iter().filter(|part| is_text(part)) {
-            let field = field_of(data, projection, part);
-            let id = LaneId { field, ..lane_of(data, marks, part) };
-            let ends = ending.contains(&id.choice);
-            if ended.contains(&id) {
-                // A text that ended a moment ago, in the same event.
-                return Err(AnswerFault::Events);
-            }
-            ended.extend(ends.then_some(id));
-            if self.lane(judge, id, ends, projection, part, report, &mut edits)? == LaneFlow::Blocked {
-                self.own.write_lane(id, &self.released, out);
-                return Ok(self.end_by_policy(id.choice, report, out));
-            }
-        }
-        for choice in ending {
-            if self.drain(judge, Some(choice), report, out) == Flow::Ended {
-                return Ok(Flow::Ended);
-            }
-            self.finished.push(choice);
-        }
-        if judge.redacts_output() {
-            edits.extend(without_logprobs(projection));
-        }
-        write_event(data, edits, out);
-        self.remember_moulds(data, projection)?;
-        Ok(Flow::Open)
-    }
-
-    /// Judges what an event says besides its texts. Events repeat it: ids, names, kinds; what was clean a moment ago is
-    /// not scanned again.
-    fn outside(
-        &mut self,
-        judge: &Judge<'_>,
-        data: &[u8],
-        projection: &Projection<Role>,
-    ) -> Result<redact::Redacted, AnswerFault> {
-        let mut outside = std::mem::take(&mut self.outside);
-        outside.clear();
-        for part in &projection.parts {
-            outside.extend_from_slice(projection.text.get(outside_text(part)).unwrap_or_default());
-            // No text holds this byte: two parts never read as one.
-            outside.push(0xff);
-        }
-        if outside == self.clean_outside {
-            self.outside = outside;
-            return Ok(redact::Redacted::default());
-        }
-        let redacted =
-            redact::redact(judge, data, projection, outside_text).map_err(|_| AnswerFault::ScanLimit)?;
-        if redacted.findings.is_empty() {
-            std::mem::swap(&mut self.clean_outside, &mut outside);
-        }
-        self.outside = outside;
-        Ok(redacted)
-    }
-
-    /// Choices are a list of objects with the indices that were asked for, and their deltas are objects: in any other
-    /// shape a text could go on where no lane follows it.
-    fn refuse_odd_shapes(&self, data: &[u8], marks: &[Mark<Role>]) -> Result<(), AnswerFault> {
-        let is_null = |mark: &Mark<Role>| mark.value == Value::Literal(Literal::Null);
-        let is_index =
-            |mark: &Mark<Role>, most| positions::number(data, mark).is_some_and(|index| index < most);
-        let fits = |mark: &Mark<Role>| match mark.role {
-            Role::Choices => mark.value == Value::Array,
-            Role::Choice => mark.value == Value::Object,
-            Role::ToolCalls => mark.value == Value::Array || is_null(mark),
-            Role::Message | Role::ToolCall | Role::Function => mark.value == Value::Object || is_null(mark),
-            Role::ChoiceIndex => is_index(mark, self.choices),
-            Role::ToolIndex => is_index(mark, LANES_MAX as u64),
-            Role::Root
-            | Role::Id
-            | Role::Object
-            | Role::Created
-            | Role::Model
-            | Role::Error
-            | Role::Usage
-            | Role::PromptTokens
-            | Role::PromptDetails
-            | Role::CachedTokens
-            | Role::CompletionTokens
-            | Role::FinishReason
-            | Role::LogProbs
-            | Role::Data
-            | Role::DataItem
-            | Role::Embedding
-            | Role::Lane(_)
-            | Role::Aside
-            | Role::Named
-            | Role::Other => true,
-        };
-        let choices = marks.iter().filter(|mark| mark.role == Role::Choice).count();
-        if choices as u64 > self.choices || !marks.iter().all(fits) {
-            return Err(AnswerFault::Events);
-        }
-        Ok(())
-    }
-
-    /// Clients join the pieces of an id or a name, and each piece by itself scans clean.
-    fn refuse_pieces_of_names(
-        &mut self,
-        data: &[u8],
-        projection: &Projection<Role>,
-    ) -> Result<(), AnswerFault> {
-        for part in projection.parts.iter().filter(|part| part.role == Role::Named && !part.raw.is_empty()) {
-            let path = (lane_of(data, &projection.marks, part), projection.path(data, part));
-            let value = data.get(part.raw.clone()).unwrap_or_default();
-            match self.names.iter().find(|(known, _)| *known == path) {
-                Some((_, name)) if **name != *value => return Err(AnswerFault::Events),
-                Some(_) => {}
-                None if self.names.len() >= LANES_MAX || value.len() > NAME_BYTES_MAX => {
-                    return Err(AnswerFault::TooLarge);
-                }
-                None => self.names.push((path, value.into())),
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps what is needed to send later what unknown texts of this event hold back.
-    fn remember_moulds(&mut self, data: &[u8], projection: &Projection<Role>) -> Result<(), AnswerFault> {
-        for part in projection.parts.iter().filter(|part| part.role == Role::Aside && is_text(part)) {
-            let field = field_of(data, projection, part);
-            let id = LaneId { field, ..lane_of(data, &projection.marks, part) };
-            let is_held = self.lanes.iter().any(|(known, lane)| *known == id && !lane.is_drained());
-            let texts = projection.parts.iter().filter(|part| is_text(part)).map(|part| &part.raw);
-            self.own.remember_mould(id, is_held, data, texts, &part.raw)?;
-        }
-        Ok(())
-    }
-
-    /// Policy ends the answer.
-    fn end_by_policy(&mut self, choice: u32, report: &mut Report, out: &mut Vec<u8>) -> Flow {
-        report.is_blocked = true;
-        self.is_done = true;
-        self.own.write_end(choice, out);
-        Flow::Ended
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one delta, with all that its event knows of it")]
-    /// Moves one delta through its lane and plans the edit of the event. What was released stays in `released`.
-    fn lane(
-        &mut self,
-        judge: &Judge<'_>,
-        id: LaneId,
-        ends: bool,
-        projection: &Projection<Role>,
-        part: &Part<Role>,
-        report: &mut Report,
-        edits: &mut Vec<Edit>,
-    ) -> Result<LaneFlow, AnswerFault> {
-        let bytes = projection.text.get(part.value..part.text.end).unwrap_or_default();
-        let delta = std::str::from_utf8(bytes).map_err(|_| AnswerFault::Events)?;
-        if self.finished.contains(&id.choice) && !delta.is_empty() {
-            // What was released as the end of a text would get a continuation that nobody scanned with it.
-            return Err(AnswerFault::Events);
-        }
-        self.lane_bytes += delta.len() as u64;
-        self.released.clear();
-        let at = match self.lanes.iter().position(|(known, _)| *known == id) {
-            Some(at) => at,
-            None if self.lanes.len() >= LANES_MAX => return Err(AnswerFault::TooLarge),
-            None => {
-                // A key that is no known name is context: it stands before the text, and is judged with the event.
-                let key = projection.text.get(part.text.start..part.value).unwrap_or_default();
-                let key = std::str::from_utf8(key).map_err(|_| AnswerFault::Events)?;
-                self.lanes.push((id, Lane::after(key, id.field.syntax())));
-                self.lanes.len() - 1
-            }
-        };
-        let Some((_, lane)) = self.lanes.get_mut(at) else { return Err(AnswerFault::Events) };
-        let mut judged = judged(judge, id, report);
-        let mut flow = lane.push(judge.scanner(), delta, &mut judged, &mut self.released);
-        if ends && flow == LaneFlow::Open {
-            // The event that ends a choice carries the rest of its own texts.
-            flow = lane.finish(judge.scanner(), &mut judged, &mut self.released);
-        }
-        drop(judged);
-        if self.released != delta {
-            let mut with = Vec::with_capacity(self.released.len() + 8);
-            json::escape(&self.released, &mut with);
-            edits.push(Edit { raw: part.raw.clone(), with: Cow::Owned(with) });
-        }
-        Ok(flow)
-    }
-
-    /// Sends what the lanes of a choice, or of all, still hold.
-    fn drain(
-        &mut self,
-        judge: &Judge<'_>,
-        choice: Option<u32>,
-        report: &mut Report,
-        out: &mut Vec<u8>,
-    ) -> Flow {
-        let mut lanes = std::mem::take(&mut self.lanes);
-        let mut blocked = None;
-        for (id, lane) in &mut lanes {
-            if choice.is_some_and(|choice| choice != id.choice) || lane.is_drained() {
-                continue;
-            }
-            self.released.clear();
-            let flow = lane.finish(judge.scanner(), &mut judged(judge, *id, report), &mut self.released);
-            self.own.write_lane(*id, &self.released, out);
-            if flow == LaneFlow::Blocked {
-                blocked = Some(id.choice);
-                break;
-            }
-        }
-        self.lanes = lanes;
-        blocked.map_or(Flow::Open, |choice| self.end_by_policy(choice, report, out))
-    }
-}
-
-/// Whether a part is text that streams: its next piece may come in the next event.
-fn is_text(part: &Part<Role>) -> bool {
-    matches!(part.role, Role::Lane(_) | Role::Aside) && matches!(part.form, Form::Plain | Form::Escaped)
-}
-
-/// What of a part is judged with its event: all of it, or of a text that streams, its key.
-fn outside_text(part: &Part<Role>) -> Range<usize> {
-    part.text.start..if is_text(part) { part.value } else { part.text.end }
-}
-
-fn field_of(data: &[u8], projection: &Projection<Role>, part: &Part<Role>) -> Field {
-    if let Role::Lane(field) = part.role { field } else { Field::Unknown(projection.path(data, part)) }
-}
-
-/// Asks the judge and keeps what is remembered.
-fn judged<'a>(
-    judge: &'a Judge<'_>,
-    id: LaneId,
-    report: &'a mut Report,
-) -> impl FnMut(&crate::dlp::Found, &str) -> Action + 'a {
-    move |found, value| {
-        if !judge.counts(found) {
-            return Action::Pass;
-        }
-        if report.findings.len() > FINDINGS_MAX {
-            // A text with more was made to have them.
-            return Action::Block;
-        }
-        let judgement = judge.judge(found);
-        let action = judgement.action;
-        let place = id.place();
-        report.findings.extend(judge.remember(found, judgement, value.as_bytes(), place));
-        action
-    }
-}
-
-/// Which lane a delta belongs to: by the indices that the event states, which need not be its positions.
-fn lane_of(data: &[u8], marks: &[Mark<Role>], part: &Part<Role>) -> LaneId {
-    let [choice, tool] = part.indices;
-    let stated = |role, wanted: &dyn Fn(&Mark<Role>) -> bool| {
-        let mark = marks.iter().find(|mark| mark.role == role && wanted(mark))?;
-        positions::number(data, mark).and_then(|number| u32::try_from(number).ok())
-    };
-    LaneId {
-        choice: stated(Role::ChoiceIndex, &|mark| mark.indices[0] == choice).unwrap_or(choice),
-        tool: stated(Role::ToolIndex, &|mark| mark.indices == part.indices).unwrap_or(tool),
-        field: Field::Content,
-    }
-}
-
-/// The choices that an event says have ended.
-fn finished_choices<'a>(data: &'a [u8], marks: &'a [Mark<Role>]) -> impl Iterator<Item = u32> + 'a {
-    let ended = marks.iter().filter(|mark| mark.role == Role::FinishReason && mark.value == Value::String);
-    ended.map(move |mark| {
-        let index =
-            marks.iter().find(|other| other.role == Role::ChoiceIndex && other.indices == mark.indices);
-        let stated = index.and_then(|mark| positions::number(data, mark));
-        stated.and_then(|number| u32::try_from(number).ok()).unwrap_or(mark.indices[0])
-    })
 }

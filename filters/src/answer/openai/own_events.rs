@@ -4,8 +4,10 @@
 //! Needs the first event of the stream, and for texts that the table does not know the event that they came in. It
 //! decides nothing.
 
-use super::AnswerFault;
 use super::positions::{Field, Role};
+use crate::answer::AnswerFault;
+use crate::answer::lanes::LaneName;
+use crate::dlp::lane::Syntax;
 use crate::dlp::projection::Mark;
 use crate::dlp::splice::{self, Edit};
 use crate::json;
@@ -39,9 +41,12 @@ pub(super) struct LaneId {
     pub(super) tool: u32,
 }
 
-impl LaneId {
-    /// The place as it would be in an answer in one piece.
-    pub(super) fn place(self) -> String {
+impl LaneName for LaneId {
+    fn syntax(self) -> Syntax {
+        self.field.syntax()
+    }
+
+    fn place(self) -> String {
         let choice = self.choice;
         match self.field {
             Field::Content => format!("choices[{choice}].message.content"),
