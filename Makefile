@@ -41,6 +41,16 @@ bench: build-tools ## The ladder of measurements; wants a quiet machine, writes 
 	@cargo build --release --package palisade --package palisade-benches
 	@"$(CARGO_TARGET_DIR)/release/bench" $(ARGS)
 
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz
+fuzz: build-tools ## Every parser of foreign bytes against bytes nobody thought of, FUZZ_SECONDS each
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-fuzz@0.13.2
+	@cd tests/fuzz && for target in $(basename $(notdir $(wildcard tests/fuzz/fuzz_targets/*.rs))); do \
+	  mkdir -p "corpus/$$target"; echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
+	  cargo fuzz run --sanitizer none "$$target" "corpus/$$target" "cases/$$target" -- \
+	    -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -timeout=20 -print_final_stats=1; \
+	done
+
 .PHONY: build-tools
 build-tools:
 	@$(call install,$(BUILD_TOOLS))

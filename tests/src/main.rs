@@ -16,6 +16,7 @@
 
 mod commands;
 mod errors;
+mod fuzzed;
 mod house;
 mod http;
 mod keys;
