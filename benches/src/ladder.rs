@@ -1,18 +1,19 @@
 //! In which order is what measured? Every case on both sides, in turn, in rounds.
 //!
 //! Needs a [`Site`]. Proves that two figures that stand side by side were taken in the same seconds: bare,
-//! whole, bare, whole. A round in which others used more than [`FOREIGN_SHARE_MAX`] of its cores is thrown
-//! away and repeated; when that does not help, the calmest attempt stays and says how calm it was. It does
+//! rungs, whole, bare, rungs, whole. A round in which others used more than [`FOREIGN_SHARE_MAX`] of its cores is
+//! thrown away and repeated; when that does not help, the calmest attempt stays and says how calm it was. It does
 //! not interpret: that is the report's.
 
 use crate::corpus::{self, Reply};
 use crate::latency::{self, Waits};
-use crate::load::{self, Mistakes};
+use crate::load::{self, Mistakes, Shot};
+use crate::picture::{self, Watch};
 use crate::process::{self, Memory};
 use crate::site::{Pinning, Side, Site};
 use std::cell::Cell;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Others may use this share of the cores that a run uses.
@@ -22,15 +23,19 @@ const REPEATS_MAX: u32 = 3;
 /// All repeats together, for each window that counts: on a busy machine a run takes twice its time, and no
 /// more.
 const REPEATS_PER_WINDOW: usize = 1;
-/// Windows of a round: bare, whole, and the waits.
+/// Windows of a round besides the rungs: bare, whole, and the waits.
 const WINDOWS_PER_ROUND: usize = 3;
 /// Share of a window that callers run before it.
 const WARM_UP_SHARE: f64 = 0.25;
-/// Windows, in seconds: long enough that a tick of 10 ms is half a percent of one.
-const WINDOW_SECONDS: f64 = 2.0;
+/// Windows, in seconds: long enough that a tick of 10 ms is a percent of one.
+const WINDOW_SECONDS: f64 = 1.0;
+/// A picture is taken for this long, in seconds.
+const PICTURE_SECONDS: f64 = 3.0;
 const QUICK_WINDOW_SECONDS: f64 = 0.4;
 
 const KIB: usize = 1024;
+/// The exchange that is drawn: large enough that the stages show beside the sockets.
+const PICTURE_BYTES: usize = 16 * KIB;
 
 /// What to run.
 #[derive(clap::Args)]
@@ -47,6 +52,9 @@ pub(crate) struct Options {
     /// Only cases whose name contains this, such as `16 KiB` or `stream`.
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
+    /// Draw a flame graph of each rung as well; needs `perf`.
+    #[arg(long)]
+    pub(crate) pictures: bool,
 }
 
 impl Options {
@@ -132,6 +140,8 @@ pub(crate) struct Row {
     pub(crate) case: Case,
     pub(crate) bare: Vec<Calm<Sample>>,
     pub(crate) whole: Vec<Calm<Sample>>,
+    /// Each rung of the ladder, in the order of [`Outcome::rungs`].
+    pub(crate) rungs: Vec<Vec<Calm<Sample>>>,
     /// Requests a second of the open loop.
     pub(crate) open_per_second: f64,
     pub(crate) latency: Vec<Calm<Latency>>,
@@ -147,6 +157,10 @@ pub(crate) struct Footprint {
 /// Everything that was measured.
 pub(crate) struct Outcome {
     pub(crate) rows: Vec<Row>,
+    /// What each rung adds.
+    pub(crate) rungs: Vec<&'static str>,
+    /// Files of the pictures, in the order of the rungs and then of the whole path.
+    pub(crate) pictures: Vec<PathBuf>,
     pub(crate) memory: Vec<Footprint>,
     /// Audit events that the whole path lost; none may be.
     pub(crate) events_lost: u64,
@@ -156,12 +170,12 @@ pub(crate) struct Outcome {
 }
 
 /// Measures all cases.
-pub(crate) fn run(options: &Options) -> io::Result<Outcome> {
+pub(crate) fn run(options: &Options, pictures: &Path) -> io::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(climb(options))
+    runtime.block_on(climb(options, pictures))
 }
 
-async fn climb(options: &Options) -> io::Result<Outcome> {
+async fn climb(options: &Options, folder: &Path) -> io::Result<Outcome> {
     let start = Instant::now();
     let all_cores = process::cores()?;
     let beside = std::env::current_exe()?.with_file_name("palisade");
@@ -169,7 +183,8 @@ async fn climb(options: &Options) -> io::Result<Outcome> {
     let wanted = |case: &Case| options.only.as_ref().is_none_or(|text| case.to_string().contains(text));
     let cases: Vec<Case> = cases().into_iter().filter(wanted).collect();
     let repeats = if options.quick { 0 } else { REPEATS_PER_WINDOW };
-    let repeats_left = Cell::new(cases.len() * options.rounds * WINDOWS_PER_ROUND * repeats);
+    let windows = WINDOWS_PER_ROUND + site.rungs.len();
+    let repeats_left = Cell::new(cases.len() * options.rounds * windows * repeats);
     let cores = site.pinned.map_or_else(|| all_cores.clone(), Pinning::cores);
     let bench = Bench { site: &site, options, cores, repeats_left };
     let mut rows = Vec::new();
@@ -178,13 +193,16 @@ async fn climb(options: &Options) -> io::Result<Outcome> {
         rows.push(bench.row(case).await?);
         site.ship_events()?;
     }
+    let pictures = if options.pictures { bench.pictures(folder).await? } else { Vec::new() };
     let footprint = |side: &Side| {
         let after = process::memory(side.process.id())?;
         io::Result::Ok(Footprint { name: side.name, idle: side.memory_idle, after })
     };
     Ok(Outcome {
         rows,
-        memory: vec![footprint(&site.bare)?, footprint(&site.whole)?],
+        rungs: site.rungs.iter().map(|rung| rung.name).collect(),
+        pictures,
+        memory: vec![footprint(&site.bare)?, footprint(&site.whole)?, footprint(&site.ladder)?],
         events_lost: site.events_lost().await?,
         pinned: site.pinned,
         cores: all_cores.len(),
@@ -197,7 +215,7 @@ struct Clocks {
     side: u64,
     double: u64,
     load: u64,
-    /// All four processes.
+    /// All five processes.
     ours: u64,
     machine: u64,
     at: Instant,
@@ -214,16 +232,24 @@ struct Bench<'a> {
 impl Bench<'_> {
     async fn row(&self, case: Case) -> io::Result<Row> {
         let (mut bare, mut whole, mut latency) = (Vec::new(), Vec::new(), Vec::new());
+        let body = corpus::body(case.bytes, case.findings, case.reply);
+        let site = self.site;
+        let of = |side| site.shot(side, &body, case.reply);
+        let mut rungs: Vec<Vec<_>> = site.rungs.iter().map(|_| Vec::new()).collect();
         for _ in 0..self.options.rounds {
-            bare.push(self.calmest(async || self.sample(&self.site.bare, case).await).await?);
-            whole.push(self.calmest(async || self.sample(&self.site.whole, case).await).await?);
+            bare.push(self.calmest(async || self.sample(&site.bare, &of(&site.bare)).await).await?);
+            for (rung, samples) in site.rungs.iter().zip(&mut rungs) {
+                let shot = site.rung_shot(rung, &body, case.reply);
+                samples.push(self.calmest(async || self.sample(&site.ladder, &shot).await).await?);
+            }
+            whole.push(self.calmest(async || self.sample(&site.whole, &of(&site.whole)).await).await?);
         }
         let per_second = median(whole.iter().map(|sample| sample.value.per_second));
         let open_per_second = per_second / 2.0;
         for _ in 0..self.options.rounds {
             latency.push(self.calmest(async || self.latency(case, open_per_second).await).await?);
         }
-        Ok(Row { case, bare, whole, open_per_second, latency })
+        Ok(Row { case, bare, whole, rungs, open_per_second, latency })
     }
 
     /// Repeats what was disturbed, and keeps the calmest.
@@ -245,10 +271,9 @@ impl Bench<'_> {
         Ok(calmest)
     }
 
-    async fn sample(&self, side: &Side, case: Case) -> io::Result<(f64, Sample)> {
-        let shot = self.site.shot(side, &corpus::body(case.bytes, case.findings, case.reply), case.reply);
+    async fn sample(&self, side: &Side, shot: &Shot) -> io::Result<(f64, Sample)> {
         let window = self.options.window();
-        let run = load::closed(&shot, window.mul_f64(WARM_UP_SHARE), window, || self.clocks(side)).await?;
+        let run = load::closed(shot, window.mul_f64(WARM_UP_SHARE), window, || self.clocks(side)).await?;
         let (before, after) = (&run.before, &run.after);
         // One, so that a side that answers nothing costs its whole window and not infinity.
         let answered = run.answered.max(1) as f64;
@@ -280,10 +305,39 @@ impl Bench<'_> {
         Ok((self.foreign_share(&before, &after), Latency { direct, bare, whole }))
     }
 
+    /// A flame graph of each rung and of the whole path, all of the same clean exchange.
+    async fn pictures(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        if !picture::can_take() {
+            return Err(io::Error::other("`--pictures` needs `perf`: install linux-perf"));
+        }
+        std::fs::create_dir_all(folder)?;
+        let (bytes, reply) = (PICTURE_BYTES, Reply::Document);
+        let body = corpus::body(bytes, 0, reply);
+        let rungs = self
+            .site
+            .rungs
+            .iter()
+            .map(|rung| (&self.site.ladder, rung.name, self.site.rung_shot(rung, &body, reply)));
+        let whole = (&self.site.whole, "everything on", self.site.shot(&self.site.whole, &body, reply));
+        let mut files = Vec::new();
+        for (number, (side, name, shot)) in rungs.chain([whole]).enumerate() {
+            let watched = self.site.scratch("perf.data");
+            let file = folder.join(format!("{}.svg", number + 1));
+            let watch = Watch::begin(side.process.id(), &watched)?;
+            let window = Duration::from_secs_f64(PICTURE_SECONDS);
+            load::closed(&shot, Duration::ZERO, window, || Ok(())).await?;
+            watch.end()?;
+            picture::draw(&watched, &format!("{name}: {} KiB of JSON, clean", bytes / KIB), &file)?;
+            files.push(file);
+        }
+        Ok(files)
+    }
+
     fn clocks(&self, side: &Side) -> io::Result<Clocks> {
         let of = |side: &Side| process::cpu_micros(side.process.id());
         let (double, load) = (of(&self.site.double)?, process::cpu_micros(std::process::id())?);
-        let ours = double + load + of(&self.site.bare)? + of(&self.site.whole)?;
+        let proxies = of(&self.site.bare)? + of(&self.site.whole)? + of(&self.site.ladder)?;
+        let ours = double + load + proxies;
         Ok(Clocks {
             side: of(side)?,
             double,

@@ -11,8 +11,10 @@ mod ladder;
 mod latency;
 mod load;
 mod passthrough;
+mod picture;
 mod process;
 mod report;
+mod rungs;
 mod scan;
 mod site;
 
@@ -66,11 +68,11 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         Some(Command::Passthrough { listen, upstream }) => passthrough::serve(*listen, *upstream),
         Some(Command::Scan) => scan::run(&mut io::stdout())?,
         None => {
-            let outcome = ladder::run(&arguments.ladder)?;
+            std::fs::create_dir_all(&arguments.out)?;
+            let outcome = ladder::run(&arguments.ladder, &arguments.out.join("pictures"))?;
             let record = report::Record::new(&arguments.ladder, outcome);
             let file = arguments.out.join(record.file_name());
             let text = record.markdown();
-            std::fs::create_dir_all(&arguments.out)?;
             std::fs::write(&file, &text)?;
             println!("{text}\nwritten to `{}`", file.display());
         }

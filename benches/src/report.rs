@@ -54,6 +54,7 @@ impl<'a> Record<'a> {
         let mut out = String::new();
         self.head(&mut out);
         self.cost(&mut out);
+        self.ladder(&mut out);
         self.figures(&mut out);
         self.waiting(&mut out);
         self.memory(&mut out);
@@ -91,14 +92,15 @@ impl<'a> Record<'a> {
             out,
             "## Method\n\n\
              1. *Bare* is a pass-through on pingora-proxy 0.9.1 without any logic, one thread; *whole* is \
-             `palisade serve` with one worker.\n\
+             `palisade serve` with one worker; the *rungs* of the ladder are organisations of a second such \
+             process, whose platform has no floor.\n\
              2. *Whole* has everything on: key, three allowlist entries, the default floor, redaction of \
              payment, identity and secrets both ways, model access, quotas a minute and a day, the audit \
              spool. That it redacts is proved before the first figure.\n\
              3. {pinning}\n\
              4. Both ask the same double, a process of its own on the loopback interface; the answer is 1 \
              KiB of prose, as JSON or as 64 deltas.\n\
-             5. Rounds alternate: bare, whole, bare, whole. Figures are medians of the rounds.\n\
+             5. Rounds alternate: bare, rungs, whole, bare, rungs, whole. Figures are medians of the rounds.\n\
              6. CPU is user and system time of the proxy's process, all threads, by correct answers; \
              {CALLERS} callers who never rest.\n\
              7. Every answer is checked: status, framing, usage, finish reason, number of events, end; \
@@ -133,6 +135,35 @@ impl<'a> Record<'a> {
                 of(&row.whole, |sample| sample.double_micros),
                 of(&row.whole, |sample| sample.load_micros),
             );
+        }
+        out.push('\n');
+    }
+
+    fn ladder(&self, out: &mut String) {
+        out.push_str(
+            "## The ladder\n\nCPU µs of a request, each rung with everything of the rungs before it; what a rung \
+             adds is in brackets, as far as the noise lets it be seen. Answers are scanned as soon as a rule looks \
+             at them.\n\n| case | bare |",
+        );
+        let names = &self.outcome.rungs;
+        for name in names {
+            let _ = write!(out, " {name} |");
+        }
+        let _ = writeln!(out, " everything on |\n|---|---:|---:|{}", "---:|".repeat(names.len()));
+        for row in &self.outcome.rows {
+            let mut before = cpu(&row.bare);
+            let _ = write!(out, "| {} | {before:.1} |", row.case);
+            for samples in row.rungs.iter().chain([&row.whole]) {
+                let here = cpu(samples);
+                let _ = write!(out, " {here:.1} ({:+.1}) |", here - before);
+                before = here;
+            }
+            out.push('\n');
+        }
+        out.push('\n');
+        for (file, name) in self.outcome.pictures.iter().zip(names.iter().chain([&"everything on"])) {
+            let file = file.file_name().and_then(|file| file.to_str()).unwrap_or_default();
+            let _ = writeln!(out, "- [{name}](pictures/{file}), a flame graph");
         }
         out.push('\n');
     }
@@ -285,7 +316,12 @@ fn verdict(holds: bool) -> &'static str {
 
 /// Foreign share and repeats of every window of a row.
 fn windows(row: &Row) -> impl Iterator<Item = (f64, u32)> {
-    let closed = row.bare.iter().chain(&row.whole).map(|calm| (calm.foreign_share, calm.discarded));
+    let closed = row
+        .bare
+        .iter()
+        .chain(&row.whole)
+        .chain(row.rungs.iter().flatten())
+        .map(|calm| (calm.foreign_share, calm.discarded));
     closed.chain(row.latency.iter().map(|calm| (calm.foreign_share, calm.discarded)))
 }
 
@@ -298,12 +334,16 @@ fn mistakes(row: &Row) -> impl Iterator<Item = (&'static str, u64, String)> {
         })
     };
     let (mut direct, mut bare, mut whole) = (Mistakes::default(), closed(&row.bare), closed(&row.whole));
+    let ladder = row.rungs.iter().fold(Mistakes::default(), |mut all, samples| {
+        all.add(closed(samples));
+        all
+    });
     for round in &row.latency {
         direct.add(round.value.direct.mistakes.clone());
         bare.add(round.value.bare.mistakes.clone());
         whole.add(round.value.whole.mistakes.clone());
     }
-    let sides = [("direct", direct), ("bare", bare), ("whole", whole)];
+    let sides = [("direct", direct), ("bare", bare), ("whole", whole), ("ladder", ladder)];
     let wrong = sides.into_iter().filter(|(_, mistakes)| mistakes.count > 0);
     wrong.map(|(side, mistakes)| (side, mistakes.count, mistakes.first.unwrap_or_default()))
 }

@@ -10,6 +10,7 @@ use crate::answer::{Expected, Inbox, Wrong};
 use crate::corpus::{self, Reply};
 use crate::load::Shot;
 use crate::process::{self, Memory, Process};
+use crate::rungs::{self, Rung};
 use palisade_filters::api_key;
 use std::fs;
 use std::io;
@@ -27,8 +28,9 @@ const START_STEP: Duration = Duration::from_millis(50);
 const PROOF_BYTES: usize = 16 * 1024;
 const PROOF_CARDS: usize = 5;
 
-/// The folder of documents and state.
+/// The folders of documents and state.
 const DATA: &str = "data";
+const LADDER_DATA: &str = "ladder";
 /// The counter of events that could not be written.
 const EVENTS_LOST: &str = "palisade_audit_dropped_total";
 
@@ -48,10 +50,13 @@ pub(crate) struct Site {
     pub(crate) double: Side,
     pub(crate) bare: Side,
     pub(crate) whole: Side,
+    /// The process that all rungs of the ladder live in.
+    pub(crate) ladder: Side,
+    pub(crate) rungs: Vec<Rung>,
     pub(crate) pinned: Option<Pinning>,
     key: String,
-    /// Where the whole path counts.
-    metrics: SocketAddr,
+    /// Where the whole path and the ladder count.
+    metrics: [SocketAddr; 2],
     folder: tempfile::TempDir,
 }
 
@@ -79,43 +84,55 @@ impl Site {
         let pinned = pin()?;
         let folder_of = |name: &str| folder.path().join(name);
         let log = |name: &str| folder_of(&format!("{name}.log"));
-        let addresses = [process::free_address()?, process::free_address()?, process::free_address()?];
-        let metrics = process::free_address()?;
-        let [double_at, bare_at, whole_at] = addresses.map(|address| address.to_string());
-        let key = write_documents(&folder_of(DATA), &double_at)?;
+        let mut addresses = [SocketAddr::from(([127, 0, 0, 1], 0)); 6];
+        for address in &mut addresses {
+            *address = process::free_address()?;
+        }
+        let [double_at, bare_at, whole_at, ladder_at, whole_counts_at, ladder_counts_at] = addresses;
+        let (double_on, bare_on) = (double_at.to_string(), bare_at.to_string());
+        let key = write_documents(&folder_of(DATA), &double_on)?;
+        let rungs = write_ladder(&folder_of(LADDER_DATA), &double_on)?;
         let config = folder_of("palisade.toml");
         fs::write(&config, CONFIG)?;
         let proxies = pinned.map(|pinning| pinning.proxies);
 
-        let arguments = ["mock", "--listen", &double_at, "--record", "false"];
+        let arguments = ["mock", "--listen", &double_on, "--record", "false"];
         let double =
             Process::start(palisade, &arguments, pinned.map(|pinning| pinning.double), log("double"))?;
         let own = std::env::current_exe()?;
-        let arguments = ["passthrough", "--listen", &bare_at, "--upstream", &double_at];
+        let arguments = ["passthrough", "--listen", &bare_on, "--upstream", &double_on];
         let bare = Process::start(&own, &arguments, proxies, log("passthrough"))?;
-        let (config, data) = (config.display().to_string(), folder_of(DATA).display().to_string());
-        let metrics_at = metrics.to_string();
-        let mut arguments = vec!["serve", "--config", &config, "--data-dir", &data, "--workers", "1"];
-        arguments.extend(["--proxy-listen", &whole_at, "--metrics-listen", &metrics_at]);
-        arguments.extend(["--admin-listen", "127.0.0.1:0"]);
-        let whole = Process::start(palisade, &arguments, proxies, log("whole"))?;
+        let serve = |name: &str, data: &str, at: SocketAddr, counts_at: SocketAddr| {
+            let (config, data) = (config.display().to_string(), folder_of(data).display().to_string());
+            let (at, counts_at) = (at.to_string(), counts_at.to_string());
+            let mut arguments = vec!["serve", "--config", &config, "--data-dir", &data, "--workers", "1"];
+            arguments.extend(["--proxy-listen", &at, "--metrics-listen", &counts_at]);
+            arguments.extend(["--admin-listen", "127.0.0.1:0"]);
+            Process::start(palisade, &arguments, proxies, log(name))
+        };
+        let whole = serve("whole", DATA, whole_at, whole_counts_at)?;
+        let ladder = serve("ladder", LADDER_DATA, ladder_at, ladder_counts_at)?;
 
-        let [double_at, bare_at, whole_at] = addresses;
         let mut site = Self {
             double: Side::new("double", double, double_at, 0),
             bare: Side::new("bare pass-through", bare, bare_at, 0),
             whole: Side::new("whole path", whole, whole_at, 1),
+            ladder: Side::new("ladder", ladder, ladder_at, 1),
+            rungs,
             pinned,
             key,
-            metrics,
+            metrics: [whole_counts_at, ladder_counts_at],
             folder,
         };
         let first = corpus::body(2048, 0, Reply::Document);
         for side in [&site.double, &site.bare, &site.whole] {
             side.ready(&site.shot(side, &first, Reply::Document)).await?;
         }
+        for rung in &site.rungs {
+            site.ladder.ready(&site.rung_shot(rung, &first, Reply::Document)).await?;
+        }
         site.prove_redaction().await?;
-        for side in [&mut site.double, &mut site.bare, &mut site.whole] {
+        for side in [&mut site.double, &mut site.bare, &mut site.whole, &mut site.ladder] {
             side.memory_idle = process::memory(side.process.id())?;
         }
         Ok(site)
@@ -123,33 +140,54 @@ impl Site {
 
     /// A request to one of the sides.
     pub(crate) fn shot(&self, side: &Side, body: &str, reply: Reply) -> Shot {
+        Self::shot_with(side, &self.key, body, reply)
+    }
+
+    /// A request of a rung's caller.
+    pub(crate) fn rung_shot(&self, rung: &Rung, body: &str, reply: Reply) -> Shot {
+        Self::shot_with(&self.ladder, &rung.key, body, reply)
+    }
+
+    fn shot_with(side: &Side, key: &str, body: &str, reply: Reply) -> Shot {
         let expected = if reply.is_stream() {
             Expected::Events { added_max: side.events_added_max }
         } else {
             Expected::Document
         };
-        Shot::new(side.address, &self.key, body, expected)
+        Shot::new(side.address, key, body, expected)
     }
 
-    /// Removes the finished segments of the spool, as whoever ships them would.
+    /// Removes the finished segments of the spools, as whoever ships them would.
     pub(crate) fn ship_events(&self) -> io::Result<()> {
-        let spool = self.folder.path().join(DATA).join("spool");
-        let entries = fs::read_dir(&spool)?.collect::<io::Result<Vec<_>>>()?;
-        let mut segments: Vec<PathBuf> =
-            entries.iter().map(fs::DirEntry::path).filter(|file| is_segment(file)).collect();
-        segments.sort();
-        // The last one is being written.
-        segments.pop();
-        segments.iter().try_for_each(fs::remove_file)
+        for data in [DATA, LADDER_DATA] {
+            let spool = self.folder.path().join(data).join("spool");
+            let entries = fs::read_dir(&spool)?.collect::<io::Result<Vec<_>>>()?;
+            let mut segments: Vec<PathBuf> =
+                entries.iter().map(fs::DirEntry::path).filter(|file| is_segment(file)).collect();
+            segments.sort();
+            // The last one is being written.
+            segments.pop();
+            segments.iter().try_for_each(fs::remove_file)?;
+        }
+        Ok(())
     }
 
-    /// Events that the whole path lost, by its own count.
+    /// Events that were lost, by the processes' own count.
     pub(crate) async fn events_lost(&self) -> io::Result<u64> {
-        let page = metrics_page(self.metrics).await;
-        let page =
-            page.map_err(|wrong| io::Error::other(format!("`/metrics` of the whole path: {wrong}")))?;
-        let lost = page.lines().find_map(|line| line.strip_prefix(EVENTS_LOST)?.trim().parse().ok());
-        lost.ok_or_else(|| io::Error::other(format!("`/metrics` of the whole path has no `{EVENTS_LOST}`")))
+        let mut all = 0;
+        for metrics in self.metrics {
+            let page = metrics_page(metrics).await;
+            let page = page.map_err(|wrong| io::Error::other(format!("`/metrics`: {wrong}")))?;
+            let lost =
+                page.lines().find_map(|line| line.strip_prefix(EVENTS_LOST)?.trim().parse::<u64>().ok());
+            all += lost.ok_or_else(|| io::Error::other(format!("`/metrics` has no `{EVENTS_LOST}`")))?;
+        }
+        Ok(all)
+    }
+
+    /// A file that goes with the site.
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     async fn prove_redaction(&self) -> io::Result<()> {
@@ -231,6 +269,18 @@ fn write_documents(data: &Path, double: &str) -> io::Result<String> {
         fs::write(file, text)?;
     }
     Ok(new.key.expose().to_owned())
+}
+
+/// Writes what the ladder believes: the same provider, no floor, an organisation a rung.
+fn write_ladder(data: &Path, double: &str) -> io::Result<Vec<Rung>> {
+    let rungs = rungs::all();
+    fs::create_dir_all(data.join("orgs"))?;
+    let platform = PLATFORM.replace("{double}", double).replace("\"default\"", "\"none\"");
+    fs::write(data.join("platform.toml"), platform)?;
+    for rung in &rungs {
+        fs::write(data.join(format!("orgs/{}.toml", rung.organisation)), &rung.document)?;
+    }
+    Ok(rungs)
 }
 
 /// Room for the events of a long run: segments are removed between cases, but the spool counts what it wrote.

@@ -137,9 +137,13 @@ pub(crate) fn rule_file(data: &[u8]) {
     }
 }
 
-/// A parser under test, by the name of its target and of its folder of cases.
+/// What a target does with bytes.
 #[cfg(test)]
-const TARGETS: &[(&str, fn(&[u8]))] = &[
+type Target = fn(&[u8]);
+
+/// The targets, by their names and those of their folders of cases.
+#[cfg(test)]
+const TARGETS: &[(&str, Target)] = &[
     ("projection", projection),
     ("events", events),
     ("splicing", splicing),
