@@ -3,22 +3,52 @@
 //! Needs nothing. An [`Answer`] is a status, a kind of content and the content in [`Parts`]; how it is
 //! delivered, whole or broken, is its [`Delivery`]. It proves nothing about the wire: `faults` writes it.
 
+use std::io::Write as _;
+use std::sync::Arc;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use palisade_filters::Dialect;
 use serde::Serialize;
 
+use super::failure::Failure;
 use super::faults::Delivery;
 use super::script::Script;
+use super::sse::Events;
 
 /// Room for a usual document, so that writing it does not move it from allocation to allocation.
 const DOCUMENT_BYTES: usize = 2048;
 
+/// What makes one answer this answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamp {
+    /// Differs for every request of one double; the same sequence for the same seed.
+    pub serial: u64,
+    /// Unix time in seconds.
+    pub created: u64,
+}
+
+impl Stamp {
+    /// An id like a provider's, such as `chatcmpl-0000mock1f83d9abfb41bd6b`.
+    pub(super) fn id(self, prefix: &str) -> String {
+        format!("{prefix}0000mock{:016x}", self.serial)
+    }
+}
+
 /// An answer, ready to be delivered.
 pub(super) struct Answer {
+    /// Whose headers it has.
+    pub dialect: Dialect,
     /// Status code.
     pub status: u16,
     /// What the content is.
     pub kind: Kind,
     /// `retry-after`, in seconds.
     pub retry_after_seconds: Option<u32>,
+    /// What it claims to be instead.
+    pub content_type: Option<Arc<str>>,
+    /// `content-encoding`.
+    pub encoding: Option<Arc<str>>,
     /// The content.
     pub parts: Parts,
     /// How it goes out.
@@ -56,11 +86,51 @@ impl Answer {
             parts = Parts::default();
         }
         Answer {
+            dialect: Dialect::default(),
             status,
             kind,
             retry_after_seconds: script.retry_after_seconds,
+            content_type: script.content_type.clone(),
+            encoding: script.encoding.clone(),
             parts,
             delivery: Delivery::of(script),
+        }
+    }
+}
+
+impl Answer {
+    /// Breaks off a stream after so many events, and at the latest in place of its last one, with an error. A document
+    /// becomes the error, and keeps its status.
+    pub(super) fn break_off(&mut self, events: usize, failure: &Failure, request_id: &str, script: &Script) {
+        let spelling = failure.spelling(self.dialect, request_id);
+        match (self.kind, self.dialect) {
+            (Kind::Json, Dialect::OpenAi | Dialect::Anthropic) => {
+                self.parts = Parts::default();
+                self.parts.extend_json(&spelling);
+                self.parts.close();
+            }
+            (Kind::Events, dialect) => {
+                self.parts.keep(events);
+                let mut error = Events::new(script);
+                match dialect {
+                    Dialect::OpenAi => error.push(&spelling),
+                    Dialect::Anthropic => error.push_named("error", &spelling),
+                }
+                self.parts.append(&error.finish());
+            }
+        }
+    }
+
+    /// Does what the answer's coding promises, if it is gzip: all in one part.
+    pub(super) fn encode(&mut self) {
+        if self.encoding.as_deref() != Some("gzip") {
+            return;
+        }
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        // A vector takes every byte.
+        let encoded = encoder.write_all(&self.parts.bytes).and_then(|()| encoder.finish());
+        if let Ok(bytes) = encoded {
+            self.parts = Parts { ends: vec![bytes.len()], bytes };
         }
     }
 }
@@ -112,6 +182,18 @@ impl Parts {
     pub(super) fn cut(&mut self, size: usize) {
         let length = self.bytes.len();
         self.ends = (1..=length.div_ceil(size)).map(|index| index.saturating_mul(size).min(length)).collect();
+    }
+
+    /// Forgets all parts but the first ones, and the last one in any case.
+    fn keep(&mut self, parts: usize) {
+        self.ends.truncate(parts.min(self.ends.len().saturating_sub(1)));
+        self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
+    }
+
+    fn append(&mut self, other: &Parts) {
+        let before = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.ends.extend(other.ends.iter().map(|end| before + end));
     }
 
     /// Makes the middle part unparseable, and keeps every length: its last brace becomes a blank.

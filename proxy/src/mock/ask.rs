@@ -1,22 +1,26 @@
-//! What do the three POST endpoints read and decide alike?
+//! What do the POST endpoints read and decide alike?
 //!
 //! Needs a body. Proves that an [`Ask`] is well-formed JSON of the endpoint's shape and names a model.
 
 use std::borrow::Cow;
 use std::num::NonZeroUsize;
 
-use serde::Deserialize;
+use palisade_filters::Dialect;
+use serde::{Deserialize, Serialize};
 
-use super::answer::Answer;
-use super::openai::{Failure, Stamp};
+use super::answer::{Answer, Stamp};
+use super::failure::Failure;
 use super::script::{ANSWER_BYTES_MAX, DELTAS_MAX, Script};
 use super::text::{self, Share, Text};
-use super::{chat, completions, embeddings};
+use super::{chat, completions, embeddings, messages};
 
 /// Most choices in one answer, as in OpenAI's reference.
 pub(super) const CHOICES_MAX: usize = 128;
 /// Characters per delta when nobody says: about one token.
 pub(super) const CHUNK_DEFAULT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+
+/// The tool that is called when the request offers none and the script wants a tool call.
+pub(super) const TOOL_UNNAMED: &str = "mock_tool";
 
 /// One of the endpoints that take a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,19 @@ pub(super) enum Endpoint {
     Completions,
     /// `/v1/embeddings`
     Embeddings,
+    /// `/v1/messages`
+    Messages,
+    /// `/v1/messages/count_tokens`
+    CountTokens,
+}
+
+impl Endpoint {
+    fn dialect(self) -> Dialect {
+        match self {
+            Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings => Dialect::OpenAi,
+            Endpoint::Messages | Endpoint::CountTokens => Dialect::Anthropic,
+        }
+    }
 }
 
 /// A request that was read.
@@ -37,6 +54,10 @@ pub(super) enum Ask<'a> {
     Completion(completions::Ask<'a>),
     /// For embeddings.
     Embedding(embeddings::Ask<'a>),
+    /// For a message.
+    Message(messages::Ask<'a>),
+    /// For the size of a message.
+    Count(messages::Ask<'a>),
 }
 
 /// `stream_options`.
@@ -52,14 +73,13 @@ impl<'a> Ask<'a> {
             Endpoint::Chat => serde_json::from_slice(body).map(Ask::Chat),
             Endpoint::Completions => serde_json::from_slice(body).map(Ask::Completion),
             Endpoint::Embeddings => serde_json::from_slice(body).map(Ask::Embedding),
+            Endpoint::Messages => serde_json::from_slice(body).map(Ask::Message),
+            Endpoint::CountTokens => serde_json::from_slice(body).map(Ask::Count),
         };
-        let ask = ask.map_err(|error| {
-            let message = format!("We could not parse the JSON body of your request: {error}.");
-            Failure::invalid(400, message)
-        })?;
+        let ask = ask.map_err(|error| Failure::unreadable(endpoint.dialect(), &error))?;
         match ask.model_field() {
             Some(_) => Ok(ask),
-            None => Err(Failure::invalid(400, "you must provide a model parameter")),
+            None => Err(Failure::nameless(endpoint.dialect())),
         }
     }
 
@@ -74,6 +94,7 @@ impl<'a> Ask<'a> {
             Ask::Chat(ask) => ask.text(),
             Ask::Completion(ask) => ask.text(),
             Ask::Embedding(ask) => ask.text(),
+            Ask::Message(ask) | Ask::Count(ask) => ask.text(),
         }
     }
 
@@ -83,6 +104,8 @@ impl<'a> Ask<'a> {
             Ask::Chat(ask) => ask.answer(script, stamp, body_bytes),
             Ask::Completion(ask) => ask.answer(script, stamp, body_bytes),
             Ask::Embedding(ask) => ask.answer(script, body_bytes),
+            Ask::Message(ask) => ask.answer(script, stamp, body_bytes),
+            Ask::Count(ask) => ask.count(script, body_bytes),
         }
     }
 
@@ -91,6 +114,7 @@ impl<'a> Ask<'a> {
             Ask::Chat(ask) => ask.model.as_deref(),
             Ask::Completion(ask) => ask.model.as_deref(),
             Ask::Embedding(ask) => ask.model.as_deref(),
+            Ask::Message(ask) | Ask::Count(ask) => ask.model.as_deref(),
         }
     }
 }
@@ -102,6 +126,20 @@ pub(super) fn said<'a>(script: &Script, echo: impl FnOnce() -> Text<'a>) -> Text
         (None, Some(bytes)) => Text::filler(bytes),
         (None, None) => echo(),
     }
+}
+
+/// The arguments of a tool call: JSON, which then travels as a JSON string, or in pieces of one.
+pub(super) fn arguments(text: &Text<'_>) -> String {
+    #[derive(Serialize)]
+    struct Arguments<'a> {
+        input: &'a Text<'a>,
+    }
+    serde_json::to_string(&Arguments { input: text }).unwrap_or_default()
+}
+
+/// The finish reason that the script claims, or the answer's own.
+pub(super) fn finish_reason<'s>(script: &'s Script, own: &'static str) -> &'s str {
+    script.stop.as_deref().unwrap_or(own)
 }
 
 /// How many choices there will be, if they are not too many or too much to keep.

@@ -7,23 +7,21 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::answer::Answer;
+use super::answer::{Answer, Stamp};
 use super::ask::{self, Plan, StreamOptions};
 use super::chat_shape::{
     Call, Choice, Chunk, ChunkChoice, Completion, Delta, Logprobs, Message, Probability, ToolCall,
     ToolCallDelta, ToolCallOpening,
 };
-use super::last_user::LastUser;
-use super::openai::{FINGERPRINT, Failure, Stamp, StreamUsage, Usage};
+use super::conversation::Conversation;
+use super::failure::Failure;
+use super::openai::{self, FINGERPRINT, StreamUsage, Usage};
 use super::script::{Lane, Script};
 use super::sse::Events;
-use super::text::Text;
-
-/// The tool that is called when the request offers none and the script wants a tool call.
-const TOOL_UNNAMED: &str = "mock_tool";
+use super::text::{self, Text};
 
 /// The fields of a chat request that decide the answer.
 #[derive(Deserialize)]
@@ -32,7 +30,7 @@ pub(super) struct Ask<'a> {
     #[serde(borrow)]
     pub model: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    messages: Option<LastUser<'a>>,
+    messages: Option<Conversation<'a>>,
     #[serde(borrow)]
     tools: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -69,13 +67,13 @@ struct Speech<'a> {
 impl<'a> Ask<'a> {
     /// The last user message's text, for echoes.
     pub(super) fn text(&self) -> Text<'a> {
-        self.messages.as_ref().map_or(Text::Plain(Cow::Borrowed("")), LastUser::text)
+        self.messages.as_ref().map_or(Text::Plain(Cow::Borrowed("")), Conversation::text)
     }
 
     /// The answer. `body_bytes` is the request's length, for its tokens.
     pub(super) fn answer(&self, script: &Script, stamp: Stamp, body_bytes: usize) -> Result<Answer, Failure> {
         if self.messages.is_none() {
-            return Err(Failure::missing("messages"));
+            return Err(openai::missing("messages"));
         }
         let speech = self.speech(script, body_bytes)?;
         let model = self.model.as_deref().unwrap_or_default();
@@ -96,7 +94,7 @@ impl<'a> Ask<'a> {
             (None, None) => Lane::Content,
         };
         let arguments = match lane {
-            Lane::Tool => arguments_of(&text),
+            Lane::Tool => ask::arguments(&text),
             Lane::Content | Lane::Refusal | Lane::Reasoning => String::new(),
         };
         let said_bytes = match lane {
@@ -106,7 +104,7 @@ impl<'a> Ask<'a> {
         Ok(Speech {
             lane,
             text,
-            tool: wished.or_else(|| self.first_tool()).unwrap_or(Cow::Borrowed(TOOL_UNNAMED)),
+            tool: wished.or_else(|| self.first_tool()).unwrap_or(Cow::Borrowed(ask::TOOL_UNNAMED)),
             arguments,
             choices,
             logprobs: script.logprobs || self.logprobs == Some(true),
@@ -128,7 +126,7 @@ impl<'a> Ask<'a> {
             }
             Some(_) | None => {
                 let after_tool = self.messages.as_ref().is_some_and(|messages| messages.tool_spoke_last);
-                (!after_tool && says_tool(&text.plain())).then(|| self.first_tool()).flatten()
+                (!after_tool && text::says_tool(&text.plain())).then(|| self.first_tool()).flatten()
             }
         }
     }
@@ -140,11 +138,12 @@ impl<'a> Ask<'a> {
 }
 
 impl Speech<'_> {
-    fn finish_reason(&self) -> &'static str {
-        match self.lane {
+    fn finish_reason<'s>(&self, script: &'s Script) -> &'s str {
+        let own = match self.lane {
             Lane::Tool => "tool_calls",
             Lane::Content | Lane::Refusal | Lane::Reasoning => "stop",
-        }
+        };
+        ask::finish_reason(script, own)
     }
 
     fn document(&self, script: &Script, stamp: Stamp, model: &str) -> Answer {
@@ -152,12 +151,12 @@ impl Speech<'_> {
         let spoken = if self.logprobs { self.text.plain() } else { Cow::Borrowed("") };
         let choice = |index| Choice {
             index,
-            message: self.message(&call_id),
+            message: self.message(&call_id, script),
             logprobs: self.logprobs.then(|| {
                 let plan = Plan::of(script, self.choices);
                 self.probabilities(&plan.pieces(&spoken))
             }),
-            finish_reason: self.finish_reason(),
+            finish_reason: self.finish_reason(script),
         };
         let completion = Completion {
             id: &stamp.id("chatcmpl-"),
@@ -168,11 +167,12 @@ impl Speech<'_> {
             usage: self.usage,
             service_tier: "default",
             system_fingerprint: FINGERPRINT,
+            mock_extra: script.extra.then_some(&self.text),
         };
         Answer::json(200, &completion, script)
     }
 
-    fn message<'m>(&'m self, call_id: &'m str) -> Message<'m> {
+    fn message<'m>(&'m self, call_id: &'m str, script: &Script) -> Message<'m> {
         let text = Some(&self.text);
         let (content, reasoning_content, refusal, arguments) = match self.lane {
             Lane::Content => (text, None, None, None),
@@ -181,7 +181,16 @@ impl Speech<'_> {
             Lane::Tool => (None, None, None, Some(&self.arguments)),
         };
         let tool_calls = arguments.map(|arguments| [self.call(call_id, arguments)]);
-        Message { role: "assistant", content, reasoning_content, refusal, tool_calls, annotations: [] }
+        let mock_extra = text.filter(|_| script.extra);
+        Message {
+            role: "assistant",
+            content,
+            reasoning_content,
+            refusal,
+            tool_calls,
+            annotations: [],
+            mock_extra,
+        }
     }
 
     fn call<'m>(&'m self, call_id: &'m str, arguments: &'m str) -> ToolCall<'m> {
@@ -200,6 +209,8 @@ impl Speech<'_> {
             created: stamp.created,
             model,
             usage: with_usage.then_some(StreamUsage::Pending),
+            extra: script.extra,
+            said: script.extra.then_some(&self.text),
         };
         self.turns(&mut stream, || self.opening(&call_id), None, None);
         if self.lane == Lane::Reasoning {
@@ -208,14 +219,17 @@ impl Speech<'_> {
             }
         }
         for piece in &pieces {
-            self.turns(&mut stream, || self.delta(piece), self.logprobs.then_some(*piece), None);
+            self.turns(&mut stream, || self.delta(piece), Some(*piece), None);
         }
-        self.turns(&mut stream, || Delta::Closing {}, None, Some(self.finish_reason()));
+        self.turns(&mut stream, || Delta::Closing {}, None, Some(self.finish_reason(script)));
         if with_usage && let Some(usage) = self.usage {
             stream.usage = Some(StreamUsage::Known(usage));
             stream.push(&[]);
         }
-        Answer::events(stream.events.finish(script), script)
+        if !script.no_done {
+            stream.events.push_done();
+        }
+        Answer::events(stream.events.finish(), script)
     }
 
     /// The same delta for every choice.
@@ -223,12 +237,13 @@ impl Speech<'_> {
         &self,
         stream: &mut Stream<'_>,
         delta: impl Fn() -> Delta<'m>,
-        token: Option<&'m str>,
-        finish_reason: Option<&'static str>,
+        piece: Option<&'m str>,
+        finish_reason: Option<&str>,
     ) {
         for index in 0..self.choices {
-            let logprobs = token.map(|token| self.probabilities(&[token]));
-            stream.push(&[ChunkChoice { index, delta: delta(), logprobs, finish_reason }]);
+            let logprobs = piece.filter(|_| self.logprobs).map(|token| self.probabilities(&[token]));
+            let mock_extra = piece.filter(|_| stream.extra);
+            stream.push(&[ChunkChoice { index, delta: delta(), logprobs, finish_reason, mock_extra }]);
         }
     }
 
@@ -272,6 +287,9 @@ struct Stream<'a> {
     created: u64,
     model: &'a str,
     usage: Option<StreamUsage>,
+    extra: bool,
+    /// The whole text, for the first chunk, if there is to be more than belongs there.
+    said: Option<&'a Text<'a>>,
 }
 
 impl Stream<'_> {
@@ -285,19 +303,7 @@ impl Stream<'_> {
             system_fingerprint: FINGERPRINT,
             choices,
             usage: self.usage,
+            mock_extra: self.said.take(),
         });
     }
-}
-
-/// The arguments of a tool call: JSON, which then travels as a JSON string.
-fn arguments_of(text: &Text<'_>) -> String {
-    #[derive(Serialize)]
-    struct Arguments<'a> {
-        input: &'a Text<'a>,
-    }
-    serde_json::to_string(&Arguments { input: text }).unwrap_or_default()
-}
-
-fn says_tool(text: &str) -> bool {
-    text.split(|character: char| !character.is_alphanumeric()).any(|word| word.eq_ignore_ascii_case("tool"))
 }

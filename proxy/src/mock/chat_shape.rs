@@ -19,6 +19,9 @@ pub(super) struct Completion<'a> {
     pub usage: Option<Usage>,
     pub service_tier: &'static str,
     pub system_fingerprint: &'static str,
+    /// A member that no reference knows, only when asked for; so in other types.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mock_extra: Option<&'a Text<'a>>,
 }
 
 #[derive(Serialize)]
@@ -26,7 +29,7 @@ pub(super) struct Choice<'a> {
     pub index: usize,
     pub message: Message<'a>,
     pub logprobs: Option<Logprobs<'a>>,
-    pub finish_reason: &'static str,
+    pub finish_reason: &'a str,
 }
 
 #[derive(Serialize)]
@@ -39,6 +42,8 @@ pub(super) struct Message<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_calls: Option<[ToolCall<'a>; 1]>,
     pub annotations: [(); 0],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mock_extra: Option<&'a Text<'a>>,
 }
 
 #[derive(Serialize)]
@@ -68,6 +73,8 @@ pub(super) struct Chunk<'a> {
     /// Absent unless asked for; then null in every chunk but the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<StreamUsage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mock_extra: Option<&'a Text<'a>>,
 }
 
 #[derive(Serialize)]
@@ -75,7 +82,9 @@ pub(super) struct ChunkChoice<'a> {
     pub index: usize,
     pub delta: Delta<'a>,
     pub logprobs: Option<Logprobs<'a>>,
-    pub finish_reason: Option<&'static str>,
+    pub finish_reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mock_extra: Option<&'a str>,
 }
 
 /// What one chunk adds.

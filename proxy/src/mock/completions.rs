@@ -9,9 +9,10 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::answer::Answer;
+use super::answer::{Answer, Stamp};
 use super::ask::{self, Plan, StreamOptions};
-use super::openai::{FINGERPRINT, Failure, Stamp, StreamUsage, Usage};
+use super::failure::Failure;
+use super::openai::{self, FINGERPRINT, StreamUsage, Usage};
 use super::script::Script;
 use super::sse::Events;
 use super::text::Text;
@@ -40,6 +41,8 @@ struct Completion<'a> {
     choices: &'a [Choice<'a>],
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<StreamUsage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mock_extra: Option<&'a Text<'a>>,
 }
 
 #[derive(Serialize)]
@@ -47,7 +50,7 @@ struct Choice<'a> {
     text: Text<'a>,
     index: usize,
     logprobs: Option<()>,
-    finish_reason: Option<&'static str>,
+    finish_reason: Option<&'a str>,
 }
 
 impl<'a> Ask<'a> {
@@ -57,7 +60,7 @@ impl<'a> Ask<'a> {
     }
 
     fn prompts(&self) -> Result<Vec<Text<'a>>, Failure> {
-        let prompt = self.prompt.ok_or_else(|| Failure::missing("prompt"))?;
+        let prompt = self.prompt.ok_or_else(|| openai::missing("prompt"))?;
         match serde_json::from_str::<Vec<&'a RawValue>>(prompt.get()) {
             // Strings and token arrays are several prompts; numbers are one prompt of tokens.
             Ok(several) if several.iter().all(|one| one.get().starts_with(['"', '['])) => {
@@ -87,11 +90,19 @@ impl<'a> Ask<'a> {
             system_fingerprint: FINGERPRINT,
             choices: &[],
             usage: None,
+            mock_extra: texts.first().filter(|_| script.extra),
         };
         if ask::wants_stream(self.stream) {
             Ok(stream(script, &envelope, &texts, usage.filter(|_| ask::wants_usage(self.stream_options))))
         } else {
-            let choices: Vec<_> = texts.into_iter().enumerate().map(whole).collect();
+            let finish_reason = ask::finish_reason(script, "stop");
+            let whole = |(index, text): (usize, &Text<'a>)| Choice {
+                text: text.clone(),
+                index,
+                logprobs: None,
+                finish_reason: Some(finish_reason),
+            };
+            let choices: Vec<_> = texts.iter().enumerate().map(whole).collect();
             Ok(Answer::json(
                 200,
                 &Completion { choices: &choices, usage: usage.map(StreamUsage::Known), ..envelope },
@@ -99,10 +110,6 @@ impl<'a> Ask<'a> {
             ))
         }
     }
-}
-
-fn whole((index, text): (usize, Text<'_>)) -> Choice<'_> {
-    Choice { text, index, logprobs: None, finish_reason: Some("stop") }
 }
 
 fn stream(script: &Script, envelope: &Completion<'_>, texts: &[Text<'_>], usage: Option<Usage>) -> Answer {
@@ -117,10 +124,15 @@ fn stream(script: &Script, envelope: &Completion<'_>, texts: &[Text<'_>], usage:
             let text = Text::Plain(Cow::Borrowed(piece));
             push(&[Choice { text, index, logprobs: None, finish_reason: None }], StreamUsage::Pending);
         }
-        push(&[whole((index, Text::Plain(Cow::Borrowed(""))))], StreamUsage::Pending);
+        let text = Text::Plain(Cow::Borrowed(""));
+        let finish_reason = Some(ask::finish_reason(script, "stop"));
+        push(&[Choice { text, index, logprobs: None, finish_reason }], StreamUsage::Pending);
     }
     if let Some(usage) = usage {
         push(&[], StreamUsage::Known(usage));
     }
-    Answer::events(events.finish(script), script)
+    if !script.no_done {
+        events.push_done();
+    }
+    Answer::events(events.finish(), script)
 }

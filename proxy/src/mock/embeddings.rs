@@ -7,11 +7,14 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::answer::Answer;
-use super::openai::{Failure, InputUsage, Usage};
+use super::failure::Failure;
+use super::openai::{self, InputUsage, Usage};
 use super::script::Script;
 use super::seed;
 use super::text::Text;
@@ -43,6 +46,8 @@ struct List<'a> {
     model: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<InputUsage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mock_extra: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -67,7 +72,7 @@ impl<'a> Ask<'a> {
 
     /// The answer. `body_bytes` is the request's length, for its tokens.
     pub(super) fn answer(&self, script: &Script, body_bytes: usize) -> Result<Answer, Failure> {
-        let input = self.input.ok_or_else(|| Failure::missing("input"))?;
+        let input = self.input.ok_or_else(|| openai::missing("input"))?;
         let dimensions = self.dimensions.unwrap_or(DIMENSIONS_DEFAULT);
         if dimensions == 0 || dimensions > DIMENSIONS_MAX {
             let message = format!("'dimensions' must be between 1 and {DIMENSIONS_MAX}");
@@ -94,7 +99,8 @@ impl<'a> Ask<'a> {
             .collect();
         let usage = Usage::of(script, body_bytes, 0).map(InputUsage::from);
         let model = self.model.as_deref().unwrap_or_default();
-        Ok(Answer::json(200, &List { object: "list", data, model, usage }, script))
+        let mock_extra = script.extra.then_some(input);
+        Ok(Answer::json(200, &List { object: "list", data, model, usage, mock_extra }, script))
     }
 }
 
@@ -135,17 +141,5 @@ fn vector(spelling: &str, dimensions: usize) -> Vec<f32> {
 
 /// Base64 with padding (RFC 4648, section 4) of the little-endian floats.
 fn encoded(vector: &[f32]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let bits =
-            (0..3).fold(0_usize, |bits, at| bits << 8 | group.get(at).map_or(0, |byte| usize::from(*byte)));
-        for place in 0..4 {
-            let sextet = bits >> (18 - 6 * place) & 0x3F;
-            let letter = if place <= group.len() { ALPHABET.get(sextet) } else { None };
-            out.push(char::from(letter.copied().unwrap_or(b'=')));
-        }
-    }
-    out
+    STANDARD.encode(vector.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>())
 }

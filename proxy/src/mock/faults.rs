@@ -10,6 +10,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use palisade_filters::Dialect;
 use tokio::io::AsyncWriteExt;
 
 use super::answer::{Answer, Kind};
@@ -208,14 +209,17 @@ fn frame(out: &mut Vec<u8>, part: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The head that OpenAI sends, as far as callers read it.
+/// The head that the provider sends, as far as callers read it.
 fn head(answer: &Answer, request_id: &str, keep_alive: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(384);
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(answer.status.to_string().as_bytes());
     out.push(b' ');
     out.extend_from_slice(reason(answer.status).as_bytes());
-    out.extend_from_slice(b"\r\nopenai-version: 2020-10-01\r\nx-request-id: ");
+    out.extend_from_slice(match answer.dialect {
+        Dialect::OpenAi => b"\r\nopenai-version: 2020-10-01\r\nx-request-id: ",
+        Dialect::Anthropic => b"\r\nanthropic-organization-id: mock\r\nrequest-id: ".as_slice(),
+    });
     out.extend_from_slice(request_id.as_bytes());
     if let Some(seconds) = answer.retry_after_seconds {
         out.extend_from_slice(b"\r\nretry-after: ");
@@ -228,15 +232,24 @@ fn head(answer: &Answer, request_id: &str, keep_alive: bool) -> Vec<u8> {
     if !keep_alive {
         out.extend_from_slice(b"\r\nconnection: close");
     }
+    if let Some(encoding) = &answer.encoding {
+        out.extend_from_slice(b"\r\ncontent-encoding: ");
+        out.extend_from_slice(encoding.as_bytes());
+    }
+    out.extend_from_slice(b"\r\ncontent-type: ");
+    let own_type = match answer.kind {
+        Kind::Json => "application/json",
+        Kind::Events => "text/event-stream; charset=utf-8",
+    };
+    out.extend_from_slice(answer.content_type.as_deref().unwrap_or(own_type).as_bytes());
     match answer.kind {
         Kind::Json => {
-            out.extend_from_slice(b"\r\ncontent-type: application/json\r\ncontent-length: ");
+            out.extend_from_slice(b"\r\ncontent-length: ");
             out.extend_from_slice(answer.parts.len().to_string().as_bytes());
         }
-        Kind::Events => out.extend_from_slice(
-            b"\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n\
-              transfer-encoding: chunked",
-        ),
+        Kind::Events => {
+            out.extend_from_slice(b"\r\ncache-control: no-cache\r\ntransfer-encoding: chunked");
+        }
     }
     out.extend_from_slice(b"\r\n\r\n");
     out
@@ -260,6 +273,7 @@ fn reason(status: u16) -> &'static str {
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
+        529 => "Overloaded",
         _ => "Mock",
     }
 }

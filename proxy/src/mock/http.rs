@@ -11,6 +11,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::anthropic::VERSION_HEADER;
+
 /// Largest request head, in bytes.
 pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Most header fields in one request.
@@ -51,6 +53,10 @@ pub(super) struct Request {
     pub keep_alive: bool,
     /// The token behind `Authorization: Bearer`.
     pub bearer: Option<String>,
+    /// `x-api-key`.
+    pub api_key: Option<String>,
+    /// `anthropic-version`.
+    pub anthropic_version: Option<String>,
     /// `x-mock-…` headers, without that prefix.
     pub control: Vec<(String, String)>,
     /// All headers in order, names in lower case; empty when nobody records them.
@@ -241,6 +247,8 @@ fn parse_head(bytes: &[u8], keep_headers: bool) -> Result<Option<(Head, usize)>,
             // HTTP/1.0 closes unless asked otherwise, and nobody who asks is worth supporting.
             keep_alive: parsed.version == Some(1),
             bearer: None,
+            api_key: None,
+            anthropic_version: None,
             control: Vec::new(),
             headers: Vec::new(),
             body: Bytes::new(),
@@ -290,6 +298,10 @@ fn note_field(head: &mut Head, field: &httparse::Header<'_>) {
             .ok()
             .and_then(|value| value.strip_prefix("Bearer "))
             .map(str::to_owned);
+    } else if field.name.eq_ignore_ascii_case("x-api-key") {
+        head.request.api_key = std::str::from_utf8(value).ok().map(str::to_owned);
+    } else if field.name.eq_ignore_ascii_case(VERSION_HEADER) {
+        head.request.anthropic_version = Some(String::from_utf8_lossy(value).into_owned());
     } else if let Some((prefix, name)) = field.name.split_at_checked("x-mock-".len())
         && prefix.eq_ignore_ascii_case("x-mock-")
     {

@@ -1,34 +1,42 @@
 //! The provider double: what would a provider have answered, and what if it fails?
 //!
-//! Needs a listening socket and [`MockOptions`]. It speaks OpenAI's dialect over its own small HTTP/1.1, so
-//! that it can also break below HTTP: cut writes, missing ends, resets, silence. By default it echoes the
-//! last user message, so that a caller reads exactly what left the proxy. It proves nothing about content and
-//! is no gateway: no TLS, no HTTP/2, no authentication but a single optional key.
+//! Needs a listening socket and [`MockOptions`]. It speaks OpenAI's and Anthropic's dialects over its own small
+//! HTTP/1.1, so that it can also break below HTTP: cut writes, missing ends, resets, silence. By default it
+//! echoes the last user message, so that a caller reads exactly what left the proxy. It proves nothing about
+//! content and is no gateway: no TLS, no HTTP/2, no authentication but a single optional key.
 //!
 //! | endpoint | answer |
 //! |---|---|
 //! | `POST /v1/chat/completions` | JSON or events: echo, filler, tool call, refusal, reasoning |
 //! | `POST /v1/completions` | JSON or events |
 //! | `POST /v1/embeddings` | floats or base64, the same for the same input |
+//! | `POST /v1/messages` | JSON or events: echo, filler, tool use, refusal, signed thinking |
+//! | `POST /v1/messages/count_tokens` | a quarter of the body's bytes |
 //! | `GET /v1/models`, `GET /v1/models/{id}` | four names; any name that begins with `mock` exists |
 //! | `GET /healthz` | `{"status":"ok"}` |
 //! | `GET /__mock/requests`, `DELETE …` | the last 1000 requests; `DELETE` also resets `fail_times` |
 //! | `GET /__mock/stats` | connections, requests, callers that left early |
 //!
+//! Paths tell the dialects apart, and `anthropic-version` where paths are the same; without that header,
+//! Anthropic's endpoints answer an error, as theirs do.
+//!
 //! A request is controlled by its model name (`mock+chunk=3+delay=5ms`, or `mock@chunk:3@delay:5ms`), by
-//! `x-mock-…` headers, which win, and below both by the options. The settings, from [`script::SETTINGS`]:
+//! `x-mock-…` headers, which win, and below both by the options. The settings, from [`settings::SETTINGS`]:
 //!
 //! | setting | what happens |
 //! |---|---|
-//! | `status=429` | an error of this status (300 to 599, not 304) in OpenAI's shape |
+//! | `status=429` | an error of this status (300 to 599, not 304) in the dialect's shape |
 //! | `retry_after=2` | `retry-after` header, in seconds |
 //! | `fail_times=2` | the faults strike K times, then all is well |
 //! | `name=first` | the counter that `fail_times` counts on |
 //! | `reset=connect\|header\|body:N` | RST: before, inside, or N bytes after the head |
 //! | `close=100` | clean FIN after N body bytes, before the message's own end |
 //! | `stall=header\|100` | send nothing more before the head, or after N body bytes |
+//! | `error_event=3` | an error in the dialect's shape after N events, or as a whole document, under status 200 |
 //! | `malformed` | broken JSON in the body, or in the middle event |
 //! | `empty` | status 200 and no body |
+//! | `content_type=text/html` | this content type, whatever the body is |
+//! | `encoding=gzip` | this `content-encoding`, unasked; of `gzip` the body really is, of others it is not |
 //! | `chunk=3` | characters per delta |
 //! | `count=64` | content deltas, sharing the text evenly; wins over `chunk` |
 //! | `delay=20ms` | pause between events; `0ms` makes each event its own write |
@@ -36,32 +44,41 @@
 //! | `crlf` | event lines end in CR LF |
 //! | `comments` | an SSE comment before each event |
 //! | `no_usage` | no `usage`, even when asked for |
-//! | `no_done` | no `data: [DONE]` |
+//! | `no_done` | no `data: [DONE]`, no `message_stop` |
 //! | `lane=content\|refusal\|reasoning\|tool` | which field carries the text |
 //! | `bytes=1024` | an answer of N bytes of filler prose |
 //! | `answer=hello%20there` | this answer, percent-encoded |
+//! | `extra` | members and events that no reference knows, with the text in them |
+//! | `stop=max_tokens` | claim this finish reason, or stop reason |
 //! | `logprobs` | `logprobs` although the request did not ask |
 //! | `usage=12/34` | claim these prompt and completion tokens |
+//! | `cached=5/6` | claim these tokens as read from, and written to, a prompt cache |
 //! | `slow_header=200` | wait before the head; milliseconds, or with a unit |
 //!
-//! The faults are `status`, `reset`, `close`, `stall`, `malformed`, `empty` and `slow_header`; of `reset`,
-//! `close` and `stall` the last one named counts. With tools in the request, the word `tool` in the last user
-//! message, or a `tool_choice` that demands it, makes a tool call.
+//! The faults are `status`, `reset`, `close`, `stall`, `error_event`, `malformed`, `empty`, `content_type`,
+//! `encoding` and `slow_header`; of `reset`, `close` and `stall` the last one named counts. With tools in the
+//! request, the word `tool` in the last user message, or a `tool_choice` that demands it, makes a tool call.
 
 mod answer;
+mod anthropic;
 mod ask;
 mod chat;
 mod chat_shape;
 mod completions;
+mod conversation;
 mod embeddings;
+mod failure;
 mod faults;
 mod http;
-mod last_user;
 mod ledger;
+mod messages;
+mod messages_shape;
+mod models;
 mod openai;
 mod routes;
 mod script;
 mod seed;
+mod settings;
 mod sse;
 #[cfg(test)]
 mod tests;
@@ -76,13 +93,14 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use palisade_filters::Dialect;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use failure::Failure;
 use faults::Ended;
 use http::{Arrival, Connection, Request};
 use ledger::Ledger;
-use openai::Failure;
 use script::{ANSWER_BYTES_MAX, Script};
 
 /// Wait after a failed accept. It usually means that file descriptors ran out, which only time mends.
@@ -115,7 +133,7 @@ pub(crate) struct MockOptions {
     /// Seed of the ids in answers.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Refuse requests without this bearer token.
+    /// Refuse requests without this key: a bearer token, or with Anthropic `x-api-key`.
     #[arg(long, value_name = "KEY")]
     pub require_key: Option<String>,
     /// Keep the last 1000 requests for `GET /__mock/requests`; turn off when measuring.
@@ -141,7 +159,7 @@ impl Default for MockOptions {
 }
 
 fn pause(text: &str) -> Result<Duration, String> {
-    script::duration(text).ok_or_else(|| format!("`{text}` is no time up to 60m: write `20ms` or `1.5s`"))
+    settings::duration(text).ok_or_else(|| format!("`{text}` is no time up to 60m: write `20ms` or `1.5s`"))
 }
 
 fn answer_bytes(text: &str) -> Result<usize, String> {
@@ -242,7 +260,8 @@ impl Double {
                     Ended::CallerLeft
                 }
                 Arrival::Malformed(status, reason) => {
-                    let answer = Failure::invalid(status, reason).answer(&Script::default());
+                    let failure = Failure::invalid(status, reason);
+                    let answer = failure.answer(Dialect::default(), "req_none", &Script::default());
                     let (_, ended) = connection.deliver(answer, "req_none", false).await;
                     if ended == Ended::Whole { Ended::Cut } else { ended }
                 }

@@ -1,11 +1,11 @@
 //! What do all answers of OpenAI's dialect have in common?
 //!
-//! Identity, usage and the shape of errors. Needs a serial number and a time. Proves nothing; it spells.
+//! Identity, usage and the words of errors. Needs a serial number and a time. Proves nothing; it spells.
 //! Source: OpenAI's API reference and its published description of it.
 
 use serde::Serialize;
 
-use super::answer::Answer;
+use super::failure::{Culprit, Failure};
 use super::script::Script;
 use super::text;
 
@@ -17,22 +17,6 @@ const ECHO_CHARACTERS_MAX: usize = 200;
 const KEY_START_SHOWN: usize = 8;
 const KEY_END_SHOWN: usize = 4;
 
-/// What makes one answer this answer.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stamp {
-    /// Differs for every request of one double; the same sequence for the same seed.
-    pub serial: u64,
-    /// Unix time in seconds.
-    pub created: u64,
-}
-
-impl Stamp {
-    /// An id like OpenAI's, such as `chatcmpl-0000mock1f83d9abfb41bd6b`.
-    pub(super) fn id(self, prefix: &str) -> String {
-        format!("{prefix}0000mock{:016x}", self.serial)
-    }
-}
-
 /// Tokens, as an answer reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Usage {
@@ -42,6 +26,13 @@ pub(super) struct Usage {
     completion: u64,
     #[serde(rename = "total_tokens")]
     total: u64,
+    #[serde(rename = "prompt_tokens_details", skip_serializing_if = "Option::is_none")]
+    prompt_details: Option<PromptDetails>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+struct PromptDetails {
+    cached_tokens: u64,
 }
 
 /// `usage` in the chunks of a stream that was asked for it: null until the last.
@@ -63,7 +54,8 @@ impl Usage {
         let (prompt, completion) =
             script.usage.unwrap_or((text::tokens(prompt_bytes), text::tokens(completion_bytes)));
         let total = prompt.saturating_add(completion);
-        Some(Usage { prompt, completion, total })
+        let prompt_details = script.cached.map(|(cached_tokens, _)| PromptDetails { cached_tokens });
+        Some(Usage { prompt, completion, total, prompt_details })
     }
 }
 
@@ -80,146 +72,102 @@ impl From<Usage> for InputUsage {
     }
 }
 
-/// An error in OpenAI's shape.
-#[derive(Debug)]
-pub(super) struct Failure {
-    status: u16,
-    message: String,
-    kind: &'static str,
-    param: Option<&'static str>,
-    code: Option<&'static str>,
+/// A body that cannot be read.
+pub(super) fn unreadable(error: &serde_json::Error) -> Failure {
+    Failure::invalid(400, format!("We could not parse the JSON body of your request: {error}."))
 }
 
-#[derive(Serialize)]
-struct Envelope<'a> {
-    error: Body<'a>,
-}
-
-#[derive(Serialize)]
-struct Body<'a> {
-    message: &'a str,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    param: Option<&'static str>,
-    code: Option<&'static str>,
-}
-
-/// What an error may repeat of the request that met it, as real providers do.
-pub(super) struct Culprit<'a> {
-    /// The model asked for.
-    pub model: &'a str,
-    /// The caller's text.
-    pub text: &'a str,
-    /// The key presented.
-    pub key: &'a str,
-    /// The request's id.
-    pub request_id: &'a str,
-}
-
-impl Failure {
-    /// A request that cannot be understood.
-    pub(super) fn invalid(status: u16, message: impl Into<String>) -> Self {
-        Failure { status, message: message.into(), kind: "invalid_request_error", param: None, code: None }
+/// A required field that is not there.
+pub(super) fn missing(param: &'static str) -> Failure {
+    Failure {
+        param: Some(param),
+        code: Some("missing_required_parameter"),
+        ..Failure::invalid(400, format!("Missing required parameter: '{param}'."))
     }
+}
 
-    /// A required field that is not there.
-    pub(super) fn missing(param: &'static str) -> Self {
-        Failure {
-            param: Some(param),
-            code: Some("missing_required_parameter"),
-            ..Failure::invalid(400, format!("Missing required parameter: '{param}'."))
-        }
+/// No such model.
+pub(super) fn no_model(model: &str) -> Failure {
+    Failure {
+        param: Some("model"),
+        code: Some("model_not_found"),
+        ..Failure::invalid(
+            404,
+            format!("The model `{model}` does not exist or you do not have access to it."),
+        )
     }
+}
 
-    /// No such model.
-    pub(super) fn no_model(model: &str) -> Self {
-        Failure {
-            param: Some("model"),
-            code: Some("model_not_found"),
+/// No key, or not the right one.
+pub(super) fn no_access(key: Option<&str>) -> Failure {
+    match key {
+        None => Failure::invalid(
+            401,
+            "You didn't provide an API key. You need to provide your API key in an Authorization header \
+             using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).",
+        ),
+        Some(key) => Failure {
+            code: Some("invalid_api_key"),
             ..Failure::invalid(
-                404,
-                format!("The model `{model}` does not exist or you do not have access to it."),
-            )
-        }
-    }
-
-    /// No key, or not the right one.
-    pub(super) fn no_access(key: Option<&str>) -> Self {
-        match key {
-            None => Failure::invalid(
                 401,
-                "You didn't provide an API key. You need to provide your API key in an Authorization header \
-                 using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).",
-            ),
-            Some(key) => Failure {
-                code: Some("invalid_api_key"),
-                ..Failure::invalid(
-                    401,
-                    format!(
-                        "Incorrect API key provided: {}. You can find your API key at \
-                         https://platform.openai.com/account/api-keys.",
-                        masked(key)
-                    ),
-                )
-            },
-        }
+                format!(
+                    "Incorrect API key provided: {}. You can find your API key at \
+                     https://platform.openai.com/account/api-keys.",
+                    masked(key)
+                ),
+            )
+        },
     }
+}
 
-    /// The error that OpenAI sends with this status. Like theirs, it repeats the caller's text (400), key
-    /// (401) or model (404, 429): a gateway that relays it raw gives them away.
-    pub(super) fn of_status(status: u16, culprit: &Culprit<'_>) -> Self {
-        match status {
-            400 => {
-                let text: String = culprit.text.chars().take(ECHO_CHARACTERS_MAX).collect();
-                Failure {
-                    param: Some("messages"),
-                    code: Some("invalid_value"),
-                    ..Failure::invalid(400, format!("Invalid value: '{text}'."))
-                }
+/// The error that OpenAI sends with this status. Like theirs, it repeats the caller's text (400), key
+/// (401) or model (404, 429): a gateway that relays it raw gives them away.
+pub(super) fn of_status(status: u16, culprit: &Culprit<'_>) -> Failure {
+    match status {
+        400 => {
+            let text: String = culprit.text.chars().take(ECHO_CHARACTERS_MAX).collect();
+            Failure {
+                param: Some("messages"),
+                code: Some("invalid_value"),
+                ..Failure::invalid(400, format!("Invalid value: '{text}'."))
             }
-            401 => Failure::no_access(Some(culprit.key)),
-            403 => Failure {
-                kind: "request_forbidden",
-                code: Some("unsupported_country_region_territory"),
-                ..Failure::invalid(403, "Country, region, or territory not supported")
-            },
-            404 => Failure::no_model(culprit.model),
-            429 => Failure {
-                kind: "requests",
-                code: Some("rate_limit_exceeded"),
-                ..Failure::invalid(
-                    429,
-                    format!(
-                        "Rate limit reached for {} in organization org-mock on requests per min (RPM): \
-                         Limit 3, Used 3, Requested 1. Please try again in 20s.",
-                        culprit.model
-                    ),
-                )
-            },
-            503 => Failure {
-                kind: "service_unavailable_error",
-                ..Failure::invalid(503, "The engine is currently overloaded, please try again later")
-            },
-            500..=599 => Failure {
-                kind: "server_error",
-                ..Failure::invalid(
-                    status,
-                    format!(
-                        "The server had an error while processing your request. Sorry about that! You can \
-                         retry your request, or contact us if the error persists. (Please include the \
-                         request ID {} in your message.)",
-                        culprit.request_id
-                    ),
-                )
-            },
-            other => Failure::invalid(other, format!("The mock was asked for status {other}.")),
         }
-    }
-
-    /// The answer that carries this error.
-    pub(super) fn answer(&self, script: &Script) -> Answer {
-        let error = Body { message: &self.message, kind: self.kind, param: self.param, code: self.code };
-        Answer::json(self.status, &Envelope { error }, script)
+        401 => no_access(Some(culprit.key)),
+        403 => Failure {
+            kind: "request_forbidden",
+            code: Some("unsupported_country_region_territory"),
+            ..Failure::invalid(403, "Country, region, or territory not supported")
+        },
+        404 => no_model(culprit.model),
+        429 => Failure {
+            kind: "requests",
+            code: Some("rate_limit_exceeded"),
+            ..Failure::invalid(
+                429,
+                format!(
+                    "Rate limit reached for {} in organization org-mock on requests per min (RPM): \
+                     Limit 3, Used 3, Requested 1. Please try again in 20s.",
+                    culprit.model
+                ),
+            )
+        },
+        503 => Failure {
+            kind: "service_unavailable_error",
+            ..Failure::invalid(503, "The engine is currently overloaded, please try again later")
+        },
+        500..=599 => Failure {
+            kind: "server_error",
+            ..Failure::invalid(
+                status,
+                format!(
+                    "The server had an error while processing your request. Sorry about that! You can \
+                     retry your request, or contact us if the error persists. (Please include the \
+                     request ID {} in your message.)",
+                    culprit.request_id
+                ),
+            )
+        },
+        other => Failure::invalid(other, format!("The mock was asked for status {other}.")),
     }
 }
 

@@ -1,39 +1,20 @@
 //! Which answer belongs to this request?
 //!
 //! Needs a complete request and the double. The whole surface is the match in [`answer`]; what is not there
-//! is a 404 in OpenAI's shape. It decides and spells; it does not write to the socket.
+//! is a 404 in the dialect's shape. It decides and spells; it does not write to the socket.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use palisade_filters::Dialect;
 use serde::Serialize;
 
-use super::Double;
-use super::answer::Answer;
+use super::answer::{Answer, Stamp};
 use super::ask::{Ask, Endpoint};
+use super::failure::{Culprit, Failure};
 use super::http::Request;
 use super::ledger::{Seen, Stats};
-use super::openai::{Culprit, Failure, Stamp};
 use super::script::Script;
-use super::seed;
-
-/// The models that `GET /v1/models` lists. Any other name is served too.
-const MODELS: &[&str] = &["mock-echo", "mock-small", "mock-large", "mock-embedding"];
-/// When the models were made: a fixed time, so that answers compare.
-const MODELS_CREATED: u64 = 1_700_000_000;
-
-#[derive(Serialize)]
-struct Model<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: u64,
-    owned_by: &'static str,
-}
-
-#[derive(Serialize)]
-struct Models {
-    object: &'static str,
-    data: Vec<Model<'static>>,
-}
+use super::{Double, anthropic, models, seed};
 
 #[derive(Serialize)]
 struct Health {
@@ -64,19 +45,26 @@ pub(super) fn inspection(double: &Double, request: &Request) -> Option<Answer> {
 
 /// The answer to a caller's request.
 pub(super) fn answer(double: &Double, request: &Request, stamp: Stamp) -> Answer {
+    let dialect = dialect(request);
+    let key = key(request, dialect);
     let answer = match (request.method.as_str(), path(request)) {
-        _ if !double.admits(request.bearer.as_deref()) => Err(Failure::no_access(request.bearer.as_deref())),
+        _ if !double.admits(key) => Err(Failure::no_access(dialect, key)),
         ("POST", "/v1/chat/completions") => asked(double, request, stamp, Endpoint::Chat),
         ("POST", "/v1/completions") => asked(double, request, stamp, Endpoint::Completions),
         ("POST", "/v1/embeddings") => asked(double, request, stamp, Endpoint::Embeddings),
+        ("POST", "/v1/messages") => asked(double, request, stamp, Endpoint::Messages),
+        ("POST", "/v1/messages/count_tokens") => asked(double, request, stamp, Endpoint::CountTokens),
         ("GET", "/v1/models") => listed(double, request, stamp, None),
         ("GET", other) => match other.strip_prefix("/v1/models/") {
             Some(id) => listed(double, request, stamp, Some(id)),
-            None => Err(no_such_url(request)),
+            None => Err(Failure::no_endpoint(dialect, &request.method, other)),
         },
-        _ => Err(no_such_url(request)),
+        (method, other) => Err(Failure::no_endpoint(dialect, method, other)),
     };
-    answer.unwrap_or_else(|failure| failure.answer(&Script::default()))
+    let plain = Script::default();
+    let mut answer = answer.unwrap_or_else(|failure| failure.answer(dialect, &stamp.id("req_"), &plain));
+    answer.dialect = dialect;
+    answer
 }
 
 /// The stamp of the request that `before` others came before.
@@ -86,27 +74,51 @@ pub(super) fn stamp(double: &Double, before: u64) -> Stamp {
     Stamp { serial: seed::mixed(seed::nth(double.seed(), before + 1)), created }
 }
 
-fn asked(double: &Double, request: &Request, stamp: Stamp, endpoint: Endpoint) -> Result<Answer, Failure> {
-    let ask = Ask::read(endpoint, &request.body)?;
-    let script = script(double, request, ask.model())?;
-    match failure(&script, request, stamp, ask.model(), || ask.text().plain().into_owned()) {
-        Some(failure) => Ok(failure.answer(&script)),
-        None => ask.answer(&script, stamp, request.body.len()),
+/// Whose API is meant: the path says, and where it is the same in both, the header that only one of them has.
+fn dialect(request: &Request) -> Dialect {
+    match path(request) {
+        "/v1/chat/completions" | "/v1/completions" | "/v1/embeddings" => Dialect::OpenAi,
+        "/v1/messages" | "/v1/messages/count_tokens" => Dialect::Anthropic,
+        _ if request.anthropic_version.is_some() => Dialect::Anthropic,
+        _ => Dialect::OpenAi,
     }
 }
 
-fn listed(double: &Double, request: &Request, stamp: Stamp, id: Option<&str>) -> Result<Answer, Failure> {
-    let script = script(double, request, "")?;
-    if let Some(failure) = failure(&script, request, stamp, id.unwrap_or_default(), String::new) {
-        return Ok(failure.answer(&script));
+/// The key presented. Anthropic takes its own header, and a bearer's token too, which newer SDKs send.
+fn key(request: &Request, dialect: Dialect) -> Option<&str> {
+    let bearer = request.bearer.as_deref();
+    match dialect {
+        Dialect::OpenAi => bearer,
+        Dialect::Anthropic => request.api_key.as_deref().or(bearer),
     }
-    match id {
-        None => {
-            let data = MODELS.iter().map(|id| model(id)).collect();
-            Ok(Answer::json(200, &Models { object: "list", data }, &script))
-        }
-        Some(id) if id.starts_with("mock") => Ok(Answer::json(200, &model(id), &script)),
-        Some(id) => Err(Failure::no_model(id)),
+}
+
+fn asked(double: &Double, request: &Request, stamp: Stamp, endpoint: Endpoint) -> Result<Answer, Failure> {
+    let dialect = dialect(request);
+    check_version(request, dialect)?;
+    let ask = Ask::read(endpoint, &request.body)?;
+    let script = script(double, request, ask.model())?;
+    let text = || ask.text().plain().into_owned();
+    let body_bytes = request.body.len();
+    dressed(&script, request, stamp, ask.model(), text, || ask.answer(&script, stamp, body_bytes))
+}
+
+fn listed(double: &Double, request: &Request, stamp: Stamp, id: Option<&str>) -> Result<Answer, Failure> {
+    let dialect = dialect(request);
+    check_version(request, dialect)?;
+    let script = script(double, request, "")?;
+    let model = id.unwrap_or_default();
+    dressed(&script, request, stamp, model, String::new, || match id {
+        None => Ok(models::list(dialect, &script)),
+        Some(id) if id.starts_with("mock") => Ok(models::one(dialect, id, &script)),
+        Some(id) => Err(Failure::no_model(dialect, id)),
+    })
+}
+
+fn check_version(request: &Request, dialect: Dialect) -> Result<(), Failure> {
+    match dialect {
+        Dialect::OpenAi => Ok(()),
+        Dialect::Anthropic => anthropic::check_version(request.anthropic_version.as_deref()),
     }
 }
 
@@ -130,28 +142,34 @@ fn script(double: &Double, request: &Request, model: &str) -> Result<Script, Fai
     }
 }
 
-fn failure(
+/// The answer with the errors that the script wants in it, in its place or in its midst, and in its coding.
+fn dressed(
     script: &Script,
     request: &Request,
     stamp: Stamp,
     model: &str,
     text: impl FnOnce() -> String,
-) -> Option<Failure> {
-    let culprit = Culprit {
-        model,
-        text: &script.status.map(|_| text())?,
-        key: request.bearer.as_deref().unwrap_or_default(),
-        request_id: &stamp.id("req_"),
+    answer: impl FnOnce() -> Result<Answer, Failure>,
+) -> Result<Answer, Failure> {
+    let dialect = dialect(request);
+    let failure = |status, text: &str| {
+        let key = key(request, dialect).unwrap_or_default();
+        let request_id = &stamp.id("req_");
+        Failure::of_status(dialect, status, &Culprit { model, text, key, request_id })
     };
-    script.status.map(|status| Failure::of_status(status, &culprit))
-}
-
-fn model(id: &str) -> Model<'_> {
-    Model { id, object: "model", created: MODELS_CREATED, owned_by: "palisade-mock" }
-}
-
-fn no_such_url(request: &Request) -> Failure {
-    Failure::invalid(404, format!("Invalid URL ({} {})", request.method, path(request)))
+    let mut answer = match (script.status, script.error_event) {
+        (Some(status), _) => failure(status, &text()).answer(dialect, &stamp.id("req_"), script),
+        (None, None) => answer()?,
+        (None, Some(events)) => {
+            let failure = failure(Failure::status_of_a_stream(dialect), &text());
+            let mut answer = answer()?;
+            answer.dialect = dialect;
+            answer.break_off(events, &failure, &stamp.id("req_"), script);
+            answer
+        }
+    };
+    answer.encode();
+    Ok(answer)
 }
 
 /// The path without query; an absolute target (RFC 9112, 3.2.2) loses its origin.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::faults::End;
+use super::settings::SETTINGS;
 
 /// Longest time any setting may ask for. A stalled answer ends after it even if the caller never leaves.
 pub(super) const WAIT_MAX: Duration = Duration::from_hours(1);
@@ -31,11 +32,12 @@ pub(super) const DELTAS_MAX: usize = 100_000;
 /// Which field of the answer carries the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// `content`.
+    /// `content`; with Anthropic, a text block.
     Content,
-    /// `refusal`, with `content: null`.
+    /// `refusal`, with `content: null`; with Anthropic, a text block and stop reason `refusal`.
     Refusal,
-    /// `reasoning_content` first, then `content`, both with the whole text.
+    /// `reasoning_content` first, then `content`, both with the whole text; with Anthropic, a signed thinking block,
+    /// then a text block.
     Reasoning,
     /// A tool call with the text in its arguments.
     Tool,
@@ -54,10 +56,16 @@ pub(crate) struct Script {
     pub(super) name: Option<Arc<str>>,
     /// How the answer ends on the wire.
     pub(super) end: End,
+    /// After so many events comes an error; a document is nothing but the error.
+    pub(super) error_event: Option<usize>,
     /// Spoil the JSON of the answer, or of the middle event.
     pub(super) malformed: bool,
     /// Answer 200 without a body.
     pub(super) empty: bool,
+    /// `content-type`, instead of the right one.
+    pub(super) content_type: Option<Arc<str>>,
+    /// `content-encoding`, though nobody asked for any.
+    pub(super) encoding: Option<Arc<str>>,
     /// Characters per delta.
     pub(super) chunk: Option<NonZeroUsize>,
     /// Content deltas per choice. Wins over `chunk`.
@@ -72,7 +80,7 @@ pub(crate) struct Script {
     pub(super) comments: bool,
     /// Leave `usage` out.
     pub(super) no_usage: bool,
-    /// Leave `data: [DONE]` out.
+    /// Leave out the event that ends a stream.
     pub(super) no_done: bool,
     /// Which field carries the text; the request decides when unset.
     pub(super) lane: Option<Lane>,
@@ -80,10 +88,16 @@ pub(crate) struct Script {
     pub(super) bytes: Option<usize>,
     /// Say this instead of the echo or the filler.
     pub(super) answer: Option<Arc<str>>,
+    /// Say the text once more, where no reference has a member.
+    pub(super) extra: bool,
+    /// Finish reason to claim.
+    pub(super) stop: Option<Arc<str>>,
     /// Add `logprobs` although the request did not ask.
     pub(super) logprobs: bool,
     /// Prompt and completion tokens to claim.
     pub(super) usage: Option<(u64, u64)>,
+    /// Cached tokens to claim: read, and written.
+    pub(super) cached: Option<(u64, u64)>,
     /// Wait before the first byte of the answer.
     pub(super) slow_header: Option<Duration>,
 }
@@ -110,172 +124,6 @@ pub(crate) enum ScriptError {
     #[error("script `{0}` is not a JSON object of numbers, strings and booleans")]
     Json(String),
 }
-
-/// One row of the table of settings.
-pub(super) struct Setting {
-    /// Name in a model name; in a header, `x-mock-` and the name with dashes.
-    pub name: &'static str,
-    /// How it is written.
-    pub form: &'static str,
-    /// What the double then does.
-    pub meaning: &'static str,
-    apply: fn(&mut Script, &str) -> Option<()>,
-}
-
-const fn row(
-    name: &'static str,
-    form: &'static str,
-    meaning: &'static str,
-    apply: fn(&mut Script, &str) -> Option<()>,
-) -> Setting {
-    Setting { name, form, meaning, apply }
-}
-
-/// The table of settings: the only place that knows their names.
-pub(super) const SETTINGS: &[Setting] = &[
-    row(
-        "status",
-        "status=429",
-        "an error of this status (300 to 599, not 304) in OpenAI's shape",
-        |script, value| {
-            script.status =
-                Some(value.parse().ok().filter(|status| (300..=599).contains(status) && *status != 304)?);
-            Some(())
-        },
-    ),
-    row("retry_after", "retry_after=2", "`retry-after` header, in seconds", |script, value| {
-        script.retry_after_seconds = Some(value.parse().ok()?);
-        Some(())
-    }),
-    row("fail_times", "fail_times=2", "the faults strike K times, then all is well", |script, value| {
-        script.fail_times = Some(value.parse().ok()?);
-        Some(())
-    }),
-    row("name", "name=first", "the counter that `fail_times` counts on", |script, value| {
-        script.name = Some(value.into());
-        Some(())
-    }),
-    row(
-        "reset",
-        "reset=connect|header|body:N",
-        "RST: before, inside, or N bytes after the head",
-        |script, value| {
-            script.end = match value {
-                "connect" => End::ResetBeforeHead,
-                "header" => End::ResetInHead,
-                other => End::ResetAfter(other.strip_prefix("body:")?.parse().ok()?),
-            };
-            Some(())
-        },
-    ),
-    row(
-        "close",
-        "close=100",
-        "clean FIN after N body bytes, before the message's own end",
-        |script, value| {
-            script.end = End::CloseAfter(value.parse().ok()?);
-            Some(())
-        },
-    ),
-    row(
-        "stall",
-        "stall=header|100",
-        "send nothing more before the head, or after N body bytes",
-        |script, value| {
-            script.end = match value {
-                "header" => End::StallBeforeHead,
-                number => End::StallAfter(number.parse().ok()?),
-            };
-            Some(())
-        },
-    ),
-    row("malformed", "malformed", "broken JSON in the body, or in the middle event", |script, value| {
-        script.malformed = flag(value)?;
-        Some(())
-    }),
-    row("empty", "empty", "status 200 and no body", |script, value| {
-        script.empty = flag(value)?;
-        Some(())
-    }),
-    row("chunk", "chunk=3", "characters per delta", |script, value| {
-        script.chunk = Some(value.parse().ok()?);
-        Some(())
-    }),
-    row(
-        "count",
-        "count=64",
-        "content deltas, sharing the text evenly; wins over `chunk`",
-        |script, value| {
-            script.count = Some(value.parse().ok().filter(|count: &NonZeroUsize| count.get() <= DELTAS_MAX)?);
-            Some(())
-        },
-    ),
-    row(
-        "delay",
-        "delay=20ms",
-        "pause between events; `0ms` makes each event its own write",
-        |script, value| {
-            script.delay = Some(duration(value)?);
-            Some(())
-        },
-    ),
-    row("cut", "cut=17", "writes of exactly N bytes, through lines and characters", |script, value| {
-        script.cut = Some(value.parse().ok()?);
-        Some(())
-    }),
-    row("crlf", "crlf", "event lines end in CR LF", |script, value| {
-        script.crlf = flag(value)?;
-        Some(())
-    }),
-    row("comments", "comments", "an SSE comment before each event", |script, value| {
-        script.comments = flag(value)?;
-        Some(())
-    }),
-    row("no_usage", "no_usage", "no `usage`, even when asked for", |script, value| {
-        script.no_usage = flag(value)?;
-        Some(())
-    }),
-    row("no_done", "no_done", "no `data: [DONE]`", |script, value| {
-        script.no_done = flag(value)?;
-        Some(())
-    }),
-    row("lane", "lane=content|refusal|reasoning|tool", "which field carries the text", |script, value| {
-        script.lane = Some(match value {
-            "content" => Lane::Content,
-            "refusal" => Lane::Refusal,
-            "reasoning" => Lane::Reasoning,
-            "tool" => Lane::Tool,
-            _ => return None,
-        });
-        Some(())
-    }),
-    row("bytes", "bytes=1024", "an answer of N bytes of filler prose", |script, value| {
-        script.bytes = Some(value.parse().ok().filter(|bytes| *bytes <= ANSWER_BYTES_MAX)?);
-        Some(())
-    }),
-    row("answer", "answer=hello%20there", "this answer, percent-encoded", |script, value| {
-        script.answer = Some(percent_decoded(value)?.into());
-        Some(())
-    }),
-    row("logprobs", "logprobs", "`logprobs` although the request did not ask", |script, value| {
-        script.logprobs = flag(value)?;
-        Some(())
-    }),
-    row("usage", "usage=12/34", "claim these prompt and completion tokens", |script, value| {
-        let (prompt, completion) = value.split_once('/')?;
-        script.usage = Some((prompt.parse().ok()?, completion.parse().ok()?));
-        Some(())
-    }),
-    row(
-        "slow_header",
-        "slow_header=200",
-        "wait before the head; milliseconds, or with a unit",
-        |script, value| {
-            script.slow_header = Some(duration(value)?);
-            Some(())
-        },
-    ),
-];
 
 impl Script {
     /// Follows the settings in a model name. A name that is not the double's own carries none.
@@ -306,8 +154,11 @@ impl Script {
             status: None,
             retry_after_seconds: None,
             end: End::Whole,
+            error_event: None,
             malformed: false,
             empty: false,
+            content_type: None,
+            encoding: None,
             slow_header: None,
             ..self
         }
@@ -318,8 +169,11 @@ impl Script {
     pub(super) fn has_fault(&self) -> bool {
         self.status.is_some()
             || self.end != End::Whole
+            || self.error_event.is_some()
             || self.malformed
             || self.empty
+            || self.content_type.is_some()
+            || self.encoding.is_some()
             || self.slow_header.is_some()
     }
 
@@ -377,44 +231,4 @@ impl FromStr for Script {
 
 fn known() -> String {
     SETTINGS.iter().map(|setting| format!("`{}`", setting.name)).collect::<Vec<_>>().join(", ")
-}
-
-fn flag(value: &str) -> Option<bool> {
-    match value {
-        "" | "true" | "1" => Some(true),
-        "false" | "0" => Some(false),
-        _ => None,
-    }
-}
-
-/// Reads `20ms`, `1.5s`, `250us` or `2m`; a bare number is milliseconds. At most [`WAIT_MAX`].
-#[must_use]
-pub(super) fn duration(text: &str) -> Option<Duration> {
-    let unit_at = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(unit_at)?;
-    let seconds_per_unit = match unit {
-        "us" => 1e-6,
-        "ms" | "" => 1e-3,
-        "s" => 1.0,
-        "m" => 60.0,
-        _ => return None,
-    };
-    let seconds = number.parse::<f64>().ok()? * seconds_per_unit;
-    Duration::try_from_secs_f64(seconds).ok().filter(|wait| *wait <= WAIT_MAX)
-}
-
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let (digits, after) = rest.split_at_checked(2)?;
-        decoded.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-        rest = after;
-    }
-    String::from_utf8(decoded).ok()
 }

@@ -26,28 +26,46 @@ impl Events {
         }
     }
 
-    /// Adds one event.
+    /// Adds one event without a name, as OpenAI's are.
     pub(super) fn push<T: Serialize>(&mut self, value: &T) {
         self.begin();
         self.parts.extend_json(value);
         self.end();
     }
 
-    /// Adds the event with which OpenAI's streams end, unless the script leaves it out.
-    pub(super) fn finish(mut self, script: &Script) -> Parts {
-        if !script.no_done {
-            self.begin();
-            self.parts.extend(b"[DONE]");
-            self.end();
-        }
+    /// Adds one event with a name, as Anthropic's are.
+    pub(super) fn push_named<T: Serialize>(&mut self, name: &str, value: &T) {
+        self.comment();
+        self.parts.extend(b"event: ");
+        self.parts.extend(name.as_bytes());
+        self.parts.extend(self.line_end);
+        self.parts.extend(b"data: ");
+        self.parts.extend_json(value);
+        self.end();
+    }
+
+    /// Adds the event with which OpenAI's streams end.
+    pub(super) fn push_done(&mut self) {
+        self.begin();
+        self.parts.extend(b"[DONE]");
+        self.end();
+    }
+
+    /// The stream.
+    pub(super) fn finish(self) -> Parts {
         self.parts
     }
 
-    fn begin(&mut self) {
+    fn comment(&mut self) {
         if self.comments {
             self.parts.extend(b": mock keep-alive");
-            self.end();
+            self.parts.extend(self.line_end);
+            self.parts.extend(self.line_end);
         }
+    }
+
+    fn begin(&mut self) {
+        self.comment();
         self.parts.extend(b"data: ");
     }
 

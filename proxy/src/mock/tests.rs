@@ -15,9 +15,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 
-use super::script::{SETTINGS, Script, duration};
+use super::script::Script;
+use super::settings::{SETTINGS, duration};
 use super::text::{Share, pieces};
 use super::{MockOptions, serve};
+
+mod messages;
 
 /// Virtual time after which silence counts as silence.
 const SILENCE: Duration = Duration::from_mins(1);

@@ -83,6 +83,11 @@ fn prose(bytes: usize) -> String {
     text
 }
 
+/// Whether the word is said that makes the double call a tool.
+pub(super) fn says_tool(text: &str) -> bool {
+    text.split(|character: char| !character.is_alphanumeric()).any(|word| word.eq_ignore_ascii_case("tool"))
+}
+
 /// The double's idea of a token: four bytes of text, and at least one for any text.
 pub(super) fn tokens(bytes: usize) -> u64 {
     bytes.div_ceil(4) as u64
