@@ -20,6 +20,7 @@ mod fuzzed;
 mod house;
 mod http;
 mod keys;
+mod leaks;
 mod memory;
 mod process;
 mod processes;
