@@ -8,6 +8,7 @@
 //! anyone fills the disk.
 
 mod bound;
+mod passed_over;
 mod stages;
 mod time;
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use bound::{ATTEMPTS_MAX, FINDINGS_MAX, GROUPS_MAX, REASONS_MAX, STAGES_MAX, TEXT_BYTES_MAX};
+pub use passed_over::{Passed, PassedOver};
 pub use stages::Stages;
 pub use time::{NotATime, Time};
 
@@ -81,6 +83,9 @@ pub struct Event {
     /// Every attempt, in the order they were made.
     #[serde(skip_serializing_if = "is_default")]
     pub route: Vec<Attempt>,
+    /// Targets that would have done and were not tried, or not in their turn.
+    #[serde(skip_serializing_if = "is_default")]
+    pub passed_over: Vec<PassedOver>,
 
     /// What became of it.
     pub decision: Decision,
@@ -148,6 +153,7 @@ impl Default for Event {
             model_served: None,
             provider: None,
             route: Vec::new(),
+            passed_over: Vec::new(),
             decision: Decision::default(),
             refusal: None,
             reasons: Vec::new(),
@@ -455,6 +461,7 @@ pub struct Omitted {
     pub findings: u32,
     pub reasons: u32,
     pub attempts: u32,
+    pub passed_over: u32,
     pub groups: u32,
     pub stages: u32,
 }

@@ -2,8 +2,11 @@
 //!
 //! Nothing here is enforced; `Policy::compile` turns documents into what is.
 
+pub mod routes;
+
 use crate::dlp::rules::Category;
 use crate::secret::Secret;
+use routes::{BreakerDocument, KillSwitchDocument, RouteDocument};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +21,9 @@ pub struct PlatformDocument {
     /// Where requests may go.
     #[serde(default)]
     pub providers: Vec<ProviderDocument>,
+    /// What is switched off for everyone.
+    #[serde(default)]
+    pub kill_switches: Vec<KillSwitchDocument>,
 }
 
 /// The mandatory chain.
@@ -76,6 +82,9 @@ pub struct ProviderDocument {
     /// Tokens an answer is reckoned at when the caller gives no limit.
     #[serde(default = "output_tokens_default")]
     pub output_tokens_default: u64,
+    /// When its targets are passed over.
+    #[serde(default)]
+    pub breaker: BreakerDocument,
 }
 
 /// The protocol of an upstream.
@@ -155,6 +164,9 @@ pub struct OrganisationDocument {
     /// Where models are found.
     #[serde(default)]
     pub routes: Vec<RouteDocument>,
+    /// What this organisation has switched off for itself.
+    #[serde(default)]
+    pub kill_switches: Vec<KillSwitchDocument>,
 }
 
 /// What happens when no rule says anything.
@@ -353,21 +365,6 @@ pub enum QuotaSubject {
     Key,
 }
 
-/// Where some models are found.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RouteDocument {
-    /// Appears in events.
-    pub name: String,
-    /// The models asked for; `*` matches any part.
-    pub models: Vec<String>,
-    /// Whom it concerns; none: everyone.
-    #[serde(default)]
-    pub groups: Vec<String>,
-    /// `provider/model` in the order they are tried; `provider` alone keeps the model that was asked for.
-    pub targets: Vec<String>,
-}
-
 /// A provider's credential, resolved by whoever may read files.
 pub type ProviderSecrets = std::collections::HashMap<String, Secret>;
 
@@ -379,6 +376,15 @@ mod duration {
         let text = String::deserialize(input)?;
         humantime::parse_duration(&text)
             .map_err(|error| D::Error::custom(format!("`{text}` is not a duration such as `30s`: {error}")))
+    }
+}
+
+mod optional_duration {
+    use serde::Deserializer;
+    use std::time::Duration;
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
+        super::duration::deserialize(input).map(Some)
     }
 }
 

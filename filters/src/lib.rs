@@ -41,7 +41,7 @@ pub use model_access::Grant;
 pub use policy::Policy;
 pub use prompt::{Prompt, Surface};
 pub use refusal::{Refusal, Stage};
-pub use routing::{AuthorisedTarget, Candidates, Itinerary};
+pub use routing::{AuthorisedTarget, Candidates, Itinerary, Outlook};
 pub use tenant::{Caller, Knock, Visitor};
 
 use bytes::Bytes;
@@ -76,16 +76,20 @@ pub fn clear(visitor: &Visitor, prompt: Prompt) -> Result<Cleared, Refusal> {
 /// Whether it may use what it asks for, where that could go, and what to ask the meters for it.
 pub fn apply(visitor: &Visitor, cleared: &Cleared) -> Result<Application, Refusal> {
     let grant = model_access::grant(visitor, cleared)?; // may it use this model?
-    let candidates = routing::candidates(visitor, &grant)?; // who serves it, each authorised by itself?
+    let candidates = routing::candidates(visitor, cleared, &grant)?; // who serves it, each authorised by itself?
     let estimate = quota::ask(visitor, cleared, &grant, &candidates); // what could it cost at most?
     Ok(Application { grant, candidates, estimate })
 }
 
-/// With the meters' answer, where it goes and then where.
-pub fn admit(application: Application, answer: Result<Receipt, MeterRefusal>) -> Result<Admission, Refusal> {
+/// With the meters' answer, and with what is known of its targets, where it goes and then where.
+pub fn admit(
+    application: Application,
+    answer: Result<Receipt, MeterRefusal>,
+    outlook: &Outlook,
+) -> Result<Admission, Refusal> {
     let Application { grant, candidates, estimate } = application;
     let reservation = quota::reserve(&estimate, answer)?; // is there budget left?
-    let itinerary = routing::choose(&grant, &reservation, candidates); // in which order is it tried?
+    let itinerary = routing::choose(&grant, &reservation, candidates, outlook); // in which order is it tried?
     Ok(Admission { reservation, itinerary })
 }
 
@@ -101,6 +105,11 @@ impl Application {
     /// The question to the meters.
     pub fn ask(&self) -> &Ask {
         &self.estimate.ask
+    }
+
+    /// The question to whoever knows how targets are doing.
+    pub fn candidates(&self) -> &Candidates {
+        &self.candidates
     }
 }
 

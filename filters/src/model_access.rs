@@ -8,6 +8,7 @@ use crate::documents::{DefaultAction, GroupDocument, ModelAccessDocument};
 use crate::names::matches;
 use crate::policy::{Provider, Tenant, TenantKey};
 use crate::refusal::Refusal;
+use crate::routing;
 use crate::tenant::Visitor;
 
 /// Compiled permissions.
@@ -91,44 +92,24 @@ pub struct ListedModel {
     pub owned_by: String,
 }
 
-/// The models that have a name and that this caller may use, each once.
+/// The models that have a name, that this caller may use, and that somebody serves at the moment, each once.
 pub fn list(visitor: &Visitor) -> Vec<ListedModel> {
     let tenant = visitor.tenant();
+    let served = tenant.platform.providers.iter().flat_map(|provider| &provider.document.models);
     let mut out: Vec<ListedModel> = Vec::new();
-    let mut add = |id: &str, owned_by: &str| {
-        if !id.contains('*') && !out.iter().any(|known| known.id == id) {
-            out.push(ListedModel { id: id.to_owned(), owned_by: owned_by.to_owned() });
-        }
-    };
-    for (name, models) in tenant.routes.named_models(&visitor.key().groups) {
-        models
-            .iter()
-            .filter(|model| is_allowed(tenant, visitor.key(), &[model]))
-            .for_each(|model| add(model, name));
-    }
-    for provider in &tenant.platform.providers {
-        for model in &provider.document.models {
-            if is_allowed(tenant, visitor.key(), &[model]) && authorises(visitor, provider, model) {
-                add(model, &provider.document.name);
-            }
+    for id in routing::named_models(tenant, &visitor.key().groups).chain(served) {
+        if !id.contains('*') && !out.iter().any(|known| known.id == *id) {
+            out.extend(find(visitor, id));
         }
     }
     out
 }
 
-/// One model by name, if the caller may use it and somebody serves it.
+/// One model by name, if the caller may use it and somebody serves it at the moment.
 pub fn find(visitor: &Visitor, model: &str) -> Result<ListedModel, Refusal> {
-    let listed = list(visitor).into_iter().find(|listed| listed.id == model);
-    if let Some(listed) = listed {
-        return Ok(listed);
-    }
-    let tenant = visitor.tenant();
-    let served = tenant.platform.providers.iter().find(|provider| {
-        provider.document.models.iter().any(|pattern| matches(pattern, model))
-            && authorises(visitor, provider, model)
-    });
-    served
-        .filter(|_| is_allowed(tenant, visitor.key(), &[model]))
-        .map(|provider| ListedModel { id: model.to_owned(), owned_by: provider.document.name.clone() })
+    let server = routing::server_of(visitor, model);
+    server
+        .filter(|_| is_allowed(visitor.tenant(), visitor.key(), &[model]))
+        .map(|owned_by| ListedModel { id: model.to_owned(), owned_by: owned_by.to_owned() })
         .ok_or_else(|| Refusal::ModelNotFound(model.to_owned()))
 }

@@ -29,6 +29,9 @@ pub enum Surface {
 }
 
 impl Surface {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::ChatCompletions, Self::Completions, Self::Embeddings];
+
     /// The path below a provider's base URL.
     pub fn path(self) -> &'static str {
         match self {

@@ -6,6 +6,7 @@
 use crate::dlp::Finding;
 use crate::dlp::projection::Unreadable;
 use crate::quota::LimitHit;
+use crate::routing::Disabled;
 
 /// Why a request goes no further.
 #[derive(Clone, Debug)]
@@ -70,7 +71,7 @@ pub enum Refusal {
     /// A tool that the caller may not use.
     ToolNotAllowed(String),
     /// Everything that could serve the model is switched off.
-    ModelDisabled(String),
+    ModelDisabled(Box<Disabled>),
     /// Too many at once.
     ConcurrencyReached(LimitHit),
     /// Too fast.
@@ -249,7 +250,7 @@ impl Refusal {
             Self::NotPermitted => row(Stage::Policy, 403, Permission, "not_permitted"),
             Self::ModelNotFound(_) => row(Stage::ModelAccess, 404, InvalidRequest, "model_not_found"),
             Self::ToolNotAllowed(_) => row(Stage::ModelAccess, 403, Permission, "tool_not_allowed"),
-            Self::ModelDisabled(_) => row(Stage::Routing, 503, Server, "model_disabled"),
+            Self::ModelDisabled(_) => final_row(Stage::Routing, 503, Server, "model_disabled"),
             Self::ConcurrencyReached(_) => row(Stage::Quota, 429, RateLimit, "concurrency_limit_exceeded"),
             Self::RateLimited(hit) => ErrorRow {
                 should_retry: hit.retry_after_ms.is_none().then_some(false),
@@ -323,7 +324,8 @@ impl Refusal {
             Self::ToolNotAllowed(tool) => {
                 format!("the tool `{tool}` is not allowed here; leave it out of the request")
             }
-            Self::ModelDisabled(model) => {
+            Self::ModelDisabled(disabled) => {
+                let model = &disabled.model;
                 format!("the model `{model}` is switched off for now; use another one, or try again later")
             }
             Self::ConcurrencyReached(hit) => {

@@ -9,6 +9,7 @@ use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 use pingora_http::ResponseHeader;
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,14 +44,30 @@ impl Desk {
             (_, "GET" | "HEAD", "/readyz") => {
                 text(503, "not ready: no policy is loaded, or the process is stopping\n")
             }
+            (true, "GET" | "HEAD", "/targets") => self.targets_page(),
             (true, "POST", "/reload") => {
                 self.house.reload.notify_one();
                 text(202, "the documents are being read again; the log says what became of it\n")
             }
             (false, "GET" | "HEAD", "/metrics") => self.metrics_page(),
-            (true, _, _) => text(404, "there are `GET /livez`, `GET /readyz` and `POST /reload` here\n"),
+            (true, _, _) => {
+                text(404, "there are `GET /livez`, `GET /readyz`, `GET /targets` and `POST /reload` here\n")
+            }
             (false, _, _) => text(404, "there are `GET /metrics`, `GET /livez` and `GET /readyz` here\n"),
         }
+    }
+
+    /// How the targets are doing, and what is switched off for everyone.
+    fn targets_page(&self) -> Page {
+        let policy = self.house.policy();
+        let switches = policy.iter().flat_map(|policy| policy.kill_switches());
+        let switches: Vec<_> = switches
+            .map(
+                |switch| json!({"provider": switch.provider, "model": switch.model, "reason": switch.reason}),
+            )
+            .collect();
+        let page = json!({"targets": self.house.health.rows(), "kill_switches": switches});
+        Page { status: 200, kind: "application/json", body: Bytes::from(page.to_string()) }
     }
 
     fn metrics_page(&self) -> Page {
@@ -59,6 +76,9 @@ impl Desk {
         let dropped = lost.queue_full + lost.quota_full + lost.write_failed + lost.closed;
         self.house.metrics.spool_depth.set(i64::try_from(counts.depth).unwrap_or(i64::MAX));
         self.house.metrics.dropped.set(i64::try_from(dropped).unwrap_or(i64::MAX));
+        if let Ok(policy) = self.house.policy() {
+            self.house.metrics.targets(self.house.health.counts(&policy));
+        }
         let body = Bytes::from(self.house.metrics.page());
         Page { status: 200, kind: "text/plain; version=0.0.4", body }
     }

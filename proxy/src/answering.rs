@@ -1,6 +1,7 @@
 //! From the target's answer to the client's: read, scanned, written as it comes.
 
 use crate::fault::{Fault, Stop};
+use crate::health::Trial;
 use crate::house::House;
 use crate::meter::Held;
 use crate::record::Record;
@@ -18,7 +19,7 @@ use pingora_core::ErrorType;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::client::HttpSession;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Chunks that are there already are put together up to this size: one write instead of many.
@@ -36,6 +37,22 @@ pub(crate) struct Exchange<'a> {
     pub(crate) held: Held,
     pub(crate) rates: Receipt,
     pub(crate) revision: watch::Receiver<u64>,
+    /// When the first target was turned to.
+    pub(crate) began: Instant,
+    /// What the attempt under way tells of its target.
+    pub(crate) trial: Trial,
+}
+
+impl Exchange<'_> {
+    /// How long the client may still wait for an answer to begin, from whatever target.
+    pub(crate) fn time_left(&self) -> Duration {
+        self.house.limits.answer_timeout.saturating_sub(self.began.elapsed())
+    }
+
+    /// Whether it waited too long already.
+    pub(crate) fn is_late(&self) -> bool {
+        !reply::has_begun(self.down) && self.time_left().is_zero()
+    }
 }
 
 /// What came from upstream at once.
@@ -53,8 +70,9 @@ pub(crate) async fn answer(
     started: Instant,
 ) -> Result<bool, Next> {
     let latency = started.elapsed();
+    exchange.trial.head(&exchange.house.health, latency, exchange.cleared.head().stream);
     let mut answer = begin(exchange, up).map_err(|fault| malformed(&fault))?;
-    let result = pass(exchange, up, &mut answer, target, started).await;
+    let result = pass(exchange, up, &mut answer, target).await;
     let was_begun = reply::has_begun(exchange.down);
     // A target whose answer never began may be followed by another; its text is scanned and charged there.
     if was_begun || !matches!(result, Err(Next::Target(..))) {
@@ -82,14 +100,13 @@ async fn pass(
     up: &mut HttpSession,
     answer: &mut Answer,
     target: &AuthorisedTarget,
-    started: Instant,
 ) -> Result<bool, Next> {
     let document = &target.provider().document;
     up.set_read_timeout(Some(document.idle_timeout));
     let mut out = Vec::new();
     let mut share = exchange.house.hold_body(0)?;
     loop {
-        let left = document.total_timeout.saturating_sub(started.elapsed());
+        let left = document.total_timeout.saturating_sub(exchange.began.elapsed());
         let burst = tokio::select! { biased;
             burst = pingora_timeout::timeout(left, read(up)) => burst,
             fault = interrupted(exchange.down, &mut exchange.revision, exchange.house, exchange.visitor) => {
@@ -245,6 +262,7 @@ async fn write_head(
     up: &HttpSession,
     length: Option<usize>,
 ) -> Result<(), Fault> {
+    exchange.trial.answers(&exchange.house.health);
     let mut head = reply::head(exchange.record, 200)?;
     let kind = if answer.is_stream() { "text/event-stream; charset=utf-8" } else { "application/json" };
     reply::insert(&mut head, "content-type", kind.to_owned())?;

@@ -100,6 +100,9 @@ pub(crate) struct Limits {
     /// For one write to a client that does not read.
     #[serde(deserialize_with = "duration")]
     pub(crate) write_timeout: Duration,
+    /// For an answer to begin, over all targets that are tried.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) answer_timeout: Duration,
 }
 
 /// Settings of the spool.
@@ -161,6 +164,8 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_mins(1),
+            // One target that does not answer, and another's fair chance.
+            answer_timeout: Duration::from_mins(4),
         }
     }
 }
@@ -215,7 +220,7 @@ impl Config {
             return Err(ConfigError::Value("`limits.body_bytes` is at most 1GiB".to_owned()));
         }
         let limits = &config.limits;
-        let times = [limits.header_timeout, limits.body_timeout, limits.write_timeout];
+        let times = [limits.header_timeout, limits.body_timeout, limits.write_timeout, limits.answer_timeout];
         if times.iter().any(Duration::is_zero) {
             return Err(ConfigError::Value(
                 "a timeout of 0 lets nothing through; write `1s` or more".to_owned(),
@@ -250,6 +255,8 @@ impl fmt::Display for Config {
         writeln!(out, "limits.header_timeout = {:?}", limits.header_timeout)?;
         writeln!(out, "limits.body_timeout = {:?}", limits.body_timeout)?;
         writeln!(out, "limits.write_timeout = {:?}", limits.write_timeout)?;
+        writeln!(out, "limits.write_timeout = {:?}", limits.write_timeout)?;
+        writeln!(out, "limits.answer_timeout = {:?}", limits.answer_timeout)?;
         writeln!(out, "audit.flush = {:?}", self.audit.flush)?;
         writeln!(out, "audit.quota = {}", self.audit.quota)?;
         writeln!(out, "audit.fsync = {}", self.audit.fsync)?;

@@ -1,6 +1,7 @@
 //! What do all requests share? The policy, the meters, the spool, the metrics, the limits. Nothing of a request.
 
 use crate::config::Limits;
+use crate::health::Health;
 use crate::meter::Meters;
 use crate::metrics::Metrics;
 use arc_swap::ArcSwapOption;
@@ -17,6 +18,8 @@ pub(crate) struct House {
     /// Changes whenever the policy does: exchanges under way ask again whether they are still welcome.
     pub(crate) revision: watch::Sender<u64>,
     pub(crate) meters: Arc<Meters>,
+    /// How the targets are doing.
+    pub(crate) health: Health,
     pub(crate) metrics: Metrics,
     pub(crate) spool: Spool,
     pub(crate) limits: Limits,
@@ -40,6 +43,7 @@ impl House {
             policy: ArcSwapOption::empty(),
             revision: watch::Sender::new(0),
             meters: Arc::new(Meters::new()),
+            health: Health::new(),
             metrics,
             spool,
             limits,

@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod demo;
 mod fault;
+mod health;
 mod house;
 #[allow(dead_code, reason = "the files that are mapped and watched come with their stages")]
 mod mapped;

@@ -1,5 +1,6 @@
 //! What do operators watch? Counters and histograms with bounded labels; none names a tenant, user or key.
 
+use crate::health::STATES;
 use palisade_filters::Stage;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -25,6 +26,9 @@ pub(crate) struct Metrics {
     pub(crate) spool_depth: IntGauge,
     pub(crate) dropped: IntGauge,
     pub(crate) in_flight: IntGauge,
+    /// Targets of each provider in each state, and how often one opened; set when the page is read.
+    target_states: IntGaugeVec,
+    breakers_opened: IntGaugeVec,
 }
 
 /// From a microsecond to the longest scan.
@@ -87,13 +91,21 @@ impl Metrics {
             spool_depth: IntGauge::new("palisade_audit_spool_depth", "Events waiting to be written.")?,
             dropped: IntGauge::new("palisade_audit_dropped_total", "Events that could not be written.")?,
             in_flight: IntGauge::new("palisade_requests_in_flight", "Exchanges under way.")?,
+            target_states: IntGaugeVec::new(
+                Opts::new("palisade_target_state", "Targets of a provider whose breaker is in this state."),
+                &["provider", "state"],
+            )?,
+            breakers_opened: IntGaugeVec::new(
+                Opts::new("palisade_breakers_opened_total", "How often breakers of a provider opened."),
+                &["provider"],
+            )?,
         };
         metrics.register()?;
         Ok(metrics)
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let all: [Box<dyn prometheus::core::Collector>; 12] = [
+        let all: [Box<dyn prometheus::core::Collector>; 14] = [
             Box::new(self.requests.clone()),
             Box::new(self.refusals.clone()),
             Box::new(self.stages_registered.clone()),
@@ -106,6 +118,8 @@ impl Metrics {
             Box::new(self.spool_depth.clone()),
             Box::new(self.dropped.clone()),
             Box::new(self.in_flight.clone()),
+            Box::new(self.target_states.clone()),
+            Box::new(self.breakers_opened.clone()),
         ];
         all.into_iter().try_for_each(|collector| self.registry.register(collector))
     }
@@ -114,6 +128,19 @@ impl Metrics {
     pub(crate) fn stage(&self, stage: Stage, took: Duration) {
         if let Some(histogram) = self.stages.get(stage as usize) {
             histogram.observe(took.as_secs_f64());
+        }
+    }
+
+    /// How the targets of each provider are doing. Providers that are gone are on the page no more.
+    pub(crate) fn targets(&self, counts: Vec<(String, [u64; 3], u64)>) {
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.target_states.reset();
+        self.breakers_opened.reset();
+        for (provider, states, opened) in counts {
+            for (state, count) in STATES.iter().zip(states) {
+                self.target_states.with_label_values(&[provider.as_str(), state]).set(number(count));
+            }
+            self.breakers_opened.with_label_values(&[provider.as_str()]).set(number(opened));
         }
     }
 

@@ -9,6 +9,7 @@ use palisade_filters::answer::Report;
 use palisade_filters::dlp::lane::Action;
 use palisade_filters::documents::Direction;
 use palisade_filters::policy::decide::Chain;
+use palisade_filters::routing::{Passed, PassedOver};
 use palisade_filters::{AuthorisedTarget, Caller, Cleared, Dialect, Finding, Refusal, Stage};
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -187,6 +188,26 @@ impl Record {
         });
     }
 
+    /// Whether the model's name may be shown: one that holds a finding is somebody's text.
+    pub(crate) fn shows_model(&self) -> bool {
+        !self.hides_model
+    }
+
+    /// Targets that would have done, and are not tried or not in their turn.
+    pub(crate) fn passed_over(&mut self, passed: &[PassedOver]) {
+        let hides_model = self.hides_model;
+        self.event.passed_over.extend(passed.iter().map(|passed| event::PassedOver {
+            provider: passed.provider.as_str().into(),
+            model: if hides_model { "*" } else { &passed.model }.into(),
+            why: match passed.why {
+                Passed::SwitchedOff => event::Passed::SwitchedOff,
+                Passed::Open => event::Passed::Open,
+                Passed::Slow => event::Passed::Slow,
+            },
+            reason: passed.reason.clone(),
+        }));
+    }
+
     /// Bytes go to a provider.
     pub(crate) fn forwarded(&mut self, bytes: usize) {
         self.event.body.bytes_out = bytes as u64;
@@ -240,6 +261,9 @@ impl Record {
                     self.found(&blocked.findings);
                 } else {
                     self.event.decision = event::Decision::Refuse;
+                }
+                if let Refusal::ModelDisabled(disabled) = refusal {
+                    self.passed_over(&disabled.switched_off);
                 }
                 self.refused(row.stage.name(), row.code);
             }

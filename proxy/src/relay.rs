@@ -3,19 +3,21 @@
 //! A target is given up while nothing of its answer has reached the client: no connection, no answer in time, a status
 //! that is the provider's own doing, an answer that cannot be read. After the first byte there is no other target;
 //! what breaks then is told to the client. While anything is awaited from upstream, the client's leaving and the
-//! credential's end are awaited too.
+//! credential's end are awaited too. How each attempt ended is remembered of its target, for those who come after.
 
 use crate::answering::{self, Exchange};
 use crate::fault::{Fault, Stop};
+use crate::health::Trial;
 use crate::house::{House, now_ms};
 use crate::meter::Held;
 use crate::record::Record;
-use crate::upstream::Upstreams;
+use crate::upstream::{NoAddress, Upstreams};
 use bytes::Bytes;
 use palisade_audit::event::Outcome;
+use palisade_filters::answer::AnswerFault;
 use palisade_filters::quota::{Receipt, Usage};
 use palisade_filters::tenant::still_welcome;
-use palisade_filters::{Admission, AuthorisedTarget, Cleared, Visitor};
+use palisade_filters::{Admission, AuthorisedTarget, Cleared, Itinerary, Visitor};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -63,11 +65,30 @@ pub(crate) async fn relay(
     let held = Held::new(house.meters.clone(), admission.reservation, now_ms);
     rates.remaining.extend_from_slice(&held.receipt().remaining);
     let revision = house.revision.subscribe();
-    let mut exchange = Exchange { house, down, visitor, cleared, record, held, rates, revision };
+    let (began, trial) = (Instant::now(), Trial::default());
+    let mut exchange =
+        Exchange { house, down, visitor, cleared, record, held, rates, revision, began, trial };
     let (mut timed_out, mut retry_after) = (false, None::<u32>);
-    for target in &admission.itinerary.targets {
+    let Itinerary { targets, passed_over, .. } = &admission.itinerary;
+    exchange.record.passed_over(passed_over);
+    let mut turned_to = 0;
+    for (at, target) in targets.iter().enumerate() {
+        if turned_to > 0 && exchange.is_late() {
+            timed_out = true;
+            break;
+        }
+        // One target must be tried, whatever others saw of it.
+        let must = turned_to == 0 && at + 1 == targets.len();
+        let Some(trial) = house.health.begin(target, exchange.record.shows_model(), must) else {
+            exchange.record.passed_over(&[target.passed_over()]);
+            continue;
+        };
+        exchange.trial = trial;
+        turned_to += 1;
         let started = Instant::now();
-        match attempt(&mut exchange, upstreams, target, started).await {
+        let ended = attempt(&mut exchange, upstreams, target, started).await;
+        learn(&mut exchange, target, &ended);
+        match ended {
             Ok(()) => return Ok(()),
             Err(Next::Stop(stop)) => return Err(stop),
             Err(Next::Target(outcome, after)) => {
@@ -92,6 +113,42 @@ pub(crate) async fn relay(
     Err(if timed_out { Fault::Timeout } else { Fault::Unavailable { retry_after } }.into())
 }
 
+/// Remembers of a target how an attempt at it ended. The caller's own errors, its leaving and our own time limits say
+/// nothing about a target; a status that speaks of our credential or of an address says nothing that time would cure.
+fn learn(exchange: &mut Exchange<'_>, target: &AuthorisedTarget, ended: &Result<(), Next>) {
+    let settings = &target.provider().document.breaker;
+    let health = &exchange.house.health;
+    let is_late = exchange.is_late() || exchange.began.elapsed() >= target.provider().document.total_timeout;
+    let asked = match ended {
+        Ok(()) => return exchange.trial.succeeded(health),
+        Err(Next::Target(Outcome::RefusedStatus { status: 429 | 503 }, after)) => {
+            after.map(|seconds| Duration::from_secs(seconds.into()))
+        }
+        Err(Next::Target(Outcome::TimedOut, _)) if is_late => return,
+        Err(Next::Target(
+            Outcome::RefusedStatus { status: 408 | 500.. }
+            | Outcome::ConnectFailed
+            | Outcome::TlsFailed
+            | Outcome::TimedOut
+            | Outcome::Reset
+            | Outcome::Malformed,
+            _,
+        )) => None,
+        Err(Next::Stop(Stop::Failed(Fault::Broken(fault))))
+            if !is_late && !matches!(fault, Some(AnswerFault::ScanLimit | AnswerFault::TooLarge)) =>
+        {
+            None
+        }
+        Err(
+            Next::Target(Outcome::RefusedStatus { .. } | Outcome::Answered { .. } | Outcome::ClientLeft, _)
+            | Next::Stop(_),
+        ) => return,
+    };
+    if exchange.trial.failed(health, asked, settings) {
+        tracing::warn!(target = %target.provider().document.name, ?asked, "target is passed over for a while");
+    }
+}
+
 async fn attempt(
     exchange: &mut Exchange<'_>,
     upstreams: &Upstreams,
@@ -99,7 +156,8 @@ async fn attempt(
     started: Instant,
 ) -> Result<(), Next> {
     let provider = target.provider();
-    let peer = upstreams.peer(provider).await.map_err(|error| {
+    let found = pingora_timeout::timeout(provider.document.connect_timeout, upstreams.peer(provider)).await;
+    let peer = found.unwrap_or(Err(NoAddress::TimedOut)).map_err(|error| {
         tracing::error!(provider = %provider.document.name, %error, "provider cannot be reached");
         Next::Target(Outcome::ConnectFailed, None)
     })?;
@@ -133,7 +191,7 @@ async fn send(
     peer: &Arc<HttpPeer>,
     body: &Bytes,
 ) -> Result<HttpSession, Next> {
-    let limit = target.provider().document.first_byte_timeout;
+    let limit = target.provider().document.first_byte_timeout.min(exchange.time_left());
     let mut may_retry = true;
     loop {
         let head =

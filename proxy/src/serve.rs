@@ -55,7 +55,8 @@ pub(crate) async fn serve(
     let application = filters::apply(&visitor, &cleared)?; // may it use this model, and who serves it?
     record.lap(Stage::ModelAccess);
     let answer = house.meters.reserve(application.ask(), now_ms()).await; // is there budget left?
-    let admission = filters::admit(application, answer)?;
+    let outlook = house.health.outlook(application.candidates()); // and how are they doing?
+    let admission = filters::admit(application, answer, &outlook)?;
     record.lap(Stage::Quota);
     record.overhead();
 

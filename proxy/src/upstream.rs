@@ -51,6 +51,9 @@ pub(crate) enum NoAddress {
          set `allow_private_addresses = true` if that is meant"
     )]
     Forbidden(IpAddr),
+    /// Its name is not resolved in time.
+    #[error("the name of the provider does not resolve within `connect_timeout`")]
+    TimedOut,
     /// It resolves to nothing.
     #[error("the name of the provider resolves to no address")]
     Empty,

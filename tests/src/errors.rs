@@ -4,6 +4,7 @@ use crate::process::workspace;
 use palisade_filters::dlp::projection::Unreadable;
 use palisade_filters::quota::{Limit, LimitHit, Unit, Window};
 use palisade_filters::refusal::Blocked;
+use palisade_filters::routing::Disabled;
 use palisade_filters::{Dialect, Refusal};
 
 fn hit(window: Window, retry_after_ms: Option<u64>) -> LimitHit {
@@ -47,7 +48,7 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::NotPermitted,
         Refusal::ModelNotFound("gpt-9".to_owned()),
         Refusal::ToolNotAllowed("search".to_owned()),
-        Refusal::ModelDisabled("gpt-9".to_owned()),
+        Refusal::ModelDisabled(Box::new(Disabled { model: "gpt-9".to_owned(), switched_off: Vec::new() })),
         Refusal::ConcurrencyReached(hit(Window::Minute, Some(1_000))),
         Refusal::RateLimited(hit(Window::Minute, Some(1_000))),
         Refusal::RateLimited(hit(Window::Minute, None)),

@@ -69,7 +69,7 @@ fn leaves(surface: Surface, body: &[u8]) -> Option<Bytes> {
     let cleared = filters::clear(&VISITOR, prompt).ok()?;
     let application = filters::apply(&VISITOR, &cleared).ok()?;
     let receipt = Receipt { ask: application.ask().clone(), ..Receipt::default() };
-    let admission = filters::admit(application, Ok(receipt)).ok()?;
+    let admission = filters::admit(application, Ok(receipt), &filters::Outlook::default()).ok()?;
     Some(cleared.for_target(&admission.itinerary.targets[0]))
 }
 

@@ -17,6 +17,7 @@
 mod commands;
 mod errors;
 mod fuzzed;
+mod health;
 mod house;
 mod http;
 mod keys;
@@ -28,6 +29,7 @@ mod properties;
 mod protocols;
 mod provider;
 mod reload;
+mod routing;
 mod scenario;
 mod streams;
 mod tidy;

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use palisade_filters::answer::failure;
 use palisade_filters::answer::{Answer, AnswerFault, Flow};
 use palisade_filters::dlp::{Scanner, rules};
-use palisade_filters::policy::compile::{Grounds, Source};
+use palisade_filters::policy::compile::{CompileError, Grounds, Source};
 use palisade_filters::quota::{Ask, LimitHit, MeterRefusal, Receipt, Unit, Window};
 use palisade_filters::secret::Secret;
-use palisade_filters::{self as filters, Knock, Policy, Refusal, Surface, Visitor};
+use palisade_filters::{self as filters, Knock, Outlook, Policy, Refusal, Surface, Visitor};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::collections::HashMap;
@@ -53,6 +53,13 @@ impl Meters {
 
 /// Compiles documents; those of scenarios must compile.
 pub(crate) fn policy(platform: &str, organisations: &[&str]) -> Policy {
+    let (policy, errors) = compile(platform, organisations);
+    assert_eq!(errors, []);
+    policy.unwrap()
+}
+
+/// Compiles documents, right or wrong ones.
+pub(crate) fn compile(platform: &str, organisations: &[&str]) -> (Option<Policy>, Vec<CompileError>) {
     fn source<D: DeserializeOwned>(name: &str, text: &str) -> Source<D> {
         let document = toml::from_str(text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
         Source { name: name.to_owned(), fingerprint: 1, document: Ok(document) }
@@ -63,9 +70,7 @@ pub(crate) fn policy(platform: &str, organisations: &[&str]) -> Policy {
     let platform = source("platform.toml", platform);
     let organisations: Vec<_> =
         organisations.iter().enumerate().map(|(at, text)| source(&format!("orgs/{at}.toml"), text)).collect();
-    let (policy, errors) = Policy::compile(None, &platform, &organisations, &grounds);
-    assert_eq!(errors, []);
-    policy.unwrap()
+    Policy::compile(None, &platform, &organisations, &grounds)
 }
 
 /// Someone with this key, here and now.
@@ -105,7 +110,7 @@ fn ask(case: &Case, policy: &Policy, meters: &mut Meters) -> Result<Outcome, Ref
     let cleared = filters::clear(&visitor, filters::read(&visitor, surface, Bytes::from(case.body()))?)?;
     let application = filters::apply(&visitor, &cleared)?;
     let receipt = meters.reserve(application.ask());
-    let admission = filters::admit(application, receipt)?;
+    let admission = filters::admit(application, receipt, &Outlook::default())?;
     // Which targets fail is the providers' doing: the scenario says how many were tried.
     let tried = case.expect.attempts.as_ref().map_or(1, Vec::len).max(1);
     let targets = admission.itinerary.targets.iter().take(tried);

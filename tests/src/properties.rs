@@ -31,7 +31,8 @@ fn leaves(body: &str) -> Result<String, String> {
     let cleared = filters::clear(&VISITOR, prompt).map_err(refused)?;
     let application = filters::apply(&VISITOR, &cleared).map_err(refused)?;
     let receipt = Receipt { ask: application.ask().clone(), remaining: Vec::new() };
-    let admission = filters::admit(application, Ok(receipt)).map_err(refused)?;
+    let admission =
+        filters::admit(application, Ok(receipt), &filters::Outlook::default()).map_err(refused)?;
     Ok(String::from_utf8(cleared.for_target(&admission.itinerary.targets[0]).to_vec()).unwrap())
 }
 

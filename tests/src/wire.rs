@@ -12,17 +12,23 @@ use std::net::SocketAddr;
 use tempfile::TempDir;
 
 /// Longer than an answer takes to begin, shorter than a test may take.
-const HASTY: &str = "first_byte_timeout = \"400ms\"";
+const HASTY: &str = "first_byte_timeout = \"400ms\"\nbreaker = { failures = 0 }";
+/// What this provider's targets did is not remembered, so that no scenario depends on another.
+const FORGOTTEN: &str = "breaker = { failures = 0, retry_after_max = \"0s\" }";
+/// What this one's did is remembered soon and for long.
+const FRAIL: &str = "first_byte_timeout = \"400ms\"\nbreaker = { failures = 2, open_for = \"1h\" }";
 
 /// The platform of a scenario: its own members, and the providers that scenarios know.
 pub(crate) fn platform(case: &Case, [double, scripted]: [SocketAddr; 2]) -> String {
     // Port 1 is nobody's: connections to it are refused.
     let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
     let mut text = case.platform.clone();
-    text += &provider("double", double, "mock*", "");
-    text += &provider("scripted", scripted, "scripted*", "idle_timeout = \"5s\"");
+    text += &provider("double", double, "mock*", FORGOTTEN);
+    text += &provider("frail", double, "frail*", FRAIL);
+    text += &provider("gone", nobody, "gone*", FRAIL);
+    text += &provider("scripted", scripted, "scripted*", &format!("idle_timeout = \"5s\"\n{FORGOTTEN}"));
     text += &provider("hasty", double, "hasty*", HASTY);
-    text += &provider("dead", nobody, "dead*", "");
+    text += &provider("dead", nobody, "dead*", FORGOTTEN);
     text
 }
 

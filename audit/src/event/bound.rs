@@ -31,6 +31,7 @@ impl Event {
             findings: self.omitted.findings.saturating_add(cut(&mut self.findings, FINDINGS_MAX)),
             reasons: self.omitted.reasons.saturating_add(cut(&mut self.reasons, REASONS_MAX)),
             attempts: self.omitted.attempts.saturating_add(cut(&mut self.route, ATTEMPTS_MAX)),
+            passed_over: self.omitted.passed_over.saturating_add(cut(&mut self.passed_over, ATTEMPTS_MAX)),
             groups: self.omitted.groups.saturating_add(cut(&mut self.groups, GROUPS_MAX)),
             stages: self.omitted.stages.saturating_add(cut(&mut self.stages.0, STAGES_MAX)),
         };
@@ -48,6 +49,10 @@ impl Event {
             [&mut attempt.target, &mut attempt.provider, &mut attempt.model]
                 .into_iter()
                 .for_each(clip_shared);
+        }
+        for passed in &mut self.passed_over {
+            [&mut passed.provider, &mut passed.model].into_iter().for_each(clip_shared);
+            passed.reason.iter_mut().for_each(clip_shared);
         }
         self.groups.iter_mut().for_each(clip_shared);
         self.stages.0.iter_mut().for_each(|(stage, _)| clip_word(stage));

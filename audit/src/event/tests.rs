@@ -101,6 +101,12 @@ fn monstrous() -> Event {
         outcome: Outcome::RefusedStatus { status: u16::MAX },
         latency_us: u32::MAX,
     };
+    let passed = PassedOver {
+        provider: shared.clone(),
+        model: shared.clone(),
+        why: Passed::SwitchedOff,
+        reason: Some(shared.clone()),
+    };
     Event {
         source: Source::Outpost(shared.clone()),
         organisation: Some(shared.clone()),
@@ -114,6 +120,7 @@ fn monstrous() -> Event {
         model_served: Some(shared.clone()),
         provider: Some(shared.clone()),
         route: vec![attempt; ATTEMPTS_MAX * 2],
+        passed_over: vec![passed; ATTEMPTS_MAX * 2],
         refusal: Some(Refusal { stage: word.clone(), code: word.clone() }),
         reasons: vec![reason; REASONS_MAX * 2],
         findings: vec![finding; 10_000],
@@ -159,7 +166,7 @@ fn the_largest_event_fits_a_frame_and_says_what_was_cut() {
     let mut event = monstrous();
     event.bound();
     assert!(serde_json::to_vec(&event).unwrap().len() <= crate::spool::FRAME_BYTES_MAX);
-    let cut = Omitted { findings: 9_900, reasons: 64, attempts: 16, groups: 64, stages: 32 };
+    let cut = Omitted { findings: 9_900, reasons: 64, attempts: 16, passed_over: 16, groups: 64, stages: 32 };
     assert_eq!(event.omitted, cut);
     let once = event.clone();
     event.bound();

@@ -22,12 +22,13 @@ mod tests;
 pub use scanner::{Found, Scanner};
 
 use crate::documents::Direction;
+use crate::documents::routes::StickyBy;
 use crate::policy::Tenant;
 use crate::policy::compile::keyed_hash;
 use crate::policy::decide::{Gate, Judgement, Reason};
 use crate::prompt::{Head, Prompt};
 use crate::refusal::{Blocked, Refusal};
-use crate::routing::AuthorisedTarget;
+use crate::routing::{self, AuthorisedTarget};
 use crate::tenant::Visitor;
 use ::bytes::Bytes;
 use lane::Action;
@@ -133,6 +134,8 @@ pub struct Cleared {
     head: Head,
     edits: Vec<Edit>,
     findings: Vec<Finding>,
+    /// What routes stick to, as far as it stands in the prompt.
+    affinities: Vec<(StickyBy, Option<u64>)>,
 }
 
 /// Scans a prompt, judges what it holds, and clears it or refuses.
@@ -159,7 +162,10 @@ pub fn clear(visitor: &Visitor, prompt: Prompt) -> Result<Cleared, Refusal> {
         }
         Gate::Silent | Gate::Allowed => {}
     }
-    Ok(Cleared { body: prompt.body, head: prompt.head, edits: redacted.edits, findings: redacted.findings })
+    let sticky_by = visitor.tenant().routes.sticky_by();
+    let affinities = sticky_by.iter().map(|by| (*by, routing::affinity::of(&prompt, *by))).collect();
+    let (edits, findings) = (redacted.edits, redacted.findings);
+    Ok(Cleared { body: prompt.body, head: prompt.head, edits, findings, affinities })
 }
 
 fn blocked(findings: Vec<Finding>, place: String) -> Refusal {
@@ -182,6 +188,11 @@ impl Cleared {
     /// What was found.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    /// What this prompt has in common with others that should meet the same target.
+    pub(crate) fn affinity(&self, by: StickyBy) -> Option<u64> {
+        self.affinities.iter().find(|(known, _)| *known == by).and_then(|(_, affinity)| *affinity)
     }
 
     /// Whether anything is replaced.

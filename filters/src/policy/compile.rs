@@ -12,7 +12,7 @@ use crate::documents::{
 use crate::ip_allowlist::AllowList;
 use crate::model_access::Access;
 use crate::quota::Limits;
-use crate::routing::Routes;
+use crate::routing::{KillSwitches, Routes};
 use crate::secret::Secret;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -181,6 +181,7 @@ fn compile_platform(source: &Source<PlatformDocument>, grounds: &Grounds<'_>) ->
     Chains::compile(&document.floor, &[], &[], &grounds.scanner)?;
     Ok(Platform {
         scanner: grounds.scanner.clone(),
+        kill_switches: KillSwitches::compile(&document.kill_switches, &providers)?,
         providers,
         floor: document.floor.clone(),
         fingerprint: source.fingerprint,
@@ -278,6 +279,7 @@ fn compile_tenant(
         chains: Chains::compile(&platform.floor, &document.policy, &document.groups, &platform.scanner)?,
         access: Access::compile(&document.model_access, &document.groups)?,
         routes: Routes::compile(&document.routes, &document.groups, &platform.providers)?,
+        kill_switches: KillSwitches::compile(&document.kill_switches, &platform.providers)?,
         default_action: document.default_action,
         platform: platform.clone(),
         hash_key: derive(grounds.hash_secret, id),

@@ -7,11 +7,12 @@ pub mod compile;
 pub mod decide;
 
 use crate::dlp::Scanner;
+use crate::documents::routes::KillSwitchDocument;
 use crate::documents::{DefaultAction, ProviderDocument};
 use crate::ip_allowlist::AllowList;
 use crate::model_access::Access;
 use crate::quota::Limits;
-use crate::routing::Routes;
+use crate::routing::{KillSwitches, Routes};
 use crate::secret::Secret;
 use decide::Chains;
 use std::collections::HashMap;
@@ -41,6 +42,7 @@ pub struct Platform {
     /// Upstreams, in the order of the document.
     pub providers: Vec<Arc<Provider>>,
     pub(crate) floor: crate::documents::FloorDocument,
+    pub(crate) kill_switches: KillSwitches,
     pub(crate) fingerprint: u64,
 }
 
@@ -76,6 +78,7 @@ pub struct Tenant {
     pub(crate) chains: Chains,
     pub(crate) access: Access,
     pub(crate) routes: Routes,
+    pub(crate) kill_switches: KillSwitches,
     pub(crate) default_action: DefaultAction,
     pub(crate) platform: Arc<Platform>,
     pub(crate) hash_key: [u8; 32],
@@ -118,6 +121,11 @@ impl Policy {
     /// How many organisations it knows.
     pub fn tenant_count(&self) -> usize {
         self.tenants.len()
+    }
+
+    /// What is switched off for everyone.
+    pub fn kill_switches(&self) -> impl Iterator<Item = &KillSwitchDocument> {
+        self.platform.kill_switches.documents()
     }
 
     /// The providers.
