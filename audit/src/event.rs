@@ -80,6 +80,9 @@ pub struct Event {
     /// The provider that answered.
     #[serde(skip_serializing_if = "is_default")]
     pub provider: Option<Arc<str>>,
+    /// The route that said where it goes, if one was written for the model.
+    #[serde(skip_serializing_if = "is_default")]
+    pub route_name: Option<Arc<str>>,
     /// Every attempt, in the order they were made.
     #[serde(skip_serializing_if = "is_default")]
     pub route: Vec<Attempt>,
@@ -152,6 +155,7 @@ impl Default for Event {
             model_asked: None,
             model_served: None,
             provider: None,
+            route_name: None,
             route: Vec::new(),
             passed_over: Vec::new(),
             decision: Decision::default(),

@@ -173,21 +173,20 @@ impl Health {
         rows
     }
 
-    /// How many targets of each provider are in which state, and how often one opened.
-    pub(crate) fn counts(&self, policy: &Policy) -> Vec<(String, [u64; 3], u64)> {
+    /// How many targets of each provider are in which state.
+    pub(crate) fn counts(&self, policy: &Policy) -> Vec<(String, [u64; 3])> {
         let rows = self.rows();
         let of = |provider: &str| {
-            let (mut states, mut opened) = ([0; 3], 0);
+            let mut states = [0; 3];
             for row in rows.iter().filter(|row| row.provider == provider) {
                 for (state, count) in STATES.iter().zip(&mut states) {
                     *count += u64::from(row.state == *state);
                 }
-                opened += row.opened_total;
             }
-            (states, opened)
+            states
         };
         let names = policy.providers().iter().map(|provider| provider.document.name.as_str());
-        names.map(|name| (name.to_owned(), of(name).0, of(name).1)).collect()
+        names.map(|name| (name.to_owned(), of(name))).collect()
     }
 }
 

@@ -26,9 +26,9 @@ pub(crate) struct Metrics {
     pub(crate) spool_depth: IntGauge,
     pub(crate) dropped: IntGauge,
     pub(crate) in_flight: IntGauge,
-    /// Targets of each provider in each state, and how often one opened; set when the page is read.
+    /// Targets of each provider in each state; set when the page is read.
     target_states: IntGaugeVec,
-    breakers_opened: IntGaugeVec,
+    pub(crate) breakers_opened: IntCounterVec,
 }
 
 /// From a microsecond to the longest scan.
@@ -95,8 +95,9 @@ impl Metrics {
                 Opts::new("palisade_target_state", "Targets of a provider whose breaker is in this state."),
                 &["provider", "state"],
             )?,
-            breakers_opened: IntGaugeVec::new(
-                Opts::new("palisade_breakers_opened_total", "How often breakers of a provider opened."),
+            breakers_opened: counter(
+                "palisade_breakers_opened_total",
+                "How often a target of a provider began to be passed over.",
                 &["provider"],
             )?,
         };
@@ -132,15 +133,13 @@ impl Metrics {
     }
 
     /// How the targets of each provider are doing. Providers that are gone are on the page no more.
-    pub(crate) fn targets(&self, counts: Vec<(String, [u64; 3], u64)>) {
+    pub(crate) fn targets(&self, counts: Vec<(String, [u64; 3])>) {
         let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
         self.target_states.reset();
-        self.breakers_opened.reset();
-        for (provider, states, opened) in counts {
+        for (provider, states) in counts {
             for (state, count) in STATES.iter().zip(states) {
-                self.target_states.with_label_values(&[provider.as_str(), state]).set(number(count));
+                self.target_states.with_label_values(&[provider.as_str(), *state]).set(number(count));
             }
-            self.breakers_opened.with_label_values(&[provider.as_str()]).set(number(opened));
         }
     }
 

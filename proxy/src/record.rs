@@ -193,6 +193,11 @@ impl Record {
         !self.hides_model
     }
 
+    /// A route says where it goes.
+    pub(crate) fn routed(&mut self, route: Option<&str>) {
+        self.event.route_name = route.map(Arc::from);
+    }
+
     /// Targets that would have done, and are not tried or not in their turn.
     pub(crate) fn passed_over(&mut self, passed: &[PassedOver]) {
         let hides_model = self.hides_model;

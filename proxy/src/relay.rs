@@ -69,7 +69,8 @@ pub(crate) async fn relay(
     let mut exchange =
         Exchange { house, down, visitor, cleared, record, held, rates, revision, began, trial };
     let (mut timed_out, mut retry_after) = (false, None::<u32>);
-    let Itinerary { targets, passed_over, .. } = &admission.itinerary;
+    let Itinerary { targets, passed_over, route } = &admission.itinerary;
+    exchange.record.routed(route.as_deref());
     exchange.record.passed_over(passed_over);
     let mut turned_to = 0;
     for (at, target) in targets.iter().enumerate() {
@@ -145,7 +146,9 @@ fn learn(exchange: &mut Exchange<'_>, target: &AuthorisedTarget, ended: &Result<
         ) => return,
     };
     if exchange.trial.failed(health, asked, settings) {
-        tracing::warn!(target = %target.provider().document.name, ?asked, "target is passed over for a while");
+        let provider = &target.provider().document.name;
+        exchange.house.metrics.breakers_opened.with_label_values(&[provider]).inc();
+        tracing::warn!(target = %provider, ?asked, "target is passed over for a while");
     }
 }
 

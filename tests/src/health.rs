@@ -9,6 +9,7 @@ use crate::provider::Double;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -115,6 +116,33 @@ fn an_open_breaker_is_seen_by_operators() {
     assert!(metric(&site.house, "palisade_target_state{provider=\"frail\",state=\"open\"} 1"));
     assert!(metric(&site.house, "palisade_target_state{provider=\"well\",state=\"open\"} 0"));
     assert!(!page.to_string().contains("acme"), "no tenant is on the page");
+}
+
+#[test]
+fn however_many_ask_one_at_a_time_finds_out() {
+    let silent = "mock@stall:header";
+    let breaker = "first_byte_timeout = \"150ms\"\nbreaker = { failures = 1, open_for = \"50ms\" }";
+    let site = site(breaker, &chain(&[&format!("frail/{silent}"), "well/mock"], ""));
+    assert_eq!(site.tried(), [silent, "mock"]);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    assert_eq!(site.house.chat("acme", BEST).status, 200);
+                }
+            });
+        }
+        until("it was tried five times", || {
+            let received = site.double.received();
+            let trials: Vec<_> = received.iter().filter(|one| one.body.contains(silent)).collect();
+            let under_way = trials.iter().filter(|one| !one.done).count();
+            assert!(under_way <= 1, "{under_way} at once");
+            (trials.len() >= 5).then_some(())
+        });
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(state_of(&site.house, "mock"), "closed");
 }
 
 #[test]

@@ -36,12 +36,12 @@ impl Documents {
             let (provider, model) = (target.0, target.1);
             format!("[[kill_switches]]\nprovider = \"p{provider}\"\nmodel = \"m{model}\"\nreason = \"x\"\n")
         };
-        let mut platform: String = (0..PROVIDERS)
-            .map(|one| {
-                let url = "base_url = \"http://127.0.0.1:1/v1\"";
-                format!("[[providers]]\nname = \"p{one}\"\n{url}\nmodels = [\"*\"]\n")
-            })
-            .collect();
+        let provider = |one: usize| {
+            format!(
+                "[[providers]]\nname = \"p{one}\"\nbase_url = \"http://127.0.0.1:1/v1\"\nmodels = [\"*\"]\n"
+            )
+        };
+        let mut platform = (0..PROVIDERS).map(provider).collect::<Vec<_>>().concat();
         platform.extend(self.switched_off.iter().map(switch));
         let names = |targets: &mut dyn Iterator<Item = &Target>| -> Vec<String> {
             targets.map(|target| name(*target)).collect()

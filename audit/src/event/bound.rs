@@ -61,6 +61,7 @@ impl Event {
     fn bound_texts(&mut self) {
         let named = [&mut self.organisation, &mut self.key_id, &mut self.model_served, &mut self.provider];
         named.into_iter().flatten().for_each(clip_shared);
+        self.route_name.iter_mut().for_each(clip_shared);
         [&mut self.policy.platform, &mut self.policy.organisation].into_iter().for_each(clip_shared);
         [&mut self.client_request_id, &mut self.model_asked].into_iter().flatten().for_each(clip_string);
         [&mut self.dialect, &mut self.endpoint, &mut self.method].into_iter().for_each(clip_word);

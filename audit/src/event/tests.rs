@@ -119,6 +119,7 @@ fn monstrous() -> Event {
         model_asked: Some(text),
         model_served: Some(shared.clone()),
         provider: Some(shared.clone()),
+        route_name: Some(shared.clone()),
         route: vec![attempt; ATTEMPTS_MAX * 2],
         passed_over: vec![passed; ATTEMPTS_MAX * 2],
         refusal: Some(Refusal { stage: word.clone(), code: word.clone() }),
