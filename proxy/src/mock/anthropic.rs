@@ -11,8 +11,10 @@ use super::text;
 
 /// The header without which the API answers nothing but an error.
 pub(super) const VERSION_HEADER: &str = "anthropic-version";
-/// The versions that exist.
-const VERSIONS: &[&str] = &["2023-06-01", "2023-01-01"];
+/// The versions that exist, besides the first, whose streams were others. Messages look the same in both.
+const VERSIONS: &[&str] = &["2023-06-01", VERSION_WITHOUT_SAMPLING];
+/// The version that knows `temperature` and its kin no longer, and says so.
+pub(super) const VERSION_WITHOUT_SAMPLING: &str = "2026-10-21";
 /// The status that only Anthropic has: the API is overloaded, for everybody.
 pub(super) const OVERLOADED: u16 = 529;
 /// Characters of the caller's text that an error repeats.
@@ -111,6 +113,11 @@ pub(super) fn unreadable(error: &serde_json::Error) -> Failure {
 /// A required field that is not there.
 pub(super) fn missing(field: &str) -> Failure {
     Failure::invalid(400, format!("{field}: Field required"))
+}
+
+/// A field that this version does not have.
+pub(super) fn unknown(field: &str) -> Failure {
+    Failure::invalid(400, format!("{field}: Extra inputs are not permitted"))
 }
 
 /// Reasoning that came back other than it was signed.

@@ -98,6 +98,14 @@ impl<'a> Ask<'a> {
         }
     }
 
+    /// Whether the version of the API that was asked for has all that the request has.
+    pub(super) fn check_version(&self, version: &str) -> Result<(), Failure> {
+        match self {
+            Ask::Chat(_) | Ask::Completion(_) | Ask::Embedding(_) => Ok(()),
+            Ask::Message(ask) | Ask::Count(ask) => ask.check_version(version),
+        }
+    }
+
     /// The answer to it. `body_bytes` is the request's length, for its tokens.
     pub(super) fn answer(&self, script: &Script, stamp: Stamp, body_bytes: usize) -> Result<Answer, Failure> {
         match self {

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::answer::{Answer, Stamp};
@@ -36,6 +37,9 @@ pub(super) struct Ask<'a> {
     #[serde(borrow)]
     thinking: Option<Choice<'a>>,
     stream: Option<bool>,
+    temperature: Option<IgnoredAny>,
+    top_p: Option<IgnoredAny>,
+    top_k: Option<IgnoredAny>,
 }
 
 /// `tool_choice`, and `thinking`: a type, and sometimes whose.
@@ -90,6 +94,17 @@ impl<'a> Ask<'a> {
         self.check()?;
         let input_tokens = Usage::of(script, body_bytes, 0).map_or(0, Usage::input);
         Ok(Answer::json(200, &Count { input_tokens }, script))
+    }
+
+    /// Whether the request has nothing that this version of the API knows no longer.
+    pub(super) fn check_version(&self, version: &str) -> Result<(), Failure> {
+        let sampling = [("temperature", self.temperature), ("top_p", self.top_p), ("top_k", self.top_k)];
+        match sampling.into_iter().find(|(_, value)| value.is_some()) {
+            Some((field, _)) if version == anthropic::VERSION_WITHOUT_SAMPLING => {
+                Err(anthropic::unknown(field))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn check(&self) -> Result<(), Failure> {

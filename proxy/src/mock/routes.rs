@@ -97,6 +97,7 @@ fn asked(double: &Double, request: &Request, stamp: Stamp, endpoint: Endpoint) -
     let dialect = dialect(request);
     check_version(request, dialect)?;
     let ask = Ask::read(endpoint, &request.body)?;
+    ask.check_version(request.anthropic_version.as_deref().unwrap_or_default())?;
     let script = script(double, request, ask.model())?;
     let text = || ask.text().plain().into_owned();
     let body_bytes = request.body.len();

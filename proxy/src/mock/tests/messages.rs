@@ -273,6 +273,11 @@ async fn what_is_no_message_is_refused_in_anthropics_words() {
         assert_eq!(refused.status(), 400);
         assert!(refused.json()["error"]["message"].as_str().unwrap().contains(part));
     }
+    let mut sampled = whole.clone();
+    sampled["top_p"] = json!(1.0);
+    assert_eq!(ask(address, &sampled).await.status(), 200);
+    let refused = send_with(address, MESSAGES, "anthropic-version: 2026-10-21\r\n", &sampled).await;
+    assert_eq!(refused.json()["error"]["message"], "top_p: Extra inputs are not permitted");
     let unreadable = send_with(address, MESSAGES, VERSION, &json!({"model": 7})).await;
     assert!(unreadable.text().contains("not valid JSON"));
     assert_eq!(ask(address, &message("mock+chunks=1", "hi")).await.status(), 400);
