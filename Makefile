@@ -15,6 +15,7 @@ export CARGO_TARGET_DIR
 BUILD_TOOLS := cmake clang mold pkg-config cc:gcc c++:g++
 CLIENTS := tests/clients
 VENV := $(CLIENTS)/.venv
+NODE_MODULES := $(CLIENTS)/node_modules
 
 .PHONY: help
 help: ## This list
@@ -26,7 +27,7 @@ run: build-tools ## Build, and serve a demo: prints a URL, a key and what to pas
 	@exec "$(CARGO_TARGET_DIR)/release/palisade" demo $(ARGS)
 
 .PHONY: test
-test: build-tools test-tools $(VENV)/.complete ## Every test: the workspace's, then the official SDK's against the binary
+test: build-tools test-tools $(VENV)/.complete $(NODE_MODULES)/.complete ## Every test: the workspace's, then real clients against the binary
 	@cargo test --workspace
 	@cargo build --quiet --package palisade
 	@cd $(CLIENTS) && PALISADE_BINARY="$(CARGO_TARGET_DIR)/debug/palisade" .venv/bin/python -m pytest
@@ -71,6 +72,13 @@ $(VENV)/.complete: $(CLIENTS)/requirements.txt
 	@rm -rf $(VENV)
 	@python3 -m venv $(VENV)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-input --requirement $<
+	@touch $@
+
+$(NODE_MODULES)/.complete: $(CLIENTS)/package-lock.json
+	@$(call install,node:nodejs npm)
+	@node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' || { \
+	  echo "the client tests need Node 18.15 or later" >&2; exit 1; }
+	@cd $(CLIENTS) && npm ci --silent --no-audit --no-fund --no-update-notifier
 	@touch $@
 
 # Installs those of the commands $(1) that are not there.

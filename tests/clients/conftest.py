@@ -1,7 +1,8 @@
-"""What do the tests talk to? A real proxy in front of the provider double, both started here.
+"""What do the tests talk to? A real proxy in front of the provider double, both started here, once for all tests.
 
 `PALISADE_BINARY` names the program. It is started twice: `palisade mock` is the provider, `palisade serve`
 the proxy, both on free ports, over documents written for these tests. Keys are made with `palisade keys`.
+`test_x.py` is about the client `x`, which has an organisation and keys of its own.
 
 With `PALISADE_URL` and `PALISADE_KEY` instead, the tests that need neither our documents nor a view behind
 the proxy run against a proxy that is there already, such as `palisade demo`; the others are skipped.
@@ -16,6 +17,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,20 +33,31 @@ PROVIDER_KEY = "provider-credential-for-tests"
 STARTED_WITHIN_SECONDS = 60.0
 # What must become true does so at once, or something is wrong.
 SEEN_WITHIN_SECONDS = 10.0
+# A caller that leaves frees the provider within a second: a promise, not a guess.
+CANCELLED_WITHIN_SECONDS = 1.0
+# Whoever is tested; each is an organisation.
+CLIENTS = ("openai", "anthropic", "langchain", "llm", "node")
 # Every key is somebody: the group it belongs to decides what the documents let it do.
 GROUPS = ("developers", "hurried", "spent", "mini")
+
+# What a prompt may hold: redacted both ways, redacted in answers, blocked in answers, blocked in prompts.
+CARD = "4111 1111 1111 1111"
+EMAIL = "ada.lovelace@example.org"
+IBAN = "DE89 3704 0044 0532 0130 00"
+# The access key id of AWS's own documentation.
+SECRET = "AKIAIOSFODNN7EXAMPLE"
 
 T = TypeVar("T")
 
 
-def eventually(ask: Callable[[], T | None], what: str) -> T:
+def eventually(ask: Callable[[], T | None], what: str, within: float = SEEN_WITHIN_SECONDS) -> T:
     """Asks until there is an answer. Each question is a request, so this is no busy loop."""
-    deadline = time.monotonic() + SEEN_WITHIN_SECONDS
+    deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         answer = ask()
         if answer:
             return answer
-    raise AssertionError(f"not seen within {SEEN_WITHIN_SECONDS} s: {what}")
+    raise AssertionError(f"not seen within {within} s: {what}")
 
 
 @dataclass
@@ -64,15 +77,27 @@ class Double:
         (request,) = self.requests(marker)
         return request
 
+    def is_left(self, marker: str) -> None:
+        """Waits until the one request with this text was given up, which must not take longer than promised."""
+        eventually(
+            lambda: self.only(marker)["client_left"], "the provider is left", CANCELLED_WITHIN_SECONDS
+        )
+
 
 @dataclass
 class Gateway:
     """The proxy, and how to talk to it."""
 
     url: str
-    keys: dict[str, str]
+    keys_of: dict[str, dict[str, str]]
     double: Double | None
-    open_clients: list[openai.OpenAI] = field(default_factory=list)
+    tested: str = "openai"
+    open_clients: list[Any] = field(default_factory=list)
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The keys of the client under test, by group."""
+        return self.keys_of[self.tested]
 
     def client(self, group: str = "developers", **options: Any) -> openai.OpenAI:
         """An SDK client with a key of this group. It does not retry unless told to."""
@@ -121,20 +146,24 @@ class Process:
 
 
 def write_documents(data: Path, double_url: str) -> None:
-    """The documents, with the double's address in them."""
+    """The documents, with the double's address in them, and one organisation for each client."""
     (data / "orgs").mkdir(parents=True)
-    for source in DOCUMENTS.rglob("*.toml"):
-        text = source.read_text().replace("http://double.invalid", double_url)
-        (data / source.relative_to(DOCUMENTS)).write_text(text)
+    platform, organisation = ((DOCUMENTS / f"{name}.toml").read_text() for name in ("platform", "organisation"))
+    (data / "platform.toml").write_text(platform.replace("http://double.invalid", double_url))
+    for client in CLIENTS:
+        text = organisation.replace('id = "client"', f'id = "{client}"')
+        (data / f"orgs/{client}.toml").write_text(text)
 
 
-def create_key(binary: str, data: Path, group: str) -> str:
-    of_whom = ("--org", "acme", "--name", group, "--group", group)
-    command = [binary, "keys", "--data-dir", str(data), "create", *of_whom]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
-    if made.returncode != 0:
-        pytest.exit(f"{command} failed:\n{made.stderr}", returncode=3)
-    return made.stdout.strip()
+def create_keys(binary: str, data: Path, client: str) -> dict[str, str]:
+    keys = {}
+    for group in GROUPS:
+        of_whom = ("--org", client, "--name", group, "--group", group)
+        command = [binary, "keys", "--data-dir", str(data), "create", *of_whom]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert made.returncode == 0, f"{command} failed:\n{made.stderr}"
+        keys[group] = made.stdout.strip()
+    return keys
 
 
 def started(binary: str, room: Path) -> Iterator[Gateway]:
@@ -146,7 +175,8 @@ def started(binary: str, room: Path) -> Iterator[Gateway]:
         double_url = double.first_line()
         data, ready = room / "data", room / "ready.json"
         write_documents(data, double_url)
-        keys = {group: create_key(binary, data, group) for group in GROUPS}
+        with ThreadPoolExecutor() as pool:
+            keys_of = dict(zip(CLIENTS, pool.map(lambda client: create_keys(binary, data, client), CLIENTS)))
         listen = [(f"--{name}-listen", "127.0.0.1:0") for name in ("proxy", "admin", "metrics")]
         flags = itertools.chain.from_iterable(listen)
         proxy = Process(
@@ -156,7 +186,7 @@ def started(binary: str, room: Path) -> Iterator[Gateway]:
         )
         running.callback(proxy.end)
         url = json.loads(proxy.wait_for(ready))["proxy"]
-        yield Gateway(url, keys, Double(double_url))
+        yield Gateway(url, keys_of, Double(double_url))
         assert proxy.end() == 0, proxy.log.read_text()
 
 
@@ -166,14 +196,15 @@ def session_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatewa
     if binary:
         yield from started(str(Path(binary).resolve()), tmp_path_factory.mktemp("palisade"))
     elif url and key:
-        yield Gateway(url.rstrip("/"), {"developers": key}, None)
+        yield Gateway(url.rstrip("/"), {client: {"developers": key} for client in CLIENTS}, None)
     else:
         pytest.exit("set PALISADE_BINARY to the program, or PALISADE_URL and PALISADE_KEY", returncode=4)
 
 
 @pytest.fixture
-def gateway(session_gateway: Gateway) -> Iterator[Gateway]:
+def gateway(session_gateway: Gateway, request: pytest.FixtureRequest) -> Iterator[Gateway]:
     """Any proxy."""
+    session_gateway.tested = request.module.__name__.removeprefix("test_")
     yield session_gateway
     for client in session_gateway.open_clients:
         client.close()
