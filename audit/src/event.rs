@@ -442,6 +442,8 @@ pub enum Ended {
     Cancelled,
     /// The key or the organisation was switched off under it.
     Revoked,
+    /// The process was stopped under it.
+    Stopped,
 }
 
 /// The policy revision that judged, and what it was made of.

@@ -292,7 +292,7 @@ impl Refusal {
             }
             Self::ReadTimeout => "the request body did not arrive in time; send it without pauses".into(),
             Self::UnsupportedEncoding => {
-                "this `content-encoding` is not read; send the body without one".into()
+                "this `content-encoding` is not read; send the body in one of gzip, deflate, br, zstd, or without one".into()
             }
             Self::InvalidEncoding => {
                 "the body is not what its `content-encoding` says; send it again, or without one".into()

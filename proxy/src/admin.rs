@@ -79,6 +79,7 @@ impl Desk {
         if let Ok(policy) = self.house.policy() {
             self.house.metrics.targets(self.house.health.counts(&policy));
         }
+        self.house.metrics.body_bytes.set(i64::try_from(self.house.bodies.bytes()).unwrap_or(i64::MAX));
         let body = Bytes::from(self.house.metrics.page());
         Page { status: 200, kind: "text/plain; version=0.0.4", body }
     }
@@ -105,7 +106,7 @@ impl HttpServerApp for Desk {
         mut down: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        if !read_head(&mut down, shutdown, HEAD_TIMEOUT).await {
+        if !read_head(&mut down, &self.house.metrics, shutdown, HEAD_TIMEOUT).await {
             return None;
         }
         let page = self.page(down.req_header().method.as_str(), down.req_header().uri.path());

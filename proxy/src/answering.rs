@@ -1,5 +1,6 @@
 //! From the target's answer to the client's: read, scanned, written as it comes.
 
+use crate::bodies::BodyShare;
 use crate::fault::{Fault, Stop};
 use crate::health::Trial;
 use crate::house::House;
@@ -46,7 +47,7 @@ pub(crate) struct Exchange<'a> {
 impl Exchange<'_> {
     /// How long the client may still wait for an answer to begin, from whatever target.
     pub(crate) fn time_left(&self) -> Duration {
-        self.house.limits.answer_timeout.saturating_sub(self.began.elapsed())
+        self.house.limits().answer_timeout.saturating_sub(self.began.elapsed())
     }
 
     /// Whether it waited too long already.
@@ -104,7 +105,7 @@ async fn pass(
     let document = &target.provider().document;
     up.set_read_timeout(Some(document.idle_timeout));
     let mut out = Vec::new();
-    let mut share = exchange.house.hold_body(0)?;
+    let mut share = BodyShare::of(exchange.house, &exchange.visitor.tenant().id);
     loop {
         let left = document.total_timeout.saturating_sub(exchange.began.elapsed());
         let burst = tokio::select! { biased;
@@ -293,7 +294,7 @@ async fn write_head(
         }
     }
     exchange.record.answered(200, answer.is_stream());
-    exchange.down.write_response_header(Box::new(head)).await.map_err(|_| Fault::ClientLeft)
+    reply::write_head(exchange.down, exchange.record, head).await
 }
 
 /// Nothing that takes so many digits is a duration in milliseconds.
@@ -329,7 +330,7 @@ pub(crate) async fn pass_failure(
     status: u16,
 ) -> Result<(), Fault> {
     let mut body = Vec::new();
-    let limit = exchange.house.limits.body_timeout;
+    let limit = exchange.house.limits().body_timeout;
     let read = pingora_timeout::timeout(limit, async {
         while let Ok(Some(chunk)) = up.read_response_body().await {
             body.extend_from_slice(&chunk);

@@ -2,6 +2,7 @@
 //!
 //! What is not in the table is refused, or never looked at: no header, query or path of the caller's travels on.
 
+use crate::coding::Coding;
 use crate::config::Limits;
 use palisade_filters::{Dialect, Knock, Refusal, Surface};
 use pingora_core::protocols::http::ServerSession;
@@ -50,7 +51,7 @@ pub(crate) struct Arrival {
     pub(crate) address: IpAddr,
     credentials: Vec<String>,
     is_json: bool,
-    is_encoded: bool,
+    coding: Result<Option<Coding>, Refusal>,
 }
 
 impl Arrival {
@@ -59,15 +60,11 @@ impl Arrival {
         Knock { credentials: &self.credentials, address: self.address, now_ms }
     }
 
-    /// Whether the body is of a kind that is read. Asked after the caller is known: strangers learn nothing.
-    pub(crate) fn check_body_kind(&self) -> Result<(), Refusal> {
-        if self.is_encoded {
-            return Err(Refusal::UnsupportedEncoding);
-        }
-        if !self.is_json {
-            return Err(Refusal::UnsupportedMediaType);
-        }
-        Ok(())
+    /// How the body is encoded, if it is of a kind that is read. Asked after the caller is known: strangers learn
+    /// nothing.
+    pub(crate) fn body_kind(&self) -> Result<Option<Coding>, Refusal> {
+        let coding = self.coding.clone()?;
+        if self.is_json { Ok(coding) } else { Err(Refusal::UnsupportedMediaType) }
     }
 }
 
@@ -116,15 +113,13 @@ pub(crate) fn read(down: &ServerSession, limits: &Limits) -> Result<Arrival, Ref
         !name.trim().eq_ignore_ascii_case("charset")
             || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
     });
-    let encoding = text("content-encoding");
     Ok(Arrival {
         endpoint,
         method,
         address: address(down),
         credentials: credentials(head),
         is_json: is_json_type && is_utf8 && head.headers.get_all("content-type").iter().count() == 1,
-        is_encoded: head.headers.contains_key("content-encoding")
-            && !encoding.eq_ignore_ascii_case("identity"),
+        coding: Coding::named(&head.headers),
     })
 }
 

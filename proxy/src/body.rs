@@ -1,9 +1,13 @@
-//! The whole body, within its limits: size, time, and the memory of all bodies together.
+//! The whole body, within its limits: size, time, and the memory of all bodies together. Its coding is undone.
 
+use crate::bodies::BodyShare;
+use crate::coding::{self, Coding};
+use crate::config::Limits;
 use crate::fault::{Fault, Stop};
-use crate::house::{BodyShare, House};
+use crate::house::House;
 use bytes::{Bytes, BytesMut};
 use palisade_filters::Refusal;
+use pingora_core::ErrorType;
 use pingora_core::protocols::http::ServerSession;
 use std::sync::Arc;
 
@@ -15,22 +19,31 @@ const DRAINED_FOR: std::time::Duration = std::time::Duration::from_secs(1);
 /// A body with the memory it takes up.
 pub(crate) struct Body {
     pub(crate) bytes: Bytes,
-    _share: BodyShare,
+    pub(crate) share: BodyShare,
 }
 
-/// Reads the body.
-pub(crate) async fn read(down: &mut ServerSession, house: &Arc<House>) -> Result<Body, Stop> {
+/// Reads the body of somebody in this organisation.
+pub(crate) async fn read(
+    down: &mut ServerSession,
+    house: &Arc<House>,
+    organisation: &str,
+    coding: Option<Coding>,
+) -> Result<Body, Stop> {
     if down.get_header("expect").is_some() {
         down.write_continue_response().await.map_err(|_| Fault::ClientLeft)?;
     }
-    match pingora_timeout::timeout(house.limits.body_timeout, read_all(down, house)).await {
-        Ok(body) => body,
-        Err(_) => Err(Refusal::ReadTimeout.into()),
+    let share = BodyShare::of(house, organisation);
+    let limits = house.limits().clone();
+    let read = pingora_timeout::timeout(limits.body_timeout, read_all(down, &limits, share)).await;
+    let body = read.map_err(|_| Refusal::ReadTimeout)??;
+    match coding {
+        None => Ok(body),
+        Some(coding) => coding::decode(coding, body, &limits).await,
     }
 }
 
-async fn read_all(down: &mut ServerSession, house: &Arc<House>) -> Result<Body, Stop> {
-    let limit = house.limits.body_bytes.as_u64();
+async fn read_all(down: &mut ServerSession, limits: &Limits, mut share: BodyShare) -> Result<Body, Stop> {
+    let limit = limits.body_bytes.as_u64();
     let too_large = || Stop::from(Refusal::BodyTooLarge(limit));
     let stated = down.get_header("content-length").and_then(|value| value.to_str().ok());
     let stated: Option<u64> = stated.and_then(|value| value.parse().ok());
@@ -38,8 +51,7 @@ async fn read_all(down: &mut ServerSession, house: &Arc<House>) -> Result<Body, 
         return Err(too_large());
     }
     // Memory is set aside for what came, not for what was promised.
-    let mut share = house.hold_body(0)?;
-    let Some(first) = next(down).await? else { return Ok(Body { bytes: Bytes::new(), _share: share }) };
+    let Some(first) = next(down).await? else { return Ok(Body { bytes: Bytes::new(), share }) };
     share.grow(first.len() as u64)?;
     let mut whole = BytesMut::new();
     let mut bytes = first;
@@ -60,11 +72,21 @@ async fn read_all(down: &mut ServerSession, house: &Arc<House>) -> Result<Body, 
     if !whole.is_empty() {
         bytes = whole.freeze();
     }
-    if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(Body { bytes, _share: share }) }
+    if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(Body { bytes, share }) }
 }
 
-async fn next(down: &mut ServerSession) -> Result<Option<Bytes>, Fault> {
-    down.read_request_body().await.map_err(|_| Fault::ClientLeft)
+async fn next(down: &mut ServerSession) -> Result<Option<Bytes>, Stop> {
+    match down.read_request_body().await {
+        Ok(chunk) => Ok(chunk),
+        // Pingora's own names for chunks that are none (RFC 9112 §7.1): the client is there, and can be told.
+        Err(error) if matches!(error.etype(), ErrorType::Custom(_)) => {
+            // Where the next request would begin, nobody can say.
+            down.set_keepalive(None);
+            let message = "the body's chunked coding is broken; send it with an HTTP library".to_owned();
+            Err(Refusal::InvalidRequest { param: None, message }.into())
+        }
+        Err(_) => Err(Fault::ClientLeft.into()),
+    }
 }
 
 /// Reads what is left of a refused request's body. Closing a connection with unread bytes would reset it, and the

@@ -1,7 +1,7 @@
 //! What an operator types besides `serve`: keys, check, scan.
 
 use crate::config::{Config, Flags};
-use crate::{run, server};
+use crate::{run, server, settings};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use palisade_control::{Folder, Live, keys};
@@ -126,7 +126,7 @@ pub(crate) fn check(flags: &Flags) -> Result<()> {
     let config = Config::load(flags)?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{config}")?;
-    run::log_filter(&config)?;
+    settings::log_filter(&config)?;
     for tls in
         [&config.proxy, &config.admin, &config.metrics].into_iter().filter_map(|listen| listen.tls.as_ref())
     {

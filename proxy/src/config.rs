@@ -56,7 +56,10 @@ pub(crate) struct Config {
     pub(crate) audit: Audit,
     /// Logs.
     pub(crate) log: Log,
-    /// How long exchanges may go on after SIGTERM.
+    /// How long connections are still taken after SIGTERM: until nobody sends new ones here.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) drain_grace: Duration,
+    /// How long exchanges may go on after that.
     #[serde(deserialize_with = "duration")]
     pub(crate) drain_timeout: Duration,
 }
@@ -89,8 +92,12 @@ pub(crate) struct Limits {
     pub(crate) header_bytes: ByteSize,
     /// A request's body: larger ones are refused with 413.
     pub(crate) body_bytes: ByteSize,
+    /// A body may grow so many times its size when its coding is undone.
+    pub(crate) coding_ratio: u32,
     /// Bodies in memory at once, all together: past it, 503.
     pub(crate) bodies_in_memory: ByteSize,
+    /// Those of one organisation; without it, half of all.
+    pub(crate) bodies_per_organisation: Option<ByteSize>,
     /// From the connection, or the last answer, to the end of the head.
     #[serde(deserialize_with = "duration")]
     pub(crate) header_timeout: Duration,
@@ -150,6 +157,7 @@ impl Default for Config {
             limits: Limits::default(),
             audit: Audit::default(),
             log: Log::default(),
+            drain_grace: Duration::from_secs(5),
             drain_timeout: Duration::from_mins(1),
         }
     }
@@ -160,7 +168,9 @@ impl Default for Limits {
         Self {
             header_bytes: ByteSize::kib(64),
             body_bytes: ByteSize::mib(32),
+            coding_ratio: 100,
             bodies_in_memory: ByteSize::mib(1024),
+            bodies_per_organisation: None,
             header_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_mins(1),
@@ -173,6 +183,14 @@ impl Default for Limits {
 impl Default for Audit {
     fn default() -> Self {
         Self { flush: Duration::from_millis(50), quota: ByteSize::gib(10), fsync: false }
+    }
+}
+
+impl Limits {
+    /// The share of one organisation, in bytes.
+    pub(crate) fn bodies_per_organisation(&self) -> u64 {
+        let half = self.bodies_in_memory.as_u64() / 2;
+        self.bodies_per_organisation.map_or(half, |bytes| bytes.as_u64())
     }
 }
 
@@ -220,6 +238,9 @@ impl Config {
             return Err(ConfigError::Value("`limits.body_bytes` is at most 1GiB".to_owned()));
         }
         let limits = &config.limits;
+        if limits.coding_ratio == 0 {
+            return Err(ConfigError::Value("`limits.coding_ratio` is at least 1".to_owned()));
+        }
         let times = [limits.header_timeout, limits.body_timeout, limits.write_timeout, limits.answer_timeout];
         if times.iter().any(Duration::is_zero) {
             return Err(ConfigError::Value(
@@ -251,7 +272,10 @@ impl fmt::Display for Config {
         let limits = &self.limits;
         writeln!(out, "limits.header_bytes = {}", limits.header_bytes)?;
         writeln!(out, "limits.body_bytes = {}", limits.body_bytes)?;
+        writeln!(out, "limits.coding_ratio = {}", limits.coding_ratio)?;
         writeln!(out, "limits.bodies_in_memory = {}", limits.bodies_in_memory)?;
+        let share = ByteSize(limits.bodies_per_organisation());
+        writeln!(out, "limits.bodies_per_organisation = {share}")?;
         writeln!(out, "limits.header_timeout = {:?}", limits.header_timeout)?;
         writeln!(out, "limits.body_timeout = {:?}", limits.body_timeout)?;
         writeln!(out, "limits.write_timeout = {:?}", limits.write_timeout)?;
@@ -260,6 +284,13 @@ impl fmt::Display for Config {
         writeln!(out, "audit.flush = {:?}", self.audit.flush)?;
         writeln!(out, "audit.quota = {}", self.audit.quota)?;
         writeln!(out, "audit.fsync = {}", self.audit.fsync)?;
+        let format = match self.log.format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        writeln!(out, "log.format = {format}")?;
+        writeln!(out, "log.level = {}", self.log.level)?;
+        writeln!(out, "drain_grace = {:?}", self.drain_grace)?;
         write!(out, "drain_timeout = {:?}", self.drain_timeout)
     }
 }

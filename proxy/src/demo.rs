@@ -3,12 +3,14 @@
 use crate::config::{Config, Flags};
 use crate::mock::{self, MockOptions};
 use crate::run::{self, Demo};
+use crate::settings::{Log, Settings};
 use anyhow::{Context, Result};
 use clap::Args;
 use palisade_control::Folder;
 use palisade_control::demo::{DemoProviders, seed};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Flags of `palisade demo`.
 #[derive(Args, Clone, Debug)]
@@ -26,8 +28,12 @@ pub(crate) fn demo(options: DemoFlags) -> Result<()> {
     if flags.data_dir.is_none() && flags.config.is_none() {
         flags.data_dir = Some(PathBuf::from("./palisade-data/demo"));
     }
-    let config = Config::load(&flags)?;
-    run::start_log(&config)?;
+    let mut config = Config::load(&flags)?;
+    if flags.config.is_none() {
+        // Nobody balances to a demo.
+        config.drain_grace = Duration::ZERO;
+    }
+    let log = Log::start(&config)?;
     let folder = Folder::open(&config.data_dir)?;
     let double = match options.upstream {
         Some(_) => None,
@@ -44,7 +50,7 @@ pub(crate) fn demo(options: DemoFlags) -> Result<()> {
         },
     )?;
     let demo = Demo { key: key.key, organisation: "demo".to_owned() };
-    run::run(&config, folder, flags.ready_file.as_deref(), Some(&demo))
+    run::run(Settings::new(config, flags, log), folder, Some(&demo))
 }
 
 /// The double on a thread of its own, on a free port.

@@ -11,6 +11,8 @@ pub(crate) enum Fault {
     ClientLeft,
     /// The credential or its organisation was revoked while the exchange went on.
     Revoked,
+    /// The process is being stopped, and the time for what was under way is over.
+    Stopping,
     /// No target gave an answer.
     Unavailable {
         /// The soonest that a provider said to come again, in seconds.
@@ -45,6 +47,7 @@ impl Stop {
                 Fault::Broken(None)
                 | Fault::ClientLeft
                 | Fault::Revoked
+                | Fault::Stopping
                 | Fault::Unavailable { .. }
                 | Fault::Timeout,
             )
@@ -71,6 +74,7 @@ impl Fault {
         let (status, code) = match self {
             Self::ClientLeft => (499, "client_left"),
             Self::Revoked => (401, "invalid_api_key"),
+            Self::Stopping => (503, "stopping"),
             Self::Unavailable { .. } | Self::Broken(_) => (502, "upstream_unavailable"),
             Self::Timeout => (504, "upstream_timeout"),
             Self::Internal(_) => (500, "internal_error"),
@@ -84,6 +88,7 @@ impl Fault {
         match self {
             Self::ClientLeft => "the client left",
             Self::Revoked => "the API key is no longer valid",
+            Self::Stopping => "the proxy is being stopped; send the request again",
             Self::Unavailable { .. } => "no provider of this model could answer; try again shortly",
             Self::Timeout => "no provider of this model answered in time; try again shortly",
             Self::Broken(_) => "the provider's answer broke off; try again",

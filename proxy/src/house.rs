@@ -1,14 +1,15 @@
 //! What do all requests share? The policy, the meters, the spool, the metrics, the limits. Nothing of a request.
 
+use crate::bodies::Bodies;
 use crate::config::Limits;
 use crate::health::Health;
 use crate::meter::Meters;
 use crate::metrics::Metrics;
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use palisade_audit::Spool;
 use palisade_filters::{Policy, Refusal};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, watch};
 
@@ -22,10 +23,12 @@ pub(crate) struct House {
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
     pub(crate) spool: Spool,
-    pub(crate) limits: Limits,
+    limits: ArcSwap<Limits>,
     /// Flips first when the process is asked to stop.
     pub(crate) is_stopping: AtomicBool,
-    bodies_bytes: AtomicU64,
+    pub(crate) bodies: Bodies,
+    /// The drain is over: what is still under way ends now.
+    is_cut: AtomicBool,
     in_flight: AtomicUsize,
     is_idle: Notify,
     /// An operator asks for a reload now.
@@ -46,9 +49,10 @@ impl House {
             health: Health::new(),
             metrics,
             spool,
-            limits,
+            limits: ArcSwap::from_pointee(limits),
             is_stopping: AtomicBool::new(false),
-            bodies_bytes: AtomicU64::new(0),
+            bodies: Bodies::new(),
+            is_cut: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             is_idle: Notify::new(),
             reload: Notify::new(),
@@ -67,17 +71,35 @@ impl House {
         self.revision.send_replace(revision);
     }
 
-    /// Whether requests can be judged and are wanted.
-    pub(crate) fn is_ready(&self) -> bool {
-        !self.is_stopping.load(Ordering::Acquire) && self.policy.load().is_some()
+    /// Puts other limits in force, for what begins from now on.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
     }
 
-    /// Sets memory aside for a body.
-    pub(crate) fn hold_body(self: &Arc<Self>, bytes: u64) -> Result<BodyShare, Refusal> {
-        let limit = self.limits.bodies_in_memory.as_u64();
-        let before = self.bodies_bytes.fetch_add(bytes, Ordering::AcqRel);
-        let share = BodyShare { house: self.clone(), bytes };
-        if before.saturating_add(bytes) > limit { Err(Refusal::Overloaded) } else { Ok(share) }
+    /// Ends every exchange that waits for a provider. They hear of it as of a change of policy.
+    pub(crate) fn cut(&self) {
+        self.is_cut.store(true, Ordering::Release);
+        self.revision.send_modify(|_| ());
+    }
+
+    /// Whether the drain is over.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut.load(Ordering::Acquire)
+    }
+
+    /// Whether the process was asked to stop: connections end with their next answer.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// Whether requests can be judged and are wanted.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.is_stopping() && self.policy.load().is_some()
+    }
+
+    /// The limits of this moment: they can be changed while the process runs.
+    pub(crate) fn limits(&self) -> Guard<Arc<Limits>> {
+        self.limits.load()
     }
 
     /// Counts an exchange until the guard is dropped.
@@ -103,27 +125,6 @@ impl House {
     /// How many exchanges are under way.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Acquire)
-    }
-}
-
-/// Memory that a body takes up.
-pub(crate) struct BodyShare {
-    house: Arc<House>,
-    bytes: u64,
-}
-
-impl BodyShare {
-    /// Takes more, for a body whose length was not said.
-    pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), Refusal> {
-        let mut more = self.house.hold_body(bytes)?;
-        self.bytes += std::mem::take(&mut more.bytes);
-        Ok(())
-    }
-}
-
-impl Drop for BodyShare {
-    fn drop(&mut self) {
-        self.house.bodies_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
 

@@ -3,10 +3,13 @@
 mod admin;
 mod answering;
 mod arrival;
+mod bodies;
 mod body;
+mod coding;
 mod commands;
 mod config;
 mod demo;
+mod drain;
 mod fault;
 mod health;
 mod house;
@@ -21,6 +24,7 @@ mod reply;
 mod run;
 mod serve;
 mod server;
+mod settings;
 mod upstream;
 #[allow(dead_code, reason = "the files that are mapped and watched come with their stages")]
 mod watched;
@@ -31,6 +35,7 @@ use config::{Config, Flags};
 use demo::DemoFlags;
 use mock::MockOptions;
 use palisade_control::Folder;
+use settings::{Log, Settings};
 
 /// Memory falls back after a burst of large bodies.
 #[global_allocator]
@@ -71,9 +76,9 @@ fn main() -> anyhow::Result<()> {
     match Palisade::parse().command {
         Command::Serve(flags) => {
             let config = Config::load(&flags)?;
-            run::start_log(&config)?;
+            let log = Log::start(&config)?;
             let folder = Folder::open(&config.data_dir)?;
-            run::run(&config, folder, flags.ready_file.as_deref(), None)
+            run::run(Settings::new(config, flags, log), folder, None)
         }
         Command::Demo(flags) => demo::demo(flags),
         Command::Mock(options) => mock::run(options),

@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     /// Targets of each provider in each state; set when the page is read.
     target_states: IntGaugeVec,
     pub(crate) breakers_opened: IntCounterVec,
+    pub(crate) body_bytes: IntGauge,
 }
 
 /// From a microsecond to the longest scan.
@@ -90,6 +91,7 @@ impl Metrics {
             )?,
             spool_depth: IntGauge::new("palisade_audit_spool_depth", "Events waiting to be written.")?,
             dropped: IntGauge::new("palisade_audit_dropped_total", "Events that could not be written.")?,
+            body_bytes: IntGauge::new("palisade_body_bytes", "Memory that bodies take up.")?,
             in_flight: IntGauge::new("palisade_requests_in_flight", "Exchanges under way.")?,
             target_states: IntGaugeVec::new(
                 Opts::new("palisade_target_state", "Targets of a provider whose breaker is in this state."),
@@ -106,7 +108,7 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let all: [Box<dyn prometheus::core::Collector>; 14] = [
+        let all: [Box<dyn prometheus::core::Collector>; 15] = [
             Box::new(self.requests.clone()),
             Box::new(self.refusals.clone()),
             Box::new(self.stages_registered.clone()),
@@ -121,6 +123,7 @@ impl Metrics {
             Box::new(self.in_flight.clone()),
             Box::new(self.target_states.clone()),
             Box::new(self.breakers_opened.clone()),
+            Box::new(self.body_bytes.clone()),
         ];
         all.into_iter().try_for_each(|collector| self.registry.register(collector))
     }
@@ -141,6 +144,12 @@ impl Metrics {
                 self.target_states.with_label_values(&[provider.as_str(), *state]).set(number(count));
             }
         }
+    }
+
+    /// Bytes came that are no head: a request of nobody, for nothing.
+    pub(crate) fn malformed_head(&self) {
+        self.requests.with_label_values(&["other", "refuse", "4xx"]).inc();
+        self.refusals.with_label_values(&["arrival", "invalid_http"]).inc();
     }
 
     /// The page that Prometheus reads.

@@ -51,6 +51,11 @@ impl Record {
         self.dialect
     }
 
+    /// Whether the connection is to end with this answer: the process is being stopped.
+    pub(crate) fn is_last(&self) -> bool {
+        self.house.is_stopping()
+    }
+
     /// Our own id of the request.
     pub(crate) fn id(&self) -> String {
         self.event.id.to_string()
@@ -277,6 +282,7 @@ impl Record {
                 self.event.answer.get_or_insert_default().ended = Some(match fault {
                     Fault::ClientLeft => Ended::ClientLeft,
                     Fault::Revoked => Ended::Revoked,
+                    Fault::Stopping => Ended::Stopped,
                     Fault::Unavailable { .. } | Fault::Timeout | Fault::Broken(_) | Fault::Internal(_) => {
                         Ended::UpstreamBroken
                     }

@@ -241,21 +241,25 @@ async fn send(
     }
 }
 
-/// Ends when there is no one left to answer: the client is gone, or its credential is.
+/// Ends when there is no one left to answer: the client is gone, or its credential is, or this process will be.
 pub(crate) async fn interrupted(
     down: &mut ServerSession,
     revision: &mut watch::Receiver<u64>,
     house: &House,
     visitor: &Visitor,
 ) -> Fault {
-    let revoked = async {
-        while revision.changed().await.is_ok() {
+    let ended = async {
+        // A drain that was over before anybody listened is asked for first.
+        while !house.is_cut() {
+            if revision.changed().await.is_err() {
+                return std::future::pending().await;
+            }
             let welcome = house.policy().is_ok_and(|policy| still_welcome(&policy, visitor, now_ms()));
             if !welcome {
-                return;
+                return Fault::Revoked;
             }
         }
-        std::future::pending::<()>().await;
+        Fault::Stopping
     };
     let expired = async {
         match visitor.expires_ms() {
@@ -264,7 +268,7 @@ pub(crate) async fn interrupted(
         }
     };
     tokio::select! { biased;
-        () = revoked => Fault::Revoked,
+        fault = ended => fault,
         () = expired => Fault::Revoked,
         _ = down.read_body_or_idle(true) => Fault::ClientLeft,
     }

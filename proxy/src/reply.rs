@@ -1,5 +1,6 @@
 //! What does the client read? The only place that writes errors, and the answers that are our own.
 
+use crate::coding::CODINGS;
 use crate::fault::{Fault, Stop};
 use crate::record::Record;
 use bytes::Bytes;
@@ -35,6 +36,19 @@ pub(crate) fn head(record: &Record, status: u16) -> Result<ResponseHeader, Fault
 /// Whether an answer has begun. A `100 Continue` is none.
 pub(crate) fn has_begun(down: &ServerSession) -> bool {
     down.response_written().is_some_and(|head| !head.status.is_informational())
+}
+
+/// Sends a head. While the process is being stopped it says that the connection ends with this answer, so that the
+/// client's next request goes elsewhere.
+pub(crate) async fn write_head(
+    down: &mut ServerSession,
+    record: &Record,
+    head: ResponseHeader,
+) -> Result<(), Fault> {
+    if record.is_last() {
+        down.set_keepalive(None);
+    }
+    down.write_response_header(Box::new(head)).await.map_err(|_| Fault::ClientLeft)
 }
 
 /// Adds a header.
@@ -83,7 +97,16 @@ pub(crate) async fn stop(down: &mut ServerSession, record: &mut Record, stop: &S
         Stop::Failed(fault) if has_begun(down) => break_off(down, record, fault).await,
         Stop::Failed(fault) => {
             let mut head = head(record, fault.row().status)?;
-            if let Fault::Unavailable { retry_after: Some(after) } = fault {
+            let after = match fault {
+                Fault::Unavailable { retry_after } => *retry_after,
+                Fault::Stopping => Some(1),
+                Fault::ClientLeft
+                | Fault::Revoked
+                | Fault::Timeout
+                | Fault::Broken(_)
+                | Fault::Internal(_) => None,
+            };
+            if let Some(after) = after {
                 insert(&mut head, "retry-after", after.to_string())?;
             }
             let body = error_body(record, fault.message(), fault.row(), None);
@@ -132,6 +155,8 @@ fn insert_retry(head: &mut ResponseHeader, refusal: &Refusal, row: ErrorRow) -> 
         }
         // RFC 9110 §15.5.22: the answer names what is served.
         Refusal::UpgradeRequired => insert(head, "upgrade", "HTTP/2.0, HTTP/1.1".to_owned())?,
+        // RFC 9110 §12.5.3: and what is read.
+        Refusal::UnsupportedEncoding => insert(head, "accept-encoding", CODINGS.to_owned())?,
         Refusal::Overloaded
         | Refusal::PolicyUnavailable
         | Refusal::QuotaUnavailable
@@ -152,7 +177,6 @@ fn insert_retry(head: &mut ResponseHeader, refusal: &Refusal, row: ErrorRow) -> 
         | Refusal::HeaderTooLarge
         | Refusal::BodyTooLarge(_)
         | Refusal::ReadTimeout
-        | Refusal::UnsupportedEncoding
         | Refusal::UnsupportedMediaType
         | Refusal::Unreadable(_)
         | Refusal::InvalidRequest { .. }
@@ -240,7 +264,7 @@ async fn write(
     record.answered(head.status.as_u16(), false);
     record.sent(body.len());
     let is_head = down.req_header().method == http::Method::HEAD;
-    down.write_response_header(Box::new(head)).await.map_err(|_| Fault::ClientLeft)?;
+    write_head(down, record, head).await?;
     if is_head {
         return down.finish_body().await.map_err(|_| Fault::ClientLeft);
     }

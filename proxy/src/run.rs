@@ -1,45 +1,27 @@
 //! The life of the process: build, announce, serve, drain.
 
-use crate::config::{Config, LogFormat};
+use crate::config::Config;
+use crate::drain::{Bells, Leaving, Order, Signals, leave};
 use crate::house::House;
 use crate::metrics::Metrics;
 use crate::server::{Plan, Server};
+use crate::settings::Settings;
 use crate::watched::LOOKED_AT_EVERY;
 use anyhow::{Context, Result, bail};
 use palisade_audit::Spool;
 use palisade_control::{Folder, Live, Reloaded};
 use palisade_filters::dlp::{Scanner, rules};
 use palisade_filters::secret::Secret;
+use parking_lot::Mutex;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
 
 /// What a demo prints and writes besides.
 pub(crate) struct Demo {
     pub(crate) key: Secret,
     pub(crate) organisation: String,
-}
-
-/// Starts the log. Pingora's own lines come through it too.
-pub(crate) fn start_log(config: &Config) -> Result<()> {
-    let filter = log_filter(config)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match config.log.format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().try_init(),
-    };
-    started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
-}
-
-/// What is logged.
-pub(crate) fn log_filter(config: &Config) -> Result<EnvFilter> {
-    let filter = EnvFilter::try_new(&config.log.level)
-        .with_context(|| format!("`log.level` `{}` is no level and no filter", config.log.level))?;
-    Ok(filter.add_directive("pingora_core=warn".parse()?))
 }
 
 /// The detection rules that come with the product.
@@ -48,12 +30,8 @@ pub(crate) fn scanner() -> Result<Arc<Scanner>> {
 }
 
 /// Serves until SIGTERM or SIGINT, then lets what is under way finish.
-pub(crate) fn run(
-    config: &Config,
-    folder: Folder,
-    ready_file: Option<&Path>,
-    demo: Option<&Demo>,
-) -> Result<()> {
+pub(crate) fn run(settings: Settings, folder: Folder, demo: Option<&Demo>) -> Result<()> {
+    let config = &settings.config.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Asked for before anything else, so that no signal finds the process without an answer.
     let mut signals = runtime.block_on(async { Signals::new() })?;
@@ -64,37 +42,46 @@ pub(crate) fn run(
     house.enforce(live.policy().clone());
     report(&house, live.policy().revision(), &errors);
 
-    let (stop, stopped) = watch::channel(false);
-    let (end, ended) = watch::channel(false);
+    let bells = Bells::new();
     let plan = Plan {
         workers: config.workers,
         proxy: &config.proxy,
         admin: &config.admin,
         metrics: &config.metrics,
     };
-    let mut server = Server::start(&plan, &house, &stopped, &ended)?;
-    announce(config, &server, ready_file, demo)?;
+    let mut server = Server::start(&plan, &house, &bells)?;
+    announce(config, &server, settings.ready_file(), demo)?;
 
+    let settings = Arc::new(Mutex::new(settings));
     runtime.block_on(async {
-        let reloading = reload(&house, live);
-        tokio::pin!(reloading);
-        tokio::select! {
-            () = signals.stop() => {}
-            () = &mut reloading => {}
-        }
-        tracing::info!(in_flight = house.in_flight(), "stopping: nothing is accepted any more");
-        house.is_stopping.store(true, Ordering::Release);
-        let _ = stop.send(true);
-        server.closed().await;
-        if tokio::time::timeout(config.drain_timeout, house.drained()).await.is_err() {
-            tracing::warn!(in_flight = house.in_flight(), "exchanges are cut off: `drain_timeout` is over");
-        }
-        let _ = end.send(true);
+        let why = serve(&house, live, &settings, &mut signals).await;
+        let config = settings.lock().config.clone();
+        leave(why, &config, &house, &mut server, &bells, &mut signals).await;
     });
     server.end();
     let counts = house.spool.close().context("events cannot be written to their end")?;
     tracing::info!(events = counts.written, "stopped");
     Ok(())
+}
+
+/// Keeps documents and configuration up to date until the process is to leave.
+async fn serve(
+    house: &Arc<House>,
+    live: Live,
+    settings: &Arc<Mutex<Settings>>,
+    signals: &mut Signals,
+) -> Leaving {
+    let reloading = reload(house, live, settings);
+    tokio::pin!(reloading);
+    loop {
+        tokio::select! {
+            order = signals.next() => match order {
+                Order::Reload => house.reload.notify_one(),
+                Order::Leave(why) => return why,
+            },
+            never = &mut reloading => match never {},
+        }
+    }
 }
 
 fn open_spool(config: &Config) -> Result<Spool> {
@@ -105,34 +92,18 @@ fn open_spool(config: &Config) -> Result<Spool> {
     Spool::open(spool).context("events cannot be kept")
 }
 
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
 /// Keeps the policy up to date, for ever. Reading and compiling happen on another thread.
-async fn reload(house: &Arc<House>, live: Live) {
+async fn reload(house: &Arc<House>, live: Live, settings: &Arc<Mutex<Settings>>) -> Infallible {
     let mut live = Some(live);
     loop {
         let is_ordered = tokio::select! {
             () = house.reload.notified() => true,
             () = tokio::time::sleep(LOOKED_AT_EVERY) => false,
         };
-        let Some(mut taken) = live.take() else { return };
+        let Some(mut taken) = live.take() else { return std::future::pending().await };
+        let (house_of, settings) = (house.clone(), settings.clone());
         let looked = tokio::task::spawn_blocking(move || {
+            settings.lock().refresh(&house_of, is_ordered);
             let reloaded = if is_ordered { Some(taken.reload()) } else { taken.refresh() };
             (taken, reloaded)
         });

@@ -25,7 +25,7 @@ pub(crate) async fn serve(
     down: &mut ServerSession,
     record: &mut Record,
 ) -> Result<(), Stop> {
-    let arrival = arrival::read(down, &house.limits)?; // what is asked, and where?
+    let arrival = arrival::read(down, &house.limits())?; // what is asked, and where?
     record.arrived(&arrival);
     record.lap(Stage::Arrival);
 
@@ -45,8 +45,8 @@ pub(crate) async fn serve(
         Endpoint::Model(ref name) => return show(down, record, model_access::find(&visitor, name)?).await,
     };
 
-    arrival.check_body_kind()?;
-    let body = body::read(down, house).await?; // all of it, within its limits
+    let coding = arrival.body_kind()?;
+    let body = body::read(down, house, &visitor.tenant().id, coding).await?; // all of it, within its limits
     record.lap(Stage::Prompt);
     let cleared = clear(&visitor, surface, body.bytes.clone(), record).await?; // what may leave of it?
     record.cleared(&cleared);

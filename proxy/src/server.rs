@@ -7,7 +7,9 @@
 use crate::admin::Desk;
 use crate::body;
 use crate::config::{Listen, Tls};
+use crate::drain::Bells;
 use crate::house::House;
+use crate::metrics::Metrics;
 use crate::record::Record;
 use crate::upstream::Upstreams;
 use crate::{arrival, reply, serve};
@@ -63,14 +65,9 @@ pub(crate) struct Plan<'a> {
 }
 
 impl Server {
-    /// Binds everything, then serves. `stop` closes the workers' listeners; `end` the desks', where health and metrics
-    /// are asked for while exchanges finish.
-    pub(crate) fn start(
-        plan: &Plan<'_>,
-        house: &Arc<House>,
-        stop: &ShutdownWatch,
-        end: &ShutdownWatch,
-    ) -> Result<Self> {
+    /// Binds everything, then serves. The desks, where health and metrics are asked for, stay open while exchanges
+    /// finish.
+    pub(crate) fn start(plan: &Plan<'_>, house: &Arc<House>, bells: &Bells) -> Result<Self> {
         let mut server = Self {
             runtimes: Vec::new(),
             doors: Vec::new(),
@@ -91,7 +88,8 @@ impl Server {
         }
         let (admin, metrics) = (bind(server.admin, false)?, bind(server.metrics, false)?);
         (server.admin, server.metrics) = (admin.local_addr()?, metrics.local_addr()?);
-        let patience = house.limits.header_timeout;
+        let patience = house.limits().header_timeout;
+        let (stop, close, end) = (bells.stop.subscribe(), bells.close.subscribe(), bells.end.subscribe());
         for listener in bound {
             let door = Door::new(house.clone());
             let serving = server.run(
@@ -100,7 +98,7 @@ impl Server {
                 listener,
                 plan.proxy.tls.as_ref(),
                 patience,
-                stop,
+                [&stop, &close],
             )?;
             server.doors.push(serving);
         }
@@ -108,7 +106,7 @@ impl Server {
             ("palisade-admin", admin, plan.admin, Desk::admin(house.clone())),
             ("palisade-metrics", metrics, plan.metrics, Desk::metrics(house.clone())),
         ] {
-            server.run(name, Arc::new(desk), listener, listen.tls.as_ref(), patience, end)?;
+            server.run(name, Arc::new(desk), listener, listen.tls.as_ref(), patience, [&end, &end])?;
         }
         Ok(server)
     }
@@ -120,7 +118,7 @@ impl Server {
         listener: TcpListener,
         tls: Option<&Tls>,
         header_timeout: Duration,
-        stop: &ShutdownWatch,
+        [stop, close]: [&ShutdownWatch; 2],
     ) -> Result<tokio::task::JoinHandle<()>> {
         // Pingora knows an adopted listener by its address, and does not set this itself.
         listener.set_nonblocking(true)?;
@@ -130,7 +128,7 @@ impl Server {
         if let Some(tls) = tls {
             config = config.tls(tls_settings(tls)?);
         }
-        let front = Front { app, is_plain: tls.is_none(), header_timeout };
+        let front = Front { app, is_plain: tls.is_none(), header_timeout, close: close.clone() };
         let mut service = Service::new(name.to_owned(), front);
         service.add_listener(config);
         let mut adopted = Fds::new();
@@ -192,11 +190,14 @@ struct Front<A> {
     app: Arc<A>,
     is_plain: bool,
     header_timeout: Duration,
+    /// Tells idle connections to end, which is later than the end of accepting.
+    close: ShutdownWatch,
 }
 
 #[async_trait]
 impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Front<A> {
-    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+    async fn process_new(self: &Arc<Self>, mut stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
+        let shutdown = &self.close;
         if !self.is_plain {
             return self.app.process_new(stream, shutdown).await;
         }
@@ -236,7 +237,7 @@ impl Door {
     fn new(house: Arc<House>) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2c = true;
-        options.h2_idle_timeout = Some(house.limits.header_timeout);
+        options.h2_idle_timeout = Some(house.limits().header_timeout);
         Self { house, upstreams: Upstreams::new(), options }
     }
 
@@ -265,11 +266,12 @@ impl HttpServerApp for Door {
         mut down: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        if !read_head(&mut down, shutdown, self.house.limits.header_timeout).await {
+        let limit = self.house.limits().header_timeout;
+        if !read_head(&mut down, &self.house.metrics, shutdown, limit).await {
             return None;
         }
         let _in_flight = self.house.enter();
-        down.set_write_timeout(Some(self.house.limits.write_timeout));
+        down.set_write_timeout(Some(self.house.limits().write_timeout));
         let done = self.exchange(&mut down).await;
         finish(down, done.is_ok(), shutdown).await
     }
@@ -288,7 +290,12 @@ impl HttpServerApp for Door {
 
 /// Reads a head within one deadline, which defeats a head that comes byte by byte; an idle connection ends with the
 /// process.
-pub(crate) async fn read_head(down: &mut ServerSession, shutdown: &ShutdownWatch, limit: Duration) -> bool {
+pub(crate) async fn read_head(
+    down: &mut ServerSession,
+    metrics: &Metrics,
+    shutdown: &ShutdownWatch,
+    limit: Duration,
+) -> bool {
     down.set_pipelining_enabled(true);
     let mut stop = shutdown.clone();
     let read = tokio::select! { biased;
@@ -300,6 +307,7 @@ pub(crate) async fn read_head(down: &mut ServerSession, shutdown: &ShutdownWatch
         Ok(Err(error)) => {
             if matches!(error.etype(), pingora_core::ErrorType::InvalidHTTPHeader) {
                 // Nobody is known yet, and the rest of the connection cannot be trusted.
+                metrics.malformed_head();
                 reply::malformed_head(down).await;
             }
             down.shutdown().await;

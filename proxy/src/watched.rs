@@ -15,7 +15,7 @@ pub(crate) const LOOKED_AT_EVERY: Duration = Duration::from_millis(300);
 /// What the file system says about a file at one moment. Equal facts mean that nothing was written, replaced, or made
 /// readable in between. (Two writes in place within one tick of its clock, of the same length, are one to it.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Facts {
+pub(crate) struct Facts {
     device: u64,
     inode: u64,
     bytes: u64,
@@ -25,7 +25,7 @@ struct Facts {
 }
 
 impl Facts {
-    fn of(path: &Path) -> Option<Self> {
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(path).ok()?;
         Some(Self {
             device: metadata.dev(),

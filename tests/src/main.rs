@@ -15,6 +15,7 @@
 )]
 
 mod commands;
+mod drain;
 mod errors;
 mod fuzzed;
 mod health;
@@ -22,6 +23,7 @@ mod house;
 mod http;
 mod keys;
 mod leaks;
+mod limits;
 mod memory;
 mod process;
 mod processes;
