@@ -17,6 +17,7 @@ mod report;
 mod rungs;
 mod scan;
 mod site;
+mod soak;
 
 use clap::{Parser, Subcommand};
 use std::io;
@@ -50,6 +51,8 @@ enum Command {
     },
     /// The scanner alone: nanoseconds per byte.
     Scan,
+    /// Half load for half an hour: does memory stay flat?
+    Soak(soak::Options),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +70,13 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     match &arguments.command {
         Some(Command::Passthrough { listen, upstream }) => passthrough::serve(*listen, *upstream),
         Some(Command::Scan) => scan::run(&mut io::stdout())?,
+        Some(Command::Soak(options)) => {
+            let text = soak::run(options)?;
+            let file = arguments.out.join(format!("{}-soak.md", report::today()));
+            std::fs::create_dir_all(&arguments.out)?;
+            std::fs::write(&file, &text)?;
+            println!("{text}\nwritten to `{}`", file.display());
+        }
         None => {
             std::fs::create_dir_all(&arguments.out)?;
             let outcome = ladder::run(&arguments.ladder, &arguments.out.join("pictures"))?;

@@ -38,9 +38,7 @@ pub(crate) struct Record<'a> {
 
 impl<'a> Record<'a> {
     pub(crate) fn new(options: &'a Options, outcome: Outcome) -> Self {
-        let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        let date = now.split('T').next().unwrap_or_default().to_owned();
-        Self { options, outcome, date, processor: process::processor() }
+        Self { options, outcome, date: today(), processor: process::processor() }
     }
 
     /// `2030-01-31-amd-epyc-2-cores.md`. A run that is quick or partial never takes the place of a whole one.
@@ -295,6 +293,17 @@ impl<'a> Record<'a> {
             }
         }
     }
+}
+
+/// The day, in UTC.
+pub(crate) fn today() -> String {
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    now.split('T').next().unwrap_or_default().to_owned()
+}
+
+/// The first lines of a record: what, when, and on what.
+pub(crate) fn title(what: &str) -> String {
+    format!("# {what}, {}: {}, Linux {}\n\n", today(), process::processor(), process::kernel())
 }
 
 fn of(samples: &[Calm<Sample>], figure: fn(&Sample) -> f64) -> f64 {
