@@ -201,3 +201,28 @@ fn a_request_that_two_could_read_in_two_ways_is_not_read_twice() {
         assert!(site.double.received().is_empty(), "{lengths}");
     }
 }
+
+#[test]
+fn a_head_without_a_body_is_answered_without_one() {
+    let site = site("");
+    let bearer = format!("Bearer {}", key("acme").secret);
+    let mut client = Connection::open(site.house.proxy);
+    client.send(&http::request("HEAD", "/v1/models", &[("authorization", &bearer)], b""));
+    let answer = client.head();
+    assert_eq!(answer.status, 404);
+    assert!(answer.header("content-length").is_some_and(|length| length != "0"));
+    // Nothing of a body stands before the next answer.
+    client.send(&prompt("after", "mock"));
+    assert_eq!(content(&client.answer()), "after");
+}
+
+#[test]
+fn a_connection_of_http_2_that_rests_is_closed() {
+    let site = site("[limits]\nheader_timeout = \"1s\"");
+    let mut client = Connection::open(site.house.proxy);
+    // The preface, and settings that ask for nothing (RFC 9113 §3.4, §6.5).
+    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00");
+    let opened = Instant::now();
+    while client.more() {}
+    assert!(opened.elapsed() < SOON, "it took {:?}", opened.elapsed());
+}

@@ -115,3 +115,49 @@ fn a_credential_that_ends_ends_its_streams() {
         assert_eq!((events.len(), events[0].answer.unwrap().ended), (1, Some(Ended::Revoked)));
     }
 }
+
+/// A moment from now as documents write it; whole seconds.
+fn in_seconds(seconds: u64) -> String {
+    let moment = std::time::SystemTime::now() + std::time::Duration::from_secs(seconds);
+    palisade_audit::event::Time::from_unix_ms(
+        moment.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64,
+    )
+    .to_string()
+}
+
+#[test]
+fn a_key_that_expires_ends_its_streams() {
+    let site = site("");
+    let until_then = format!("expires = \"{}\"\n", in_seconds(3));
+    site.house.write("acme", &(organisation("acme", "").1 + &until_then));
+    let answer = http::ask(site.house.admin, &http::request("POST", "/reload", &[], b""));
+    assert_eq!(answer.status, 202);
+    let mut client = Connection::open(site.house.proxy);
+    client.send(&http::chat(&key("acme").secret, ENDLESS));
+    let mut answer = client.head();
+    assert_eq!(answer.status, 200);
+    while client.chunk(&mut answer) {}
+    let told = Told::read(&answer.body);
+    assert!(answer.is_whole && told.has_error && !told.is_done, "{}", answer.text());
+    assert!(answer.text().contains("invalid_api_key"));
+    site.double.until("the double is left", |received| received.client_left);
+    assert_eq!(site.house.chat("acme", CARD).status, 401);
+}
+
+#[test]
+fn who_takes_anothers_id_of_a_key_locks_nobody_out() {
+    let mut site = site("");
+    // The id is public: whoever writes it into a document of their own brings a hash of their own.
+    let stolen = key("acme").table.lines().find(|line| line.starts_with("id = ")).unwrap().to_owned();
+    let own = key("mallory").table;
+    let hash = own.lines().find(|line| line.starts_with("sha256 = ")).unwrap();
+    let document = format!("id = \"mallory\"\n[[keys]]\n{stolen}\n{hash}\n");
+    site.house.write("mallory", &document);
+    let answer = http::ask(site.house.admin, &http::request("POST", "/reload", &[], b""));
+    assert_eq!(answer.status, 202);
+    site.house.process.as_mut().unwrap().until("the document is in force", || {
+        let log = std::fs::read_to_string(site.house.folder.path().join("serve.log")).unwrap();
+        (log.matches("policy in force").count() > 0).then_some(())
+    });
+    assert_eq!(site.house.chat("acme", CARD).status, 200);
+}
