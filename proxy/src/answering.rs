@@ -40,19 +40,27 @@ pub(crate) struct Exchange<'a> {
     pub(crate) revision: watch::Receiver<u64>,
     /// When the first target was turned to.
     pub(crate) began: Instant,
+    /// Whether that target is still being tried.
+    pub(crate) is_first: bool,
     /// What the attempt under way tells of its target.
     pub(crate) trial: Trial,
 }
 
 impl Exchange<'_> {
-    /// How long the client may still wait for an answer to begin, from whatever target.
-    pub(crate) fn time_left(&self) -> Duration {
-        self.house.limits().answer_timeout.saturating_sub(self.began.elapsed())
+    /// How long an answer may still take to begin. The first target has all the time that is its own; those after it
+    /// share what is left of everyone's.
+    pub(crate) fn time_left(&self, target: &AuthorisedTarget) -> Duration {
+        let own = target.provider().document.first_byte_timeout;
+        if self.is_first { own } else { own.min(self.time_left_for_all()) }
     }
 
-    /// Whether it waited too long already.
+    /// Whether the client waited too long for another target to be turned to.
     pub(crate) fn is_late(&self) -> bool {
-        !reply::has_begun(self.down) && self.time_left().is_zero()
+        self.time_left_for_all().is_zero()
+    }
+
+    fn time_left_for_all(&self) -> Duration {
+        self.house.limits().answer_timeout.saturating_sub(self.began.elapsed())
     }
 }
 

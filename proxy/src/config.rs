@@ -107,7 +107,7 @@ pub(crate) struct Limits {
     /// For one write to a client that does not read.
     #[serde(deserialize_with = "duration")]
     pub(crate) write_timeout: Duration,
-    /// For an answer to begin, over all targets that are tried.
+    /// For an answer to begin, over all targets: once it is over, no further one is tried.
     #[serde(deserialize_with = "duration")]
     pub(crate) answer_timeout: Duration,
 }

@@ -65,6 +65,8 @@ pub(crate) struct Trial {
     began_ms: u64,
     /// Whether this is the one request that tries a half-open target.
     is_probe: bool,
+    /// Whether its speed is known.
+    has_head: bool,
 }
 
 /// A target, for operators.
@@ -127,7 +129,7 @@ impl Health {
                 }
             }
         }
-        Some(Trial { target, began_ms, is_probe })
+        Some(Trial { target, began_ms, is_probe, has_head: false })
     }
 
     fn shard(&self, hash: u64) -> Option<&RwLock<HashMap<u64, Arc<Target>>>> {
@@ -255,6 +257,10 @@ impl Speed {
         ((packed >> 32) * 10, (packed & 0xffff_ffff) * 100)
     }
 
+    fn mean(&self) -> Duration {
+        Duration::from_micros(self.read().0)
+    }
+
     /// What is known, unless this request is to find out.
     fn usual(&self, now_ms: u64) -> Option<Duration> {
         let (mean_us, at_ms) = self.read();
@@ -282,9 +288,21 @@ impl Speed {
 
 impl Trial {
     /// The answer's head is there.
-    pub(crate) fn head(&self, health: &Health, took: Duration, is_stream: bool) {
+    pub(crate) fn head(&mut self, health: &Health, took: Duration, is_stream: bool) {
+        self.has_head = true;
         if let Some(target) = &self.target {
             target.speed(is_stream).add(took, health.now_ms());
+        }
+    }
+
+    /// Nobody waits any longer: an answer would have taken longer still. That counts if it is long for this target, or
+    /// one that is slower than its callers are patient would never be found slow.
+    pub(crate) fn waited(&self, health: &Health, for_time: Duration, is_stream: bool) {
+        if let Some(target) = self.target.as_ref().filter(|_| !self.has_head) {
+            let speed = target.speed(is_stream);
+            if for_time > speed.mean() {
+                speed.add(for_time, health.now_ms());
+            }
         }
     }
 
@@ -335,5 +353,77 @@ impl Trial {
 impl Drop for Trial {
     fn drop(&mut self) {
         self.give_back();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn trial(target: Option<Arc<Target>>, is_probe: bool) -> Trial {
+        Trial { target, began_ms: 0, is_probe, has_head: false }
+    }
+
+    #[test]
+    fn a_mean_follows_its_samples_and_faster_after_a_pause() {
+        let speed = Speed::default();
+        assert_eq!(speed.usual(5_000), None, "nothing is known");
+        speed.add(800 * MS, 5_000);
+        assert_eq!(speed.usual(5_000), Some(800 * MS));
+        speed.add(1_600 * MS, 5_100);
+        assert_eq!(speed.usual(5_100), Some(900 * MS), "an eighth of the way");
+        speed.add(100 * MS, 16_000);
+        assert_eq!(speed.mean(), 500 * MS, "half of it");
+    }
+
+    #[test]
+    fn what_is_old_is_found_out_by_one_request_at_a_time() {
+        let speed = Speed::default();
+        speed.add(800 * MS, 5_000);
+        assert_eq!(speed.usual(14_999), Some(800 * MS));
+        assert_eq!(speed.usual(15_000), None, "this one finds out");
+        assert!((15_000..25_000).all(|moment| speed.usual(moment).is_some()), "and nobody else");
+        assert_eq!(speed.usual(25_000), None, "unless it did not");
+    }
+
+    #[test]
+    fn a_target_that_outlasts_its_callers_patience_is_found_slow() {
+        let health = Health::new();
+        let target = health.find_or_add("p", "m", true);
+        let trial = trial(target.clone(), false);
+        trial.waited(&health, 3_000 * MS, true);
+        trial.waited(&health, MS, true);
+        let target = target.unwrap();
+        assert_eq!(target.speed(true).mean(), 3_000 * MS, "who left at once says nothing");
+        assert_eq!(target.speed(false).usual(0), None);
+    }
+
+    #[test]
+    fn the_table_has_an_end_and_forgets_what_is_well_first() {
+        let health = Health::new();
+        let ill = health.find_or_add("p", "ill", true).unwrap();
+        let settings = BreakerDocument { failures: 1, ..BreakerDocument::default() };
+        let mut trial = trial(Some(ill), false);
+        assert!(trial.failed(&health, None, &settings));
+        for number in 0..2 * SHARDS * SHARD_TARGETS_MAX {
+            assert!(health.find_or_add("p", &format!("m{number}"), true).is_some());
+        }
+        assert!(health.rows().len() <= SHARDS * SHARD_TARGETS_MAX);
+        assert!(matches!(health.find("p", "ill").unwrap().state(0), BreakerState::Open { .. }));
+        assert!(health.find_or_add("p", "not to be shown", false).is_none());
+    }
+
+    #[test]
+    fn a_probe_that_is_dropped_gives_its_place_back() {
+        let health = Health::new();
+        let target = health.find_or_add("p", "m", true).unwrap();
+        target.change(|breaker| breaker.failed(0, 0, Some(1), &BreakerDocument::default()));
+        assert!(target.change(|breaker| breaker.probe(1)));
+        let trial = trial(Some(target.clone()), true);
+        assert_eq!(target.state(1), BreakerState::HalfOpen { is_probed: true });
+        drop(trial);
+        assert_eq!(target.state(1), BreakerState::HalfOpen { is_probed: false });
     }
 }

@@ -65,30 +65,29 @@ pub(crate) async fn relay(
     let held = Held::new(house.meters.clone(), admission.reservation, now_ms);
     rates.remaining.extend_from_slice(&held.receipt().remaining);
     let revision = house.revision.subscribe();
-    let (began, trial) = (Instant::now(), Trial::default());
+    let (began, is_first, trial) = (Instant::now(), true, Trial::default());
     let mut exchange =
-        Exchange { house, down, visitor, cleared, record, held, rates, revision, began, trial };
+        Exchange { house, down, visitor, cleared, record, held, rates, revision, began, is_first, trial };
     let (mut timed_out, mut retry_after) = (false, None::<u32>);
     let Itinerary { targets, passed_over, route } = &admission.itinerary;
     exchange.record.routed(route.as_deref());
     exchange.record.passed_over(passed_over);
-    let mut turned_to = 0;
     for (at, target) in targets.iter().enumerate() {
-        if turned_to > 0 && exchange.is_late() {
+        if !exchange.is_first && exchange.is_late() {
             timed_out = true;
             break;
         }
         // One target must be tried, whatever others saw of it.
-        let must = turned_to == 0 && at + 1 == targets.len();
+        let must = exchange.is_first && at + 1 == targets.len();
         let Some(trial) = house.health.begin(target, exchange.record.shows_model(), must) else {
             exchange.record.passed_over(&[target.passed_over()]);
             continue;
         };
         exchange.trial = trial;
-        turned_to += 1;
         let started = Instant::now();
         let ended = attempt(&mut exchange, upstreams, target, started).await;
-        learn(&mut exchange, target, &ended);
+        learn(&mut exchange, target, started, &ended);
+        exchange.is_first = false;
         match ended {
             Ok(()) => return Ok(()),
             Err(Next::Stop(stop)) => return Err(stop),
@@ -116,16 +115,20 @@ pub(crate) async fn relay(
 
 /// Remembers of a target how an attempt at it ended. The caller's own errors, its leaving and our own time limits say
 /// nothing about a target; a status that speaks of our credential or of an address says nothing that time would cure.
-fn learn(exchange: &mut Exchange<'_>, target: &AuthorisedTarget, ended: &Result<(), Next>) {
-    let settings = &target.provider().document.breaker;
+fn learn(exchange: &mut Exchange<'_>, target: &AuthorisedTarget, started: Instant, ended: &Result<(), Next>) {
+    let document = &target.provider().document;
     let health = &exchange.house.health;
-    let is_late = exchange.is_late() || exchange.began.elapsed() >= target.provider().document.total_timeout;
+    let is_over = exchange.began.elapsed() >= document.total_timeout;
+    let is_hurried = is_over || (!exchange.is_first && exchange.is_late());
+    if let Err(Next::Target(Outcome::TimedOut, _) | Next::Stop(Stop::Failed(Fault::ClientLeft))) = ended {
+        exchange.trial.waited(health, started.elapsed(), exchange.cleared.head().stream);
+    }
     let asked = match ended {
         Ok(()) => return exchange.trial.succeeded(health),
         Err(Next::Target(Outcome::RefusedStatus { status: 429 | 503 }, after)) => {
             after.map(|seconds| Duration::from_secs(seconds.into()))
         }
-        Err(Next::Target(Outcome::TimedOut, _)) if is_late => return,
+        Err(Next::Target(Outcome::TimedOut, _)) if is_hurried => return,
         Err(Next::Target(
             Outcome::RefusedStatus { status: 408 | 500.. }
             | Outcome::ConnectFailed
@@ -136,7 +139,7 @@ fn learn(exchange: &mut Exchange<'_>, target: &AuthorisedTarget, ended: &Result<
             _,
         )) => None,
         Err(Next::Stop(Stop::Failed(Fault::Broken(fault))))
-            if !is_late && !matches!(fault, Some(AnswerFault::ScanLimit | AnswerFault::TooLarge)) =>
+            if !is_over && !matches!(fault, Some(AnswerFault::ScanLimit | AnswerFault::TooLarge)) =>
         {
             None
         }
@@ -145,8 +148,8 @@ fn learn(exchange: &mut Exchange<'_>, target: &AuthorisedTarget, ended: &Result<
             | Next::Stop(_),
         ) => return,
     };
-    if exchange.trial.failed(health, asked, settings) {
-        let provider = &target.provider().document.name;
+    if exchange.trial.failed(health, asked, &document.breaker) {
+        let provider = &document.name;
         exchange.house.metrics.breakers_opened.with_label_values(&[provider]).inc();
         tracing::warn!(target = %provider, ?asked, "target is passed over for a while");
     }
@@ -194,7 +197,7 @@ async fn send(
     peer: &Arc<HttpPeer>,
     body: &Bytes,
 ) -> Result<HttpSession, Next> {
-    let limit = target.provider().document.first_byte_timeout.min(exchange.time_left());
+    let limit = exchange.time_left(target);
     let mut may_retry = true;
     loop {
         let head =

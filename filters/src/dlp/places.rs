@@ -59,6 +59,16 @@ impl Places {
         })
     }
 
+    /// Whether these keys lead to a place from the outermost value.
+    pub(super) fn is(&self, body: &[u8], place: u32, keys: &[&str]) -> bool {
+        let mut steps = self.upwards(place).filter(|step| !matches!(step, Step::Root));
+        let is_key = |step: Option<&Step>, key: &str| match step {
+            Some(Step::Key(raw)) => body.get(raw.clone()) == Some(key.as_bytes()),
+            Some(Step::Root | Step::Index(_)) | None => false,
+        };
+        keys.iter().rev().all(|key| is_key(steps.next(), key)) && steps.next().is_none()
+    }
+
     /// The way to a place in words. A key that does not look like the name of a member is a caller's text and shows as
     /// `*`.
     pub(super) fn name(&self, body: &[u8], place: u32) -> String {

@@ -160,6 +160,11 @@ impl<R> Projection<R> {
         self.places.hash(body, part.place)
     }
 
+    /// Whether these keys lead to a part from the outermost value.
+    pub fn is_at(&self, body: &[u8], part: &Part<R>, keys: &[&str]) -> bool {
+        self.places.is(body, part.place, keys)
+    }
+
     /// Names the place of a part as OpenAI's `param` does: `messages[2].content`.
     pub fn place(&self, body: &[u8], part: &Part<R>) -> String {
         self.places.name(body, part.place)

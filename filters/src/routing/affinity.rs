@@ -12,9 +12,9 @@ use crate::prompt::Prompt;
 const PARTS_MAX: usize = 2_000;
 
 /// What the end user calls itself, in the words of both dialects.
-const USER_PLACES: &[&str] = &["safety_identifier", "user", "metadata.user_id"];
+const USER_PLACES: &[&[&str]] = &[&["safety_identifier"], &["user"], &["metadata", "user_id"]];
 /// A caller that knows what belongs together says so.
-const CACHE_KEY_PLACE: &str = "prompt_cache_key";
+const CACHE_KEY_PLACE: &[&str] = &["prompt_cache_key"];
 /// What text stands in, in both dialects.
 const TEXT_MEMBERS: &[&str] = &["messages", "system", "prompt", "input"];
 
@@ -28,8 +28,11 @@ pub(crate) fn of(prompt: &Prompt, by: StickyBy) -> Option<u64> {
 }
 
 /// The value at a place.
-fn at(prompt: &Prompt, wanted: &str) -> Option<u64> {
-    parts(prompt).find(|(place, _)| place == wanted).map(|(_, value)| hashed(&[value]))
+fn at(prompt: &Prompt, keys: &[&str]) -> Option<u64> {
+    let projection = &prompt.projection;
+    let mut parts = projection.parts.iter().take(PARTS_MAX);
+    let part = parts.find(|part| projection.is_at(&prompt.body, part, keys))?;
+    Some(hashed(&[projection.text.get(part.value..part.text.end)?]))
 }
 
 /// Everything said up to the first message of a user, which does not change while a conversation grows. Without
