@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -65,3 +66,15 @@ def test_the_error_table_has_every_code_with_its_status() -> None:
     assert len(rows) > 20, "the code looks other than this test expects"
     # A client that left reads nothing.
     assert told == {(code, status) for status, code in rows if code != "client_left"}
+
+
+def test_clients_are_tested_at_the_versions_that_the_page_names() -> None:
+    page = (ROOT / "docs/clients.md").read_text()
+    rows = re.findall(r"^\| `([\w-]+)`, (\w+) \|.*\| (\d+\.\d+)[^|]*\|$", page, re.MULTILINE)
+    pinned = (ROOT / "tests/clients/requirements.txt").read_text()
+    python = dict(re.findall(r"^([\w-]+)(?:\[\w+\])?==([\d.]+)$", pinned, re.MULTILINE))
+    node = json.loads((ROOT / "tests/clients/package.json").read_text())["dependencies"]
+    assert len(rows) > 3, "the page looks other than this test expects"
+    for name, language, version in rows:
+        tested = {"Python": python, "Node": node}[language][name]
+        assert f"{tested}.".startswith(f"{version}."), f"{name} for {language} is tested at {tested}"

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from conftest import CARD, EMAIL, IBAN, SECRET, Double, Gateway, eventually
 
 LLM = Path(sys.executable).with_name("llm")
+PAGE = Path(__file__).parents[2] / "docs/clients.md"
 # Python, a few packages, one answer.
 ENDS_WITHIN_SECONDS = 60.0
 
@@ -35,23 +39,20 @@ def lookup(input: str) -> str:
 '''
 
 
+def documented() -> dict[str, Any]:
+    """The model as the page tells users to write it."""
+    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (model,) = yaml.safe_load(example)
+    return model
+
+
 @pytest.fixture(scope="module")
 def user(tmp_path_factory: pytest.TempPathFactory, session_gateway: Gateway) -> Path:
     """The user's folder of `llm`, with our models in it."""
     folder = tmp_path_factory.mktemp("llm")
-    models = [
-        {
-            "model_id": here,
-            "model_name": there,
-            "api_base": f"{session_gateway.url}/v1",
-            "api_key_name": "palisade",
-            "supports_schema": True,
-            "supports_tools": True,
-        }
-        for here, there in MODELS.items()
-    ]
-    # JSON is YAML.
-    (folder / "extra-openai-models.yaml").write_text(json.dumps(models))
+    base = {"api_base": f"{session_gateway.url}/v1"}
+    models = [documented() | base | {"model_id": here, "model_name": there} for here, there in MODELS.items()]
+    (folder / "extra-openai-models.yaml").write_text(yaml.safe_dump(models))
     (folder / "keys.json").write_text(json.dumps({"palisade": session_gateway.keys_of["llm"]["developers"]}))
     return folder
 

@@ -211,14 +211,26 @@ def test_a_blocked_answer_is_empty(client: openai.OpenAI) -> None:
     assert answer.choices[0].finish_reason == "content_filter"
 
 
-def test_a_stream_that_breaks_off_is_an_error(client: openai.OpenAI) -> None:
+@pytest.mark.parametrize("fault", ["close=4000", "reset=body:4000", "error_event=20", "malformed", "no_done+close=4000"])
+def test_a_stream_that_breaks_off_is_an_error(client: openai.OpenAI, fault: str) -> None:
     text = "word " * 100
-    stream = client.chat.completions.create(model="mock+chunk=5+close=4000", messages=say(text), stream=True)
+    stream = client.chat.completions.create(model=f"mock+chunk=5+{fault}", messages=say(text), stream=True)
     got = []
     with pytest.raises(openai.APIError):
         for chunk in stream:
             got.append(chunk)
     assert text.startswith(streamed_text(got))
+
+
+@pytest.mark.usefixtures("house")
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_no_reference_knows_is_scanned_too(client: openai.OpenAI, stream: bool) -> None:
+    answer: Any = client.chat.completions.create(
+        model="mock+chunk=64+extra", messages=say(f"to {EMAIL}"), stream=stream
+    )
+    whole = "".join(chunk.to_json() for chunk in answer) if stream else answer.to_json()
+    assert EMAIL not in whole
+    assert '"mock_extra": "to [EMAIL_ADDRESS]"' in whole
 
 
 # Tools.
@@ -361,7 +373,21 @@ def test_a_spent_quota_is_not_retried(house: Gateway, double: Double, marker: st
     assert (len(attempts), len(double.requests(marker))) == (2, 1)
 
 
-@pytest.mark.parametrize("fault", ["status=503", "status=401", "reset=connect", "malformed", "empty"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "status=503",
+        "status=529",
+        "status=401",
+        "reset=connect",
+        "malformed",
+        "empty",
+        "error_event=0",
+        "content_type=text/html",
+        "encoding=gzip",
+        "encoding=br",
+    ],
+)
 def test_a_provider_that_fails(client: openai.OpenAI, fault: str) -> None:
     with pytest.raises(openai.InternalServerError) as caught:
         client.chat.completions.create(model=f"mock+{fault}", messages=say("x"))
