@@ -307,6 +307,10 @@ pub struct Finding {
     /// A checksum or another proof held.
     #[serde(default, skip_serializing_if = "is_default")]
     pub validated: bool,
+    /// How often the value was seen in leaks (`1`, `2-9`, `10-99`, `100-999`, `1000+`), or `reported`: a leak report
+    /// names it. None: it is no credential, or not known.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub compromised: Option<Cow<'static, str>>,
     /// What was done about it.
     pub action: Action,
     /// Keyed hash of the value, in hex, so that the same value is recognised within one organisation.

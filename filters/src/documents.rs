@@ -146,6 +146,9 @@ pub struct OrganisationDocument {
     /// Detection.
     #[serde(default)]
     pub dlp: DlpDocument,
+    /// Compromised credentials.
+    #[serde(default)]
+    pub credint: CredintDocument,
     /// The organisation's chain.
     #[serde(default)]
     pub policy: Vec<PolicyRuleDocument>,
@@ -202,6 +205,22 @@ impl Default for DlpDocument {
     }
 }
 
+/// Of which credentials it is asked whether they are known to be compromised.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CredintDocument {
+    /// The key that a caller presents: a leaked one is refused.
+    pub presented_key: bool,
+    /// Passwords and tokens in prompts and answers.
+    pub text: bool,
+}
+
+impl Default for CredintDocument {
+    fn default() -> Self {
+        Self { presented_key: true, text: true }
+    }
+}
+
 /// One rule of a chain. Conditions of one kind are alternatives, kinds add up; none means always.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -222,6 +241,8 @@ pub struct PolicyRuleDocument {
     pub categories: Vec<Category>,
     /// The least confidence of a finding.
     pub confidence_min: Option<f32>,
+    /// Its value is known to be compromised, and was seen at least so often in leaks: 1, 2, 10, 100 or 1000.
+    pub compromised_min: Option<u64>,
     /// Groups of the caller.
     #[serde(default)]
     pub groups: Vec<String>,

@@ -20,6 +20,8 @@ pub mod tenant;
 
 pub mod ip_allowlist;
 
+pub mod credint;
+
 pub mod prompt;
 
 pub mod dlp;
@@ -45,16 +47,22 @@ pub use routing::{AuthorisedTarget, Candidates, Itinerary, Outlook};
 pub use tenant::{Caller, Knock, Visitor};
 
 use bytes::Bytes;
+use credint::Intelligence;
 use quota::{Ask, Estimate, MeterRefusal, Receipt, Reservation};
+use std::sync::Arc;
 
 /// Whose key is this? Needs the head only; no byte of the body has been read.
 pub fn identify(policy: &Policy, knock: &Knock<'_>) -> Result<Caller, Refusal> {
     tenant::identify(policy, knock)
 }
 
-/// Who is at the door: someone we know, from where they may come from.
-pub fn recognize(caller: Caller, knock: &Knock<'_>) -> Result<Visitor, Refusal> {
-    tenant::admit(caller, knock.address)
+/// Who is at the door: someone we know, from where they may come from, with a key that nobody else is known to have.
+pub fn recognize(
+    caller: Caller,
+    knock: &Knock<'_>,
+    intelligence: &Arc<Intelligence>,
+) -> Result<Visitor, Refusal> {
+    tenant::admit(caller, knock, intelligence)
 }
 
 /// What to ask the meters before the body is read: refused requests count in rates.

@@ -5,6 +5,7 @@
 //! answer, and an unknown id costs the same work as a known one.
 
 use crate::api_key;
+use crate::credint::{self, Intelligence, Vouched};
 use crate::ip_allowlist::{self, Origin};
 use crate::policy::{Policy, Tenant, TenantKey};
 use crate::refusal::Refusal;
@@ -52,6 +53,7 @@ impl Caller {
 pub struct Visitor {
     caller: Caller,
     origin: Origin,
+    vouched: Vouched,
 }
 
 impl Visitor {
@@ -74,6 +76,11 @@ impl Visitor {
     pub fn origin(&self) -> Origin {
         self.origin
     }
+
+    /// What was known of compromised credentials when the exchange began.
+    pub fn intelligence(&self) -> &Intelligence {
+        self.vouched.intelligence()
+    }
 }
 
 /// Recognises a key, and nothing else yet.
@@ -89,10 +96,16 @@ pub(crate) fn identify(policy: &Policy, knock: &Knock<'_>) -> Result<Caller, Ref
     }
 }
 
-/// Admits a caller from the address that it comes from.
-pub(crate) fn admit(caller: Caller, address: IpAddr) -> Result<Visitor, Refusal> {
-    let origin = ip_allowlist::admit(address, [&caller.tenant.ip_allowlist, &caller.key.ip_allowlist])?;
-    Ok(Visitor { caller, origin })
+/// Admits a caller from the address that it comes from, with a key that is not known to be burned.
+pub(crate) fn admit(
+    caller: Caller,
+    knock: &Knock<'_>,
+    intelligence: &Arc<Intelligence>,
+) -> Result<Visitor, Refusal> {
+    let lists = [&caller.tenant.ip_allowlist, &caller.key.ip_allowlist];
+    let origin = ip_allowlist::admit(knock.address, lists)?; // may it come from there?
+    let vouched = credint::vouch(&caller, knock, intelligence)?; // is the key itself known to be burned?
+    Ok(Visitor { caller, origin, vouched })
 }
 
 /// Whether a key that was recognised once still is, under another policy: asked when the policy changes while an

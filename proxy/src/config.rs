@@ -52,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) metrics: Listen,
     /// Limits of one request and of all.
     pub(crate) limits: Limits,
+    /// Compromised credentials.
+    pub(crate) credint: Credint,
     /// Events.
     pub(crate) audit: Audit,
     /// Logs.
@@ -112,6 +114,15 @@ pub(crate) struct Limits {
     pub(crate) answer_timeout: Duration,
 }
 
+/// What is known of compromised credentials.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Credint {
+    /// A filter that `palisade credint build` made; without one, `credint/base.credint` in the data folder or, if there
+    /// is none, the list that comes with the product.
+    pub(crate) base: Option<PathBuf>,
+}
+
 /// Settings of the spool.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -155,6 +166,7 @@ impl Default for Config {
             admin: listen(8081),
             metrics: listen(9090),
             limits: Limits::default(),
+            credint: Credint::default(),
             audit: Audit::default(),
             log: Log::default(),
             drain_grace: Duration::from_secs(5),
@@ -279,8 +291,11 @@ impl fmt::Display for Config {
         writeln!(out, "limits.header_timeout = {:?}", limits.header_timeout)?;
         writeln!(out, "limits.body_timeout = {:?}", limits.body_timeout)?;
         writeln!(out, "limits.write_timeout = {:?}", limits.write_timeout)?;
-        writeln!(out, "limits.write_timeout = {:?}", limits.write_timeout)?;
         writeln!(out, "limits.answer_timeout = {:?}", limits.answer_timeout)?;
+        match &self.credint.base {
+            None => writeln!(out, "credint.base = the data folder's, or the shipped one")?,
+            Some(base) => writeln!(out, "credint.base = {}", base.display())?,
+        }
         writeln!(out, "audit.flush = {:?}", self.audit.flush)?;
         writeln!(out, "audit.quota = {}", self.audit.quota)?;
         writeln!(out, "audit.fsync = {}", self.audit.fsync)?;

@@ -7,6 +7,7 @@ use crate::meter::Meters;
 use crate::metrics::Metrics;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use palisade_audit::Spool;
+use palisade_filters::credint::Intelligence;
 use palisade_filters::{Policy, Refusal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,6 +19,8 @@ pub(crate) struct House {
     policy: ArcSwapOption<Policy>,
     /// Changes whenever the policy does: exchanges under way ask again whether they are still welcome.
     pub(crate) revision: watch::Sender<u64>,
+    /// What is known of compromised credentials. A request takes it once.
+    pub(crate) intelligence: ArcSwap<Intelligence>,
     pub(crate) meters: Arc<Meters>,
     /// How the targets are doing.
     pub(crate) health: Health,
@@ -45,6 +48,7 @@ impl House {
         Self {
             policy: ArcSwapOption::empty(),
             revision: watch::Sender::new(0),
+            intelligence: ArcSwap::default(),
             meters: Arc::new(Meters::new()),
             health: Health::new(),
             metrics,

@@ -8,12 +8,12 @@ mod body;
 mod coding;
 mod commands;
 mod config;
+mod credint;
 mod demo;
 mod drain;
 mod fault;
 mod health;
 mod house;
-#[allow(dead_code, reason = "the files that are mapped and watched come with their stages")]
 mod mapped;
 mod meter;
 mod metrics;
@@ -26,12 +26,12 @@ mod serve;
 mod server;
 mod settings;
 mod upstream;
-#[allow(dead_code, reason = "the files that are mapped and watched come with their stages")]
 mod watched;
 
 use clap::{Parser, Subcommand};
 use commands::{KeyCommand, ScanFlags};
 use config::{Config, Flags};
+use credint::CredintCommand;
 use demo::DemoFlags;
 use mock::MockOptions;
 use palisade_control::Folder;
@@ -68,6 +68,13 @@ enum Command {
     Check(Flags),
     /// Print what the detection rules find in a text
     Scan(ScanFlags),
+    /// Compromised credentials: build, add, look, ask
+    Credint {
+        #[command(flatten)]
+        flags: Flags,
+        #[command(subcommand)]
+        command: CredintCommand,
+    },
     /// Print the version
     Version,
 }
@@ -85,6 +92,7 @@ fn main() -> anyhow::Result<()> {
         Command::Keys { flags, command } => commands::keys(&flags, command),
         Command::Check(flags) => commands::check(&flags),
         Command::Scan(flags) => commands::scan(&flags),
+        Command::Credint { flags, command } => credint::run(&flags, &command),
         Command::Version => version(),
     }
 }

@@ -147,6 +147,7 @@ impl Record {
                 length: finding.length as u32,
                 confidence: finding.confidence,
                 validated: finding.validated,
+                compromised: finding.known.map(|known| Cow::Borrowed(known.name())),
                 action,
                 hash: Some(palisade_filters::api_key::hex(&finding.hash)),
             });

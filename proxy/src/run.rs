@@ -1,12 +1,13 @@
 //! The life of the process: build, announce, serve, drain.
 
 use crate::config::Config;
+use crate::credint;
 use crate::drain::{Bells, Leaving, Order, Signals, leave};
 use crate::house::House;
 use crate::metrics::Metrics;
 use crate::server::{Plan, Server};
 use crate::settings::Settings;
-use crate::watched::LOOKED_AT_EVERY;
+use crate::watched::{self, LOOKED_AT_EVERY};
 use anyhow::{Context, Result, bail};
 use palisade_audit::Spool;
 use palisade_control::{Folder, Live, Reloaded};
@@ -39,6 +40,8 @@ pub(crate) fn run(settings: Settings, folder: Folder, demo: Option<&Demo>) -> Re
     let spool = open_spool(config)?;
     let (live, errors) = Live::load(folder, scanner()?).context("there is no policy to start with")?;
     let house = Arc::new(House::new(Metrics::new()?, spool, config.limits.clone()));
+    let credentials = credint::Files::open(&config.data_dir, config.credint.base.as_deref())?;
+    house.intelligence.store(credentials.intelligence());
     house.enforce(live.policy().clone());
     report(&house, live.policy().revision(), &errors);
 
@@ -54,6 +57,7 @@ pub(crate) fn run(settings: Settings, folder: Folder, demo: Option<&Demo>) -> Re
 
     let settings = Arc::new(Mutex::new(settings));
     runtime.block_on(async {
+        tokio::spawn(watched::keep_looking((credentials, house.clone()), credint::look));
         let why = serve(&house, live, &settings, &mut signals).await;
         let config = settings.lock().config.clone();
         leave(why, &config, &house, &mut server, &bells, &mut signals).await;

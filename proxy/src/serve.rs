@@ -34,7 +34,7 @@ pub(crate) async fn serve(
     let caller = filters::identify(&policy, &knock)?; // whose key is this?
     record.recognized(&caller);
     record.lap(Stage::Tenant);
-    let visitor = filters::recognize(caller, &knock)?; // may it come from here?
+    let visitor = filters::recognize(caller, &knock, &house.intelligence.load())?; // from here, with this key?
     record.lap(Stage::IpAllowlist);
 
     let rates = house.meters.reserve(&filters::gate(&visitor), now_ms()).await; // how often?

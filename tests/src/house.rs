@@ -55,12 +55,21 @@ pub(crate) fn organisation(id: &str, settings: &str) -> (String, String) {
 impl House {
     /// Writes the documents and starts a process.
     pub(crate) fn start(plan: &Plan) -> Self {
+        Self::start_with_report(plan, &[])
+    }
+
+    /// The same, where a leak report names these credentials.
+    pub(crate) fn start_with_report(plan: &Plan, reported: &[String]) -> Self {
         let folder = TempDir::new().unwrap();
         let data = folder.path().join("data");
         std::fs::create_dir_all(data.join("orgs")).unwrap();
         std::fs::write(data.join("platform.toml"), &plan.platform).unwrap();
         for (id, text) in &plan.organisations {
             std::fs::write(data.join(format!("orgs/{id}.toml")), text).unwrap();
+        }
+        if !reported.is_empty() {
+            std::fs::create_dir(data.join("credint")).unwrap();
+            std::fs::write(data.join("credint/report.txt"), reported.join("\n")).unwrap();
         }
         let config = folder.path().join("palisade.toml");
         // Nobody balances between these processes, so nobody need be waited for.

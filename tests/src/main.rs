@@ -15,6 +15,7 @@
 )]
 
 mod commands;
+mod credint;
 mod drain;
 mod errors;
 mod fuzzed;

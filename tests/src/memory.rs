@@ -9,6 +9,7 @@ use crate::scenario::{Case, Outcome, all};
 use bytes::Bytes;
 use palisade_filters::answer::failure;
 use palisade_filters::answer::{Answer, AnswerFault, Flow};
+use palisade_filters::credint::{self, Base, Delta, Intelligence, Key};
 use palisade_filters::dlp::{Scanner, rules};
 use palisade_filters::policy::compile::{CompileError, Grounds, Source};
 use palisade_filters::quota::{Ask, LimitHit, MeterRefusal, Receipt, Unit, Window};
@@ -23,6 +24,13 @@ use std::sync::{Arc, LazyLock};
 /// The detection rules, read once: that costs more than everything else here.
 pub(crate) static SCANNER: LazyLock<Arc<Scanner>> =
     LazyLock::new(|| Arc::new(Scanner::new(rules::shipped().unwrap())));
+
+/// What the shipped list knows, and these reports.
+fn intelligence(reported: &[String]) -> Arc<Intelligence> {
+    static SHIPPED: LazyLock<Base> = LazyLock::new(|| credint::shipped().unwrap());
+    let delta: Delta = reported.iter().map(|text| Key::of(text.as_bytes())).collect();
+    Arc::new(Intelligence::new(Some(SHIPPED.clone()), delta))
+}
 
 /// 2030-01-01, so that keys can be over and others not yet.
 const NOW_MS: u64 = 1_893_456_000_000;
@@ -76,7 +84,7 @@ pub(crate) fn compile(platform: &str, organisations: &[&str]) -> (Option<Policy>
 /// Someone with this key, here and now.
 pub(crate) fn visitor(policy: &Policy, secret: &str) -> Visitor {
     let knock = Knock { credentials: &[secret.to_owned()], address: HERE, now_ms: NOW_MS };
-    filters::recognize(filters::identify(policy, &knock).unwrap(), &knock).unwrap()
+    filters::recognize(filters::identify(policy, &knock).unwrap(), &knock, &intelligence(&[])).unwrap()
 }
 
 fn run(case: &Case) -> Outcome {
@@ -99,7 +107,8 @@ fn ask(case: &Case, policy: &Policy, meters: &mut Meters) -> Result<Outcome, Ref
         .map(|(_, value)| value.trim_start_matches("Bearer ").trim().to_owned())
         .collect();
     let knock = Knock { credentials: &credentials, address: HERE, now_ms: NOW_MS };
-    let visitor = filters::recognize(filters::identify(policy, &knock)?, &knock)?;
+    let visitor =
+        filters::recognize(filters::identify(policy, &knock)?, &knock, &intelligence(&case.reported()))?;
     meters.reserve(&filters::gate(&visitor)).map_err(MeterRefusal::into_refusal)?;
     let surface = match case.request.path.as_str() {
         "/v1/chat/completions" => Surface::ChatCompletions,

@@ -32,6 +32,9 @@ pub(crate) struct Case {
     /// `palisade.toml`.
     #[serde(default)]
     pub(crate) config: String,
+    /// Credentials that leak reports name; `{key}` is the caller's.
+    #[serde(default)]
+    pub(crate) reported: Vec<String>,
     /// How often the request is sent before the time that counts.
     #[serde(default)]
     pub(crate) before: usize,
@@ -143,6 +146,12 @@ impl Case {
     /// The organisation's document.
     pub(crate) fn organisation_text(&self) -> String {
         format!("id = \"{}\"\n{}\n{}{}\n", self.name, self.organisation, key(&self.name).table, self.key)
+    }
+
+    /// What leak reports name.
+    pub(crate) fn reported(&self) -> Vec<String> {
+        let secret = key(&self.name).secret;
+        self.reported.iter().map(|text| text.replace("{key}", &secret)).collect()
     }
 
     /// The request's headers.

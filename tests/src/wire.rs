@@ -77,7 +77,8 @@ fn every_scenario_holds_over_the_wire() {
     let mut wrong = Vec::new();
     for ((platform, config), cases) in groups {
         let organisations = cases.iter().map(|case| (case.name.clone(), case.organisation_text())).collect();
-        let mut house = House::start(&Plan { platform, organisations, config });
+        let reported: Vec<String> = cases.iter().flat_map(Case::reported).collect();
+        let mut house = House::start_with_report(&Plan { platform, organisations, config }, &reported);
         let log = house.process.as_ref().unwrap().log();
         assert!(!log.contains("document not used"), "{log}");
         for case in cases {

@@ -82,6 +82,7 @@ fn monstrous() -> Event {
         length: u32::MAX,
         confidence: 0.123_456_79,
         validated: true,
+        compromised: None,
         action: Action::Override,
         hash: Some(text.clone()),
     };

@@ -131,9 +131,9 @@ fn judged<'a, N: LaneName + 'a>(
     judge: &'a Judge<'_>,
     name: N,
     report: &'a mut Report,
-) -> impl FnMut(&Found, &str) -> Action + 'a {
+) -> impl FnMut(&mut Found, &str) -> Action + 'a {
     move |found, value| {
-        if !judge.counts(found) {
+        if !judge.weigh(found, value.as_bytes()) {
             return Action::Pass;
         }
         if report.findings.len() > FINDINGS_MAX {

@@ -70,12 +70,12 @@ impl Lane {
     }
 
     /// Takes the next text and appends to `out` what may leave. `judge` is asked once for each finding, with the
-    /// text it covers.
+    /// text it covers, and may make it surer first.
     pub fn push(
         &mut self,
         scanner: &Scanner,
         text: &str,
-        judge: &mut dyn FnMut(&Found, &str) -> Action,
+        judge: &mut dyn FnMut(&mut Found, &str) -> Action,
         out: &mut String,
     ) -> Flow {
         self.text.push_str(text);
@@ -86,7 +86,7 @@ impl Lane {
     pub fn finish(
         &mut self,
         scanner: &Scanner,
-        judge: &mut dyn FnMut(&Found, &str) -> Action,
+        judge: &mut dyn FnMut(&mut Found, &str) -> Action,
         out: &mut String,
     ) -> Flow {
         self.step(scanner, true, judge, out)
@@ -96,7 +96,7 @@ impl Lane {
         &mut self,
         scanner: &Scanner,
         complete: bool,
-        judge: &mut dyn FnMut(&Found, &str) -> Action,
+        judge: &mut dyn FnMut(&mut Found, &str) -> Action,
         out: &mut String,
     ) -> Flow {
         let mut found = Vec::new();
@@ -105,9 +105,9 @@ impl Lane {
         while !self.text.is_char_boundary(decided) {
             decided -= 1;
         }
-        for found in found {
+        for mut found in found {
             let value = self.text.get(found.span.clone()).unwrap_or_default();
-            let action = judge(&found, value);
+            let action = judge(&mut found, value);
             if action != Action::Pass {
                 self.pending.push((found, action));
             }

@@ -513,7 +513,7 @@ impl Words {
 }
 
 /// Shannon entropy of the bytes' frequencies, in bits a byte.
-fn entropy_bits(value: &[u8]) -> f32 {
+pub(crate) fn entropy_bits(value: &[u8]) -> f32 {
     let mut counts = [0u32; 256];
     for byte in value {
         if let Some(count) = counts.get_mut(usize::from(*byte)) {

@@ -19,8 +19,10 @@ mod scanner;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use matcher::entropy_bits;
 pub use scanner::{Found, Scanner};
 
+use crate::credint::{self, CredentialForm, Intelligence, Known};
 use crate::documents::Direction;
 use crate::documents::routes::StickyBy;
 use crate::policy::Tenant;
@@ -56,6 +58,8 @@ pub struct Finding {
     pub confidence: f32,
     /// Whether a checksum agreed.
     pub validated: bool,
+    /// How it is known to be compromised, if it is.
+    pub known: Option<Known>,
     /// What was done about it.
     pub action: Action,
     /// Which policy rules said so.
@@ -70,12 +74,16 @@ pub struct Judge<'a> {
     tenant: &'a Tenant,
     groups: &'a [String],
     direction: Direction,
+    /// What candidates in texts are asked of, unless the organisation does without.
+    intelligence: Option<&'a Intelligence>,
 }
 
 impl<'a> Judge<'a> {
     /// A judge for a visitor's texts in one direction.
     pub fn new(visitor: &'a Visitor, direction: Direction) -> Self {
-        Self { tenant: visitor.tenant(), groups: &visitor.key().groups, direction }
+        let tenant = visitor.tenant();
+        let intelligence = tenant.credint.text.then(|| visitor.intelligence());
+        Self { tenant, groups: &visitor.key().groups, direction, intelligence }
     }
 
     /// The detection rules.
@@ -85,11 +93,18 @@ impl<'a> Judge<'a> {
 
     /// Everything that counts in a text of parts; `None`: more than one text may hold.
     fn scan_parts(&self, text: &[u8], parts: &[Range<usize>]) -> Option<Vec<Found>> {
-        self.scanner().scan_parts(text, parts, self.tenant.threshold, FINDINGS_MAX)
+        self.scanner().scan_parts(text, parts, &|found, value| self.weigh(found, value), FINDINGS_MAX)
     }
 
-    /// Whether a finding counts at all.
-    pub fn counts(&self, found: &Found) -> bool {
+    /// Whether a finding counts at all. A credential is weighed by what is known of it: it may rise above the
+    /// threshold, and what it is known for is noted.
+    pub fn weigh(&self, found: &mut Found, value: &[u8]) -> bool {
+        let form = self.scanner().rule(found.rule).map_or(CredentialForm::None, |rule| rule.credential);
+        if let Some(intelligence) = self.intelligence.filter(|_| form != CredentialForm::None) {
+            let (known, confidence) = credint::weigh(intelligence, value, form);
+            found.known = known;
+            found.confidence = found.confidence.max(confidence);
+        }
         found.confidence >= self.tenant.threshold
     }
 
@@ -119,6 +134,7 @@ impl<'a> Judge<'a> {
             length: found.span.len(),
             confidence: found.confidence,
             validated: found.validated,
+            known: found.known,
             action: judgement.action,
             reasons: judgement.reasons,
             hash: *hash.first_chunk()?,

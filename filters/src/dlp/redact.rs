@@ -115,7 +115,10 @@ impl Walk<'_> {
 /// such as a provider's error message.
 pub fn mask(judge: &Judge<'_>, text: &str) -> String {
     let mut found = judge.scanner().scan(text.as_bytes());
-    found.retain(|found| judge.counts(found));
+    found.retain_mut(|found| {
+        let value = text.as_bytes().get(found.span.clone()).unwrap_or_default();
+        judge.weigh(found, value)
+    });
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
     for region in regions::all(&found) {

@@ -5,6 +5,7 @@
 
 use super::matcher::Matcher;
 use super::validators::Validator;
+use crate::credint::CredentialForm;
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -202,6 +203,8 @@ pub struct RuleDocument {
     pub validate: Option<Validator>,
     /// The least Shannon entropy of the span, in bits a byte.
     pub entropy_bits_min: Option<f32>,
+    /// What of it is a credential that may be known to be compromised; of secrets, all of it.
+    pub credential: Option<CredentialForm>,
     /// Words around it.
     pub context: Option<Context>,
     /// How sure it is.
@@ -235,6 +238,8 @@ pub struct Rule {
     pub document: RuleDocument,
     /// What replaces a finding: `[CREDIT_CARD]`.
     pub label: Arc<str>,
+    /// What of a finding is asked of lists of compromised credentials.
+    pub credential: CredentialForm,
     pub(super) matcher: Matcher,
 }
 
@@ -282,7 +287,18 @@ pub fn load(files: &[(&str, &str)]) -> Result<Vec<Rule>, RuleError> {
             check(&document).map_err(fail)?;
             let matcher = Matcher::compile(&document).map_err(fail)?;
             let label = format!("[{}]", document.entity).into();
-            rules.push(Rule { document, label, matcher });
+            let credential = document.credential.unwrap_or(match document.category {
+                // What has no end is a key file or a signed statement, and in no list.
+                Category::Secret if document.continues.is_none() => CredentialForm::Plain,
+                Category::Secret
+                | Category::Payment
+                | Category::Identity
+                | Category::Contact
+                | Category::Network
+                | Category::Health
+                | Category::Business => CredentialForm::None,
+            });
+            rules.push(Rule { document, label, credential, matcher });
         }
     }
     if rules.len() > RULES_MAX {

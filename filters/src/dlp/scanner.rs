@@ -6,6 +6,7 @@
 use super::anchors::{Anchors, Hit, Kind};
 use super::matcher::{After, FIRST_RUN_MAX, Match, Verdict, View, held_lead};
 use super::rules::{DIGITS_LEAD_BYTES_MAX, LEAD_BYTES_MAX, LITERAL_BYTES_MAX, LITERAL_BYTES_MIN, Rule};
+use crate::credint::Known;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -40,6 +41,8 @@ pub struct Found {
     pub confidence: f32,
     /// Whether a checksum agreed.
     pub validated: bool,
+    /// How the value is known to be compromised, once that was asked.
+    pub known: Option<Known>,
 }
 
 /// An anchor that waits for more text.
@@ -136,13 +139,13 @@ impl Scanner {
     }
 
     /// Everything in a whole text that consists of parts; no finding reaches over the border of a part. `parts` are
-    /// in order; bytes between them belong to none. Findings less sure than `threshold` do not count. `None`: there
-    /// are more than `most`.
+    /// in order; bytes between them belong to none. `counts` is asked about each finding with the text it covers, and
+    /// may make it surer first. `None`: there are more than `most`.
     pub(super) fn scan_parts(
         &self,
         text: &[u8],
         parts: &[Range<usize>],
-        threshold: f32,
+        counts: &dyn Fn(&mut Found, &[u8]) -> bool,
         most: usize,
     ) -> Option<Vec<Found>> {
         let (mut found, mut here, mut hits) = (Vec::new(), Vec::new(), Vec::new());
@@ -167,9 +170,12 @@ impl Scanner {
                 while let Some(candidate) = scan.open.pop() {
                     scan.ask(self, view, candidate, &mut here);
                 }
-                for mut sure in here.drain(..).filter(|found: &Found| found.confidence >= threshold) {
-                    sure.span = sure.span.start + part.start..sure.span.end + part.start;
-                    found.push(sure);
+                for mut one in here.drain(..) {
+                    let value = view.text.get(one.span.clone()).unwrap_or_default();
+                    if counts(&mut one, value) {
+                        one.span = one.span.start + part.start..one.span.end + part.start;
+                        found.push(one);
+                    }
                 }
             }
             if found.len() > most {
@@ -300,7 +306,7 @@ impl Scan {
                 if unfinished {
                     self.open.push(Candidate::Rest { rule: number, from: span.end, confidence });
                 }
-                found.push(Found { rule: number, span, confidence, validated });
+                found.push(Found { rule: number, span, confidence, validated, known: None });
             }
         }
     }

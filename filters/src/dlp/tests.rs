@@ -3,18 +3,38 @@
 use super::lane::{Action, Flow, Lane, Syntax};
 use super::rules::{self, Rule};
 use super::{Found, Scanner};
+use crate::credint::{self, Delta, Intelligence};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
 static SCANNER: LazyLock<Scanner> = LazyLock::new(|| Scanner::new(rules::shipped().unwrap()));
 
+static INTELLIGENCE: LazyLock<Intelligence> =
+    LazyLock::new(|| Intelligence::new(Some(credint::shipped().unwrap()), Delta::default()));
+
 const THRESHOLD: f32 = 0.5;
 
-fn found_by(rule: &Rule, text: &str) -> Vec<Found> {
+/// As `Judge::weigh`, for an organisation with the default settings.
+fn counts(found: &mut Found, value: &[u8]) -> bool {
+    let (known, confidence) =
+        credint::weigh(&INTELLIGENCE, value, SCANNER.rule(found.rule).unwrap().credential);
+    found.known = known;
+    found.confidence = found.confidence.max(confidence);
+    found.confidence >= THRESHOLD
+}
+
+fn scan(text: &str) -> Vec<Found> {
     let mut found = SCANNER.scan(text.as_bytes());
-    found.retain(|found| {
-        found.confidence >= THRESHOLD && SCANNER.rule(found.rule).unwrap().document.id == rule.document.id
+    found.retain_mut(|found| {
+        let span = found.span.clone();
+        counts(found, &text.as_bytes()[span])
     });
+    found
+}
+
+fn found_by(rule: &Rule, text: &str) -> Vec<Found> {
+    let mut found = scan(text);
+    found.retain(|found| SCANNER.rule(found.rule).unwrap().document.id == rule.document.id);
     found
 }
 
@@ -38,8 +58,7 @@ fn every_rule_proves_itself() {
 fn labels_are_no_findings() {
     for rule in SCANNER.rules() {
         let text = format!("password: {0} token={0} card {0} \"{0}\" {0}@{0}", rule.label);
-        let found = SCANNER.scan(text.as_bytes());
-        let sure: Vec<_> = found.iter().filter(|found| found.confidence >= THRESHOLD).collect();
+        let sure = scan(&text);
         assert!(sure.is_empty(), "{text}: {sure:?}");
     }
 }
@@ -57,8 +76,8 @@ fn a_redacted_text_scans_clean() {
 fn through(chunks: &[&str], syntax: Syntax, action: Action) -> (String, Flow) {
     let mut lane = Lane::new(syntax);
     let mut out = String::new();
-    let mut judge = |found: &Found, _: &str| {
-        if found.confidence >= THRESHOLD { action } else { Action::Pass }
+    let mut judge = |found: &mut Found, value: &str| {
+        if counts(found, value.as_bytes()) { action } else { Action::Pass }
     };
     for chunk in chunks {
         if lane.push(&SCANNER, chunk, &mut judge, &mut out) == Flow::Blocked {
@@ -164,7 +183,7 @@ fn a_region_that_is_cut_leaves_its_open_candidates_where_they_are() {
 #[test]
 fn clean_prose_waits_for_its_current_word_only() {
     let mut lane = Lane::new(Syntax::Plain);
-    let mut judge = |_: &Found, _: &str| Action::Redact;
+    let mut judge = |_: &mut Found, _: &str| Action::Redact;
     let prose =
         "The quick brown fox jumps over 13 lazy dogs, said e.g. a spokesperson; nothing else happened. ";
     let (mut pushed, mut out) = (String::new(), String::new());

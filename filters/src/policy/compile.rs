@@ -275,6 +275,7 @@ fn compile_tenant(
         threshold: document.dlp.threshold,
         findings_header: document.dlp.findings_header,
         suspended: document.suspended,
+        credint: document.credint,
         ip_allowlist: AllowList::compile(&document.ip_allowlist)?,
         chains: Chains::compile(&platform.floor, &document.policy, &document.groups, &platform.scanner)?,
         access: Access::compile(&document.model_access, &document.groups)?,

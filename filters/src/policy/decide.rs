@@ -4,6 +4,7 @@
 //! and the organisation's; what they say is joined, and the stricter wins, so the organisation can tighten and never
 //! loosen. A decision carries the reasons it was made of.
 
+use crate::credint::{Bucket, Known};
 use crate::dlp::lane::Action;
 use crate::dlp::rules::Rule;
 use crate::dlp::{Found, Scanner};
@@ -31,6 +32,8 @@ struct ChainRule {
     direction: Direction,
     groups: Vec<String>,
     confidence_min: f32,
+    /// The value must be known to be compromised, and this often.
+    compromised_min: Option<Known>,
     action: PolicyAction,
     /// Without conditions on findings it is also asked about the request itself.
     about_request: bool,
@@ -143,6 +146,15 @@ impl Chains {
                 }
             }
         }
+        let compromised_min = rule.compromised_min.map(|least| {
+            Bucket::beginning_with(least).map(Known::Listed).ok_or_else(|| {
+                format!(
+                    "policy rule `{}`: `compromised_min` is 1, 2, 10, 100 or 1000, not {least}",
+                    rule.name
+                )
+            })
+        });
+        let compromised_min = compromised_min.transpose()?;
         let number = u16::try_from(self.rules.len()).map_err(|_| "too many policy rules".to_owned())?;
         for (detector, met) in scanner.rules().iter().zip(&mut self.by_detector) {
             if concerns(rule, detector) {
@@ -155,11 +167,13 @@ impl Chains {
             direction: rule.direction,
             groups: rule.groups.clone(),
             confidence_min: rule.confidence_min.unwrap_or(0.0),
+            compromised_min,
             action: rule.action,
             about_request: rule.rules.is_empty()
                 && rule.entities.is_empty()
                 && rule.categories.is_empty()
-                && rule.confidence_min.is_none(),
+                && rule.confidence_min.is_none()
+                && rule.compromised_min.is_none(),
             message: rule.message.clone(),
         });
         Ok(())
@@ -174,6 +188,7 @@ impl Chains {
             if ended == Some(rule.chain)
                 || !rule.applies(way, groups)
                 || found.confidence < rule.confidence_min
+                || found.known < rule.compromised_min
             {
                 continue;
             }

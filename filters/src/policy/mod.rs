@@ -8,7 +8,7 @@ pub mod decide;
 
 use crate::dlp::Scanner;
 use crate::documents::routes::KillSwitchDocument;
-use crate::documents::{DefaultAction, ProviderDocument};
+use crate::documents::{CredintDocument, DefaultAction, ProviderDocument};
 use crate::ip_allowlist::AllowList;
 use crate::model_access::Access;
 use crate::quota::Limits;
@@ -73,6 +73,7 @@ pub struct Tenant {
     /// Whether answers carry `x-palisade-findings`.
     pub findings_header: bool,
     pub(crate) suspended: bool,
+    pub(crate) credint: CredintDocument,
     pub(crate) ip_allowlist: AllowList,
     pub(crate) keys: Vec<Arc<TenantKey>>,
     pub(crate) chains: Chains,

@@ -186,6 +186,8 @@ pub enum Validator {
     Password,
     /// See `secrets::password_or_word`.
     PasswordOrWord,
+    /// See `secrets::credential_word`.
+    CredentialWord,
     /// See `secrets::chosen_password`.
     ChosenPassword,
     /// See `secrets::login`.
@@ -289,6 +291,7 @@ impl Validator {
             Self::MixedOpaque => secrets::mixed_opaque,
             Self::Password => secrets::password,
             Self::PasswordOrWord => secrets::password_or_word,
+            Self::CredentialWord => secrets::credential_word,
             Self::ChosenPassword => secrets::chosen_password,
             Self::Login => secrets::login,
             Self::NotTemplate => secrets::not_template,

@@ -215,6 +215,14 @@ pub(super) fn password_or_word(span: &[u8]) -> bool {
         && !reference(span)
 }
 
+/// What may be asked of lists of leaked passwords: anything but a reference, and the words of forms and schemas, which
+/// are somebody's password too.
+pub(super) fn credential_word(span: &[u8]) -> bool {
+    let lower = span.to_ascii_lowercase();
+    let end = lower.iter().rposition(u8::is_ascii_alphanumeric).map_or(0, |last| last + 1);
+    !NO_PASSWORDS.contains(&lower.get(..end).unwrap_or_default()) && !reference(span)
+}
+
 /// The password of a URL or command line: anything but a template, a variable or a row of one sign.
 pub(super) fn not_template(span: &[u8]) -> bool {
     !reference(span) && distinct(span) >= 3 && !contains(&span.to_ascii_lowercase(), b"xxx")

@@ -115,6 +115,7 @@ const VALID: &[(Validator, &[&str])] = &[
     (Password, &["Tr0ub4dor&3", "hunter2", "correct!horse"]),
     (ChosenPassword, &["hunter2x9"]),
     (PasswordOrWord, &["opensesame"]),
+    (CredentialWord, &["opensesame", "123456", "changeme"]),
     (NotTemplate, &["t7Gq-x2Lw"]),
     (Login, &["deploy:t7Gq-x2Lw"]),
 ];
@@ -165,6 +166,7 @@ const INVALID: &[(Validator, &[&str])] = &[
         ],
     ),
     (ChosenPassword, &["user_password2", "v1.40.0-beta.2"]),
+    (CredentialWord, &["Required.", "string", "settings.password"]),
     (NotTemplate, &["${PASSWORD}", "<password>", "xxx"]),
     (Login, &["$USER:$PASS", "user:password"]),
 ];
