@@ -8,6 +8,7 @@
 //! anyone fills the disk.
 
 mod bound;
+mod geo;
 mod passed_over;
 mod stages;
 mod time;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use bound::{ATTEMPTS_MAX, FINDINGS_MAX, GROUPS_MAX, REASONS_MAX, STAGES_MAX, TEXT_BYTES_MAX};
+pub use geo::{Code, DISGUISES_MAX, Disguise, Geo};
 pub use passed_over::{Passed, PassedOver};
 pub use stages::Stages;
 pub use time::{NotATime, Time};
@@ -58,6 +60,9 @@ pub struct Event {
     /// The client, past trusted proxies.
     #[serde(skip_serializing_if = "is_default")]
     pub client_address: Option<IpAddr>,
+    /// Where that address is.
+    #[serde(skip_serializing_if = "is_default")]
+    pub geo: Geo,
     /// The caller's own `x-request-id`, for finding it again in the caller's logs; never a key.
     #[serde(skip_serializing_if = "is_default")]
     pub client_request_id: Option<String>,
@@ -148,6 +153,7 @@ impl Default for Event {
             key_id: None,
             groups: Vec::new(),
             client_address: None,
+            geo: Geo::default(),
             client_request_id: None,
             dialect: Cow::default(),
             endpoint: Cow::default(),

@@ -5,6 +5,7 @@
 pub mod routes;
 
 use crate::dlp::rules::Category;
+use crate::geoip::{Country, Disguise, GeoDocument};
 use crate::secret::Secret;
 use routes::{BreakerDocument, KillSwitchDocument, RouteDocument};
 use serde::Deserialize;
@@ -143,6 +144,9 @@ pub struct OrganisationDocument {
     /// Addresses its callers may come from; none: all.
     #[serde(default)]
     pub ip_allowlist: Vec<String>,
+    /// Countries and networks its callers may come from.
+    #[serde(default)]
+    pub geo: GeoDocument,
     /// Detection.
     #[serde(default)]
     pub dlp: DlpDocument,
@@ -246,6 +250,15 @@ pub struct PolicyRuleDocument {
     /// Groups of the caller.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// Countries the caller is in.
+    #[serde(default)]
+    pub countries: Vec<Country>,
+    /// Autonomous systems it comes from.
+    #[serde(default)]
+    pub asns: Vec<u32>,
+    /// How its network hides who uses it.
+    #[serde(default)]
+    pub anonymous: Vec<Disguise>,
     /// What to do.
     pub action: PolicyAction,
     /// What a refused caller reads.

@@ -21,6 +21,7 @@ pub mod tenant;
 pub mod ip_allowlist;
 
 pub mod credint;
+pub mod geoip;
 
 pub mod prompt;
 
@@ -39,6 +40,7 @@ pub mod answer;
 pub use answer::Answer;
 pub use dialect::Dialect;
 pub use dlp::{Cleared, Finding};
+pub use geoip::Location;
 pub use model_access::Grant;
 pub use policy::Policy;
 pub use prompt::{Prompt, Surface};
@@ -60,9 +62,10 @@ pub fn identify(policy: &Policy, knock: &Knock<'_>) -> Result<Caller, Refusal> {
 pub fn recognize(
     caller: Caller,
     knock: &Knock<'_>,
+    location: Location,
     intelligence: &Arc<Intelligence>,
 ) -> Result<Visitor, Refusal> {
-    tenant::admit(caller, knock, intelligence)
+    tenant::admit(caller, knock, location, intelligence)
 }
 
 /// What to ask the meters before the body is read: refused requests count in rates.

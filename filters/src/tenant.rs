@@ -6,6 +6,7 @@
 
 use crate::api_key;
 use crate::credint::{self, Intelligence, Vouched};
+use crate::geoip::{self, Location};
 use crate::ip_allowlist::{self, Origin};
 use crate::policy::{Policy, Tenant, TenantKey};
 use crate::refusal::Refusal;
@@ -53,6 +54,7 @@ impl Caller {
 pub struct Visitor {
     caller: Caller,
     origin: Origin,
+    location: Location,
     vouched: Vouched,
 }
 
@@ -77,6 +79,11 @@ impl Visitor {
         self.origin
     }
 
+    /// Where the address is, as far as anybody knows.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
     /// What was known of compromised credentials when the exchange began.
     pub fn intelligence(&self) -> &Intelligence {
         self.vouched.intelligence()
@@ -96,16 +103,18 @@ pub(crate) fn identify(policy: &Policy, knock: &Knock<'_>) -> Result<Caller, Ref
     }
 }
 
-/// Admits a caller from the address that it comes from, with a key that is not known to be burned.
+/// Admits a caller from the address that it comes from, from where that is, and with a key that is not known to be burned.
 pub(crate) fn admit(
     caller: Caller,
     knock: &Knock<'_>,
+    location: Location,
     intelligence: &Arc<Intelligence>,
 ) -> Result<Visitor, Refusal> {
     let lists = [&caller.tenant.ip_allowlist, &caller.key.ip_allowlist];
     let origin = ip_allowlist::admit(knock.address, lists)?; // may it come from there?
+    let location = geoip::locate(&caller.tenant, origin, location)?; // from that country, that network?
     let vouched = credint::vouch(&caller, knock, intelligence)?; // is the key itself known to be burned?
-    Ok(Visitor { caller, origin, vouched })
+    Ok(Visitor { caller, origin, location, vouched })
 }
 
 /// Whether a key that was recognised once still is, under another policy: asked when the policy changes while an

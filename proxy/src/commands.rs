@@ -1,12 +1,15 @@
 //! What an operator types besides `serve`: keys, check, scan.
 
 use crate::config::{Config, Flags};
+use crate::geoip::Geo;
 use crate::{run, server, settings};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use palisade_control::{Folder, Live, keys};
 use palisade_filters::dlp::Scanner;
+use palisade_filters::geoip::{Continent, Disguise, Disguises, is_local};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -132,6 +135,10 @@ pub(crate) fn check(flags: &Flags) -> Result<()> {
     {
         server::tls_settings(tls)?;
     }
+    for (kind, database) in Geo::open(&config.geoip)?.in_use() {
+        let built = humantime::format_rfc3339_seconds(database.built());
+        writeln!(out, "geoip.{}: `{}`, built {built}", kind.name(), database.name())?;
+    }
     let folder = Folder::open(&config.data_dir)?;
     let (live, errors) = Live::load(folder, run::scanner()?)?;
     for error in &errors {
@@ -140,6 +147,24 @@ pub(crate) fn check(flags: &Flags) -> Result<()> {
     let policy = live.policy();
     writeln!(out, "{} organisations, {} providers", policy.tenant_count(), policy.providers().len())?;
     if errors.is_empty() { Ok(()) } else { bail!("{} documents cannot be used as they are", errors.len()) }
+}
+
+/// Runs `palisade geoip`: what the databases say of an address, as JSON; what they do not know is null.
+pub(crate) fn geoip(flags: &Flags, address: IpAddr) -> Result<()> {
+    let geo = Geo::open(&Config::load(flags)?.geoip)?;
+    let location = geo.find(address);
+    let disguises = |all: Disguises| all.iter().map(Disguise::name).collect::<Vec<_>>();
+    let facts = serde_json::json!({
+        "address": address,
+        "country": location.country.map(|country| country.as_str().to_owned()),
+        "continent": location.continent.map(Continent::code),
+        "asn": location.asn,
+        "network": geo.network_name(address),
+        "anonymous": location.anonymous.map(disguises),
+        "private": is_local(address),
+    });
+    writeln!(std::io::stdout(), "{facts}")?;
+    Ok(())
 }
 
 /// Runs `palisade scan`: what would be found in this text?

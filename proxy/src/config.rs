@@ -2,6 +2,7 @@
 //!
 //! It says where to listen and what the limits are; what is *enforced* stands in the documents of the data folder.
 
+use crate::geoip::Kind;
 use bytesize::ByteSize;
 use clap::Args;
 use serde::Deserialize;
@@ -52,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) metrics: Listen,
     /// Limits of one request and of all.
     pub(crate) limits: Limits,
+    /// Databases of countries and networks.
+    pub(crate) geoip: GeoFiles,
     /// Compromised credentials.
     pub(crate) credint: Credint,
     /// Events.
@@ -114,6 +117,34 @@ pub(crate) struct Limits {
     pub(crate) answer_timeout: Duration,
 }
 
+/// Files in MaxMind's format; replaced by renaming a new one over the old.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct GeoFiles {
+    /// Countries; without it, the database that comes with the product.
+    pub(crate) country: Option<PathBuf>,
+    /// Networks by number.
+    pub(crate) asn: Option<PathBuf>,
+    /// Networks that hide who uses them.
+    pub(crate) anonymous: Option<PathBuf>,
+}
+
+impl GeoFiles {
+    /// The file for one kind of question.
+    fn path(&self, kind: Kind) -> Option<&PathBuf> {
+        match kind {
+            Kind::Country => self.country.as_ref(),
+            Kind::Asn => self.asn.as_ref(),
+            Kind::Anonymous => self.anonymous.as_ref(),
+        }
+    }
+
+    /// The files that are named.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = (Kind, &PathBuf)> {
+        Kind::ALL.into_iter().filter_map(|kind| Some((kind, self.path(kind)?)))
+    }
+}
+
 /// What is known of compromised credentials.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -166,6 +197,7 @@ impl Default for Config {
             admin: listen(8081),
             metrics: listen(9090),
             limits: Limits::default(),
+            geoip: GeoFiles::default(),
             credint: Credint::default(),
             audit: Audit::default(),
             log: Log::default(),
@@ -292,6 +324,11 @@ impl fmt::Display for Config {
         writeln!(out, "limits.body_timeout = {:?}", limits.body_timeout)?;
         writeln!(out, "limits.write_timeout = {:?}", limits.write_timeout)?;
         writeln!(out, "limits.answer_timeout = {:?}", limits.answer_timeout)?;
+        for kind in Kind::ALL {
+            let none = if kind == Kind::Country { "shipped" } else { "none" };
+            let path = self.geoip.path(kind).map_or(none.into(), |path| path.to_string_lossy());
+            writeln!(out, "geoip.{} = {path}", kind.name())?;
+        }
         match &self.credint.base {
             None => writeln!(out, "credint.base = the data folder's, or the shipped one")?,
             Some(base) => writeln!(out, "credint.base = {}", base.display())?,

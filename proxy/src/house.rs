@@ -2,6 +2,7 @@
 
 use crate::bodies::Bodies;
 use crate::config::Limits;
+use crate::geoip::Geo;
 use crate::health::Health;
 use crate::meter::Meters;
 use crate::metrics::Metrics;
@@ -26,6 +27,7 @@ pub(crate) struct House {
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
     pub(crate) spool: Spool,
+    pub(crate) geo: Arc<Geo>,
     limits: ArcSwap<Limits>,
     /// Flips first when the process is asked to stop.
     pub(crate) is_stopping: AtomicBool,
@@ -44,7 +46,7 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 impl House {
-    pub(crate) fn new(metrics: Metrics, spool: Spool, limits: Limits) -> Self {
+    pub(crate) fn new(metrics: Metrics, spool: Spool, geo: Arc<Geo>, limits: Limits) -> Self {
         Self {
             policy: ArcSwapOption::empty(),
             revision: watch::Sender::new(0),
@@ -53,6 +55,7 @@ impl House {
             health: Health::new(),
             metrics,
             spool,
+            geo,
             limits: ArcSwap::from_pointee(limits),
             is_stopping: AtomicBool::new(false),
             bodies: Bodies::new(),

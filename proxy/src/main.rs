@@ -12,6 +12,7 @@ mod credint;
 mod demo;
 mod drain;
 mod fault;
+mod geoip;
 mod health;
 mod house;
 mod mapped;
@@ -36,6 +37,7 @@ use demo::DemoFlags;
 use mock::MockOptions;
 use palisade_control::Folder;
 use settings::{Log, Settings};
+use std::net::IpAddr;
 
 /// Memory falls back after a burst of large bodies.
 #[global_allocator]
@@ -68,6 +70,13 @@ enum Command {
     Check(Flags),
     /// Print what the detection rules find in a text
     Scan(ScanFlags),
+    /// Print where an address is, as far as the databases know
+    Geoip {
+        #[command(flatten)]
+        flags: Flags,
+        /// IPv4 or IPv6
+        address: IpAddr,
+    },
     /// Compromised credentials: build, add, look, ask
     Credint {
         #[command(flatten)]
@@ -92,6 +101,7 @@ fn main() -> anyhow::Result<()> {
         Command::Keys { flags, command } => commands::keys(&flags, command),
         Command::Check(flags) => commands::check(&flags),
         Command::Scan(flags) => commands::scan(&flags),
+        Command::Geoip { flags, address } => commands::geoip(&flags, address),
         Command::Credint { flags, command } => credint::run(&flags, &command),
         Command::Version => version(),
     }

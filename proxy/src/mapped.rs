@@ -42,7 +42,7 @@ pub(crate) struct Mapped {
 pub(crate) enum MapError {
     /// It is not there, or not ours to read.
     #[error("it cannot be read: {0}")]
-    Read(#[from] io::Error),
+    Read(io::Error),
     /// A folder, a pipe or a device.
     #[error("it is no regular file")]
     NotAFile,
@@ -56,6 +56,12 @@ pub(crate) enum MapError {
         /// The largest.
         most: u64,
     },
+}
+
+impl From<io::Error> for MapError {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
+    }
 }
 
 impl Mapped {

@@ -8,9 +8,10 @@ use palisade_audit::event::{self, Attempt, Ended, Event, Outcome, Time, Tokens};
 use palisade_filters::answer::Report;
 use palisade_filters::dlp::lane::Action;
 use palisade_filters::documents::Direction;
+use palisade_filters::geoip::{Disguise, Disguises};
 use palisade_filters::policy::decide::Chain;
 use palisade_filters::routing::{Passed, PassedOver};
-use palisade_filters::{AuthorisedTarget, Caller, Cleared, Dialect, Finding, Refusal, Stage};
+use palisade_filters::{AuthorisedTarget, Caller, Cleared, Dialect, Finding, Location, Refusal, Stage};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -99,6 +100,17 @@ impl Record {
         let [platform, organisation] = caller.tenant().fingerprints();
         self.event.policy.platform = format!("{platform:016x}").into();
         self.event.policy.organisation = format!("{organisation:016x}").into();
+    }
+
+    /// Where the address is. Noted before it is judged: where a refused caller came from is what one wants to know.
+    pub(crate) fn located(&mut self, location: &Location) {
+        let code = |text: &str| event::Code::read(text);
+        self.event.geo = event::Geo {
+            country: location.country.and_then(|country| code(country.as_str())),
+            continent: location.continent.and_then(|continent| code(continent.code())),
+            asn: location.asn,
+            anonymous: location.anonymous.into_iter().flat_map(Disguises::iter).map(disguise).collect(),
+        };
     }
 
     /// There is nothing to judge in it.
@@ -296,6 +308,15 @@ impl Record {
     fn refused(&mut self, stage: &'static str, code: &'static str) {
         self.event.refusal = Some(event::Refusal { stage: Cow::Borrowed(stage), code: Cow::Borrowed(code) });
         self.house.metrics.refusals.with_label_values(&[stage, code]).inc();
+    }
+}
+
+fn disguise(disguise: Disguise) -> event::Disguise {
+    match disguise {
+        Disguise::Vpn => event::Disguise::Vpn,
+        Disguise::Proxy => event::Disguise::Proxy,
+        Disguise::Tor => event::Disguise::Tor,
+        Disguise::Hosting => event::Disguise::Hosting,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::credint;
 use crate::drain::{Bells, Leaving, Order, Signals, leave};
+use crate::geoip::GeoWatch;
 use crate::house::House;
 use crate::metrics::Metrics;
 use crate::server::{Plan, Server};
@@ -39,7 +40,9 @@ pub(crate) fn run(settings: Settings, folder: Folder, demo: Option<&Demo>) -> Re
     tracing::info!("effective configuration:\n{config}");
     let spool = open_spool(config)?;
     let (live, errors) = Live::load(folder, scanner()?).context("there is no policy to start with")?;
-    let house = Arc::new(House::new(Metrics::new()?, spool, config.limits.clone()));
+    let geo = GeoWatch::open(&config.geoip)?;
+    let house = Arc::new(House::new(Metrics::new()?, spool, geo.geo().clone(), config.limits.clone()));
+    runtime.spawn(watched::keep_looking(geo, GeoWatch::look));
     let credentials = credint::Files::open(&config.data_dir, config.credint.base.as_deref())?;
     house.intelligence.store(credentials.intelligence());
     house.enforce(live.policy().clone());

@@ -34,7 +34,10 @@ pub(crate) async fn serve(
     let caller = filters::identify(&policy, &knock)?; // whose key is this?
     record.recognized(&caller);
     record.lap(Stage::Tenant);
-    let visitor = filters::recognize(caller, &knock, &house.intelligence.load())?; // from here, with this key?
+    let location = house.geo.find(knock.address); // where is that?
+    record.located(&location);
+    record.lap(Stage::GeoIp);
+    let visitor = filters::recognize(caller, &knock, location, &house.intelligence.load())?; // from here, with this key?
     record.lap(Stage::IpAllowlist);
 
     let rates = house.meters.reserve(&filters::gate(&visitor), now_ms()).await; // how often?

@@ -50,7 +50,8 @@ static VISITOR: LazyLock<Visitor> = LazyLock::new(|| {
     assert_eq!(errors, []);
     let credentials = [key.key.expose().to_owned()];
     let knock = Knock { credentials: &credentials, address: IpAddr::V4(Ipv4Addr::LOCALHOST), now_ms: 1 };
-    filters::recognize(filters::identify(&policy.unwrap(), &knock).unwrap(), &knock, &Arc::default()).unwrap()
+    let caller = filters::identify(&policy.unwrap(), &knock).unwrap();
+    filters::recognize(caller, &knock, filters::Location::default(), &Arc::default()).unwrap()
 });
 
 /// A request's body: what is let through is JSON that is let through again, and nothing in it is redacted twice.

@@ -6,6 +6,7 @@
 use crate::http::{Answer as Read, Told};
 use crate::provider::Said;
 use crate::scenario::{Case, Outcome, all};
+use crate::world;
 use bytes::Bytes;
 use palisade_filters::answer::failure;
 use palisade_filters::answer::{Answer, AnswerFault, Flow};
@@ -14,7 +15,7 @@ use palisade_filters::dlp::{Scanner, rules};
 use palisade_filters::policy::compile::{CompileError, Grounds, Source};
 use palisade_filters::quota::{Ask, LimitHit, MeterRefusal, Receipt, Unit, Window};
 use palisade_filters::secret::Secret;
-use palisade_filters::{self as filters, Knock, Outlook, Policy, Refusal, Surface, Visitor};
+use palisade_filters::{self as filters, Knock, Location, Outlook, Policy, Refusal, Surface, Visitor};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::collections::HashMap;
@@ -84,7 +85,8 @@ pub(crate) fn compile(platform: &str, organisations: &[&str]) -> (Option<Policy>
 /// Someone with this key, here and now.
 pub(crate) fn visitor(policy: &Policy, secret: &str) -> Visitor {
     let knock = Knock { credentials: &[secret.to_owned()], address: HERE, now_ms: NOW_MS };
-    filters::recognize(filters::identify(policy, &knock).unwrap(), &knock, &intelligence(&[])).unwrap()
+    let caller = filters::identify(policy, &knock).unwrap();
+    filters::recognize(caller, &knock, Location::default(), &intelligence(&[])).unwrap()
 }
 
 fn run(case: &Case) -> Outcome {
@@ -106,9 +108,11 @@ fn ask(case: &Case, policy: &Policy, meters: &mut Meters) -> Result<Outcome, Ref
         .filter_map(|name| headers.iter().find(|(known, _)| known == name))
         .map(|(_, value)| value.trim_start_matches("Bearer ").trim().to_owned())
         .collect();
-    let knock = Knock { credentials: &credentials, address: HERE, now_ms: NOW_MS };
-    let visitor =
-        filters::recognize(filters::identify(policy, &knock)?, &knock, &intelligence(&case.reported()))?;
+    let address = case.address.unwrap_or(HERE);
+    let location = case.address.map(world::location).unwrap_or_default();
+    let knock = Knock { credentials: &credentials, address, now_ms: NOW_MS };
+    let caller = filters::identify(policy, &knock)?;
+    let visitor = filters::recognize(caller, &knock, location, &intelligence(&case.reported()))?;
     meters.reserve(&filters::gate(&visitor)).map_err(MeterRefusal::into_refusal)?;
     let surface = match case.request.path.as_str() {
         "/v1/chat/completions" => Surface::ChatCompletions,

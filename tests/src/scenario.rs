@@ -11,6 +11,7 @@ use crate::provider::Said;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// One case.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,6 +21,8 @@ pub(crate) struct Case {
     pub(crate) name: String,
     /// Why it cannot run in memory, if it cannot: it is about heads, bytes, sockets or time.
     pub(crate) wire_only: Option<String>,
+    /// Where the caller comes from, in the small world of `world`; not given: loopback, which is nowhere.
+    pub(crate) address: Option<IpAddr>,
     /// Members of `platform.toml` besides the providers.
     #[serde(default)]
     pub(crate) platform: String,

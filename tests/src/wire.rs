@@ -71,7 +71,8 @@ fn every_scenario_holds_over_the_wire() {
     let providers = Providers { double: Double::start(folder.path()), scripted: Scripted::start() };
     let addresses = [providers.double.address, providers.scripted.address];
     let mut groups: BTreeMap<(String, String), Vec<Case>> = BTreeMap::new();
-    for case in all() {
+    // An address of its own needs a proxy before us that is believed.
+    for case in all().into_iter().filter(|case| case.address.is_none()) {
         groups.entry((platform(&case, addresses), case.config.clone())).or_default().push(case);
     }
     let mut wrong = Vec::new();

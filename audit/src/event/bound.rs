@@ -35,6 +35,7 @@ impl Event {
             groups: self.omitted.groups.saturating_add(cut(&mut self.groups, GROUPS_MAX)),
             stages: self.omitted.stages.saturating_add(cut(&mut self.stages.0, STAGES_MAX)),
         };
+        self.geo.anonymous.truncate(super::DISGUISES_MAX);
         for finding in &mut self.findings {
             let named = [&mut finding.rule, &mut finding.entity, &mut finding.category];
             named.into_iter().for_each(clip_shared);

@@ -72,7 +72,7 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug)]
 pub struct Judge<'a> {
     tenant: &'a Tenant,
-    groups: &'a [String],
+    visitor: &'a Visitor,
     direction: Direction,
     /// What candidates in texts are asked of, unless the organisation does without.
     intelligence: Option<&'a Intelligence>,
@@ -83,7 +83,7 @@ impl<'a> Judge<'a> {
     pub fn new(visitor: &'a Visitor, direction: Direction) -> Self {
         let tenant = visitor.tenant();
         let intelligence = tenant.credint.text.then(|| visitor.intelligence());
-        Self { tenant, groups: &visitor.key().groups, direction, intelligence }
+        Self { tenant, visitor, direction, intelligence }
     }
 
     /// The detection rules.
@@ -115,7 +115,7 @@ impl<'a> Judge<'a> {
 
     /// What is to be done about a finding.
     pub fn judge(&self, found: &Found) -> Judgement {
-        self.tenant.chains.judge(found, self.direction, self.groups)
+        self.tenant.chains.judge(found, self.direction, self.visitor)
     }
 
     /// What is remembered of it.
@@ -164,7 +164,7 @@ pub fn clear(visitor: &Visitor, prompt: Prompt) -> Result<Cleared, Refusal> {
     if let Some(place) = redacted.blocked {
         return Err(blocked(redacted.findings, place));
     }
-    match visitor.tenant().chains.gate(&visitor.key().groups) {
+    match visitor.tenant().chains.gate(visitor) {
         Gate::Blocked(reason) => {
             return Err(Refusal::ContentBlocked(Box::new(Blocked {
                 findings: redacted.findings,

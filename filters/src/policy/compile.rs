@@ -9,6 +9,7 @@ use crate::dlp::Scanner;
 use crate::documents::{
     KeyDocument, OrganisationDocument, PlatformDocument, ProviderDocument, ProviderSecrets, QuotaDocument,
 };
+use crate::geoip::GeoRules;
 use crate::ip_allowlist::AllowList;
 use crate::model_access::Access;
 use crate::quota::Limits;
@@ -277,6 +278,7 @@ fn compile_tenant(
         suspended: document.suspended,
         credint: document.credint,
         ip_allowlist: AllowList::compile(&document.ip_allowlist)?,
+        geo: GeoRules::compile(&document.geo)?,
         chains: Chains::compile(&platform.floor, &document.policy, &document.groups, &platform.scanner)?,
         access: Access::compile(&document.model_access, &document.groups)?,
         routes: Routes::compile(&document.routes, &document.groups, &platform.providers)?,

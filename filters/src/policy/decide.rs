@@ -11,7 +11,9 @@ use crate::dlp::{Found, Scanner};
 use crate::documents::{
     Direction, FloorDocument, GroupDocument, PolicyAction, PolicyRuleDocument, ShippedFloor,
 };
+use crate::geoip::{Country, Disguises, Location};
 use crate::names::matches;
+use crate::tenant::Visitor;
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -31,6 +33,8 @@ struct ChainRule {
     name: Arc<str>,
     direction: Direction,
     groups: Vec<String>,
+    /// Most rules hold wherever a caller is.
+    whence: Option<Box<Whence>>,
     confidence_min: f32,
     /// The value must be known to be compromised, and this often.
     compromised_min: Option<Known>,
@@ -38,6 +42,14 @@ struct ChainRule {
     /// Without conditions on findings it is also asked about the request itself.
     about_request: bool,
     message: Option<String>,
+}
+
+/// Conditions on where a caller is. What is not known does not hold: to refuse the unknown is `geo`'s.
+#[derive(Debug)]
+struct Whence {
+    countries: Vec<Country>,
+    asns: Vec<u32>,
+    anonymous: Disguises,
 }
 
 /// Who wrote a rule.
@@ -166,6 +178,7 @@ impl Chains {
             name: rule.name.as_str().into(),
             direction: rule.direction,
             groups: rule.groups.clone(),
+            whence: Whence::of(rule),
             confidence_min: rule.confidence_min.unwrap_or(0.0),
             compromised_min,
             action: rule.action,
@@ -180,13 +193,13 @@ impl Chains {
     }
 
     /// What the chains say about a finding: within a chain the first rule that ends it, across chains the strictest.
-    pub(crate) fn judge(&self, found: &Found, way: Direction, groups: &[String]) -> Judgement {
+    pub(crate) fn judge(&self, found: &Found, way: Direction, visitor: &Visitor) -> Judgement {
         let mut judgement = Judgement { action: Action::Pass, reasons: Vec::new() };
         let mut ended = None;
         let met = self.by_detector.get(usize::from(found.rule));
         for rule in met.into_iter().flatten().filter_map(|number| self.rules.get(usize::from(*number))) {
             if ended == Some(rule.chain)
-                || !rule.applies(way, groups)
+                || !rule.applies(way, visitor)
                 || found.confidence < rule.confidence_min
                 || found.known < rule.compromised_min
             {
@@ -218,11 +231,11 @@ impl Chains {
     }
 
     /// What the chains say about a request, whatever it holds.
-    pub(crate) fn gate(&self, groups: &[String]) -> Gate {
+    pub(crate) fn gate(&self, visitor: &Visitor) -> Gate {
         let mut gate = Gate::Silent;
         let mut ended = None;
         for rule in self.rules.iter().filter(|rule| rule.about_request) {
-            if ended == Some(rule.chain) || !rule.applies(Direction::Input, groups) {
+            if ended == Some(rule.chain) || !rule.applies(Direction::Input, visitor) {
                 continue;
             }
             match rule.action {
@@ -259,12 +272,35 @@ fn concerns(rule: &PolicyRuleDocument, detector: &Rule) -> bool {
 }
 
 impl ChainRule {
-    fn applies(&self, way: Direction, groups: &[String]) -> bool {
+    fn applies(&self, way: Direction, visitor: &Visitor) -> bool {
+        let groups = &visitor.key().groups;
         (self.direction == Direction::Both || self.direction == way)
             && (self.groups.is_empty() || self.groups.iter().any(|group| groups.contains(group)))
+            && self.whence.as_ref().is_none_or(|whence| whence.holds(visitor.location()))
     }
 
     fn reason(&self) -> Reason {
         Reason { chain: self.chain, rule: self.name.clone(), message: self.message.clone() }
+    }
+}
+
+impl Whence {
+    fn of(rule: &PolicyRuleDocument) -> Option<Box<Self>> {
+        let whence = Self {
+            countries: rule.countries.clone(),
+            asns: rule.asns.clone(),
+            anonymous: rule.anonymous.iter().copied().collect(),
+        };
+        let asks = !whence.countries.is_empty() || !whence.asns.is_empty() || !whence.anonymous.is_empty();
+        asks.then(|| Box::new(whence))
+    }
+
+    fn holds(&self, location: &Location) -> bool {
+        let is_one_of = |is_empty: bool, holds: Option<bool>| is_empty || holds == Some(true);
+        is_one_of(
+            self.countries.is_empty(),
+            location.country.map(|country| self.countries.contains(&country)),
+        ) && is_one_of(self.asns.is_empty(), location.asn.map(|asn| self.asns.contains(&asn)))
+            && is_one_of(self.anonymous.is_empty(), location.anonymous.map(|one| one.meets(self.anonymous)))
     }
 }

@@ -9,6 +9,7 @@ pub mod decide;
 use crate::dlp::Scanner;
 use crate::documents::routes::KillSwitchDocument;
 use crate::documents::{CredintDocument, DefaultAction, ProviderDocument};
+use crate::geoip::GeoRules;
 use crate::ip_allowlist::AllowList;
 use crate::model_access::Access;
 use crate::quota::Limits;
@@ -75,6 +76,7 @@ pub struct Tenant {
     pub(crate) suspended: bool,
     pub(crate) credint: CredintDocument,
     pub(crate) ip_allowlist: AllowList,
+    pub(crate) geo: Option<Box<GeoRules>>,
     pub(crate) keys: Vec<Arc<TenantKey>>,
     pub(crate) chains: Chains,
     pub(crate) access: Access,
