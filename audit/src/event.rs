@@ -113,6 +113,9 @@ pub struct Event {
     /// Tokens, as far as they are known.
     #[serde(skip_serializing_if = "is_default")]
     pub tokens: Option<Tokens>,
+    /// What all attempts cost, in billionths of US dollars, as far as the prices are known.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cost_nanodollars: Option<u64>,
     /// The HTTP status sent to the caller; none if the caller left before one was.
     #[serde(skip_serializing_if = "is_default")]
     pub status: Option<u16>,
@@ -170,6 +173,7 @@ impl Default for Event {
             findings: Vec::new(),
             policy: Revision::default(),
             tokens: None,
+            cost_nanodollars: None,
             status: None,
             body: Body::default(),
             answer: None,

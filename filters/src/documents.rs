@@ -6,6 +6,7 @@ pub mod routes;
 
 use crate::dlp::rules::Category;
 use crate::geoip::{Country, Disguise, GeoDocument};
+use crate::quota::{Dollars, ModelDocument, Unit, Window};
 use crate::secret::Secret;
 use routes::{BreakerDocument, KillSwitchDocument, RouteDocument};
 use serde::Deserialize;
@@ -25,6 +26,9 @@ pub struct PlatformDocument {
     /// What is switched off for everyone.
     #[serde(default)]
     pub kill_switches: Vec<KillSwitchDocument>,
+    /// Models and prices over those of the shipped catalogue.
+    #[serde(default)]
+    pub models: Vec<ModelDocument>,
 }
 
 /// The mandatory chain.
@@ -80,9 +84,8 @@ pub struct ProviderDocument {
     /// Time for the whole exchange.
     #[serde(default = "total_timeout", with = "duration")]
     pub total_timeout: Duration,
-    /// Tokens an answer is reckoned at when the caller gives no limit.
-    #[serde(default = "output_tokens_default")]
-    pub output_tokens_default: u64,
+    /// Tokens an answer is reckoned at when the caller gives no limit; if it is not said, what the model can write.
+    pub output_tokens_default: Option<u64>,
     /// When its targets are passed over.
     #[serde(default)]
     pub breaker: BreakerDocument,
@@ -111,9 +114,6 @@ fn idle_timeout() -> Duration {
 }
 fn total_timeout() -> Duration {
     Duration::from_mins(15)
-}
-fn output_tokens_default() -> u64 {
-    4096
 }
 
 /// Where a secret is kept; never in the document.
@@ -311,6 +311,8 @@ pub struct KeyDocument {
     /// For people.
     #[serde(default)]
     pub name: String,
+    /// Who owns it: all keys of one user count together where a quota is a user's.
+    pub user: Option<String>,
     /// Groups of its owner.
     #[serde(default)]
     pub groups: Vec<String>,
@@ -367,6 +369,13 @@ pub struct QuotaDocument {
     pub subject: QuotaSubject,
     /// The group, when the subject is one.
     pub group: Option<String>,
+    /// Only requests for these models count; `*` matches any part.
+    pub model: Option<String>,
+    /// What happens when it is passed.
+    #[serde(default)]
+    pub enforce: Enforcement,
+    /// Requests under way at once.
+    pub requests_at_once: Option<u64>,
     /// Requests in any minute.
     pub requests_per_minute: Option<u64>,
     /// Tokens in any minute.
@@ -375,15 +384,39 @@ pub struct QuotaDocument {
     pub requests_per_day: Option<u64>,
     /// Tokens a day, from midnight UTC.
     pub tokens_per_day: Option<u64>,
+    /// US dollars a day, from midnight UTC.
+    pub dollars_per_day: Option<Dollars>,
+    /// Requests a month, from its first midnight UTC.
+    pub requests_per_month: Option<u64>,
+    /// Tokens a month, from its first midnight UTC.
+    pub tokens_per_month: Option<u64>,
+    /// US dollars a month, from its first midnight UTC.
+    pub dollars_per_month: Option<Dollars>,
 }
 
 impl QuotaDocument {
-    /// Whether both state a limit of the same kind.
+    /// Everything that it limits.
+    pub(crate) fn limits(&self) -> impl Iterator<Item = (Unit, Window, u64)> {
+        let nanos = |dollars: Option<Dollars>| dollars.map(Dollars::nanos);
+        let limits = [
+            (Unit::Requests, Window::AtOnce, self.requests_at_once),
+            (Unit::Requests, Window::Minute, self.requests_per_minute),
+            (Unit::Tokens, Window::Minute, self.tokens_per_minute),
+            (Unit::Requests, Window::Day, self.requests_per_day),
+            (Unit::Tokens, Window::Day, self.tokens_per_day),
+            (Unit::Dollars, Window::Day, nanos(self.dollars_per_day)),
+            (Unit::Requests, Window::Month, self.requests_per_month),
+            (Unit::Tokens, Window::Month, self.tokens_per_month),
+            (Unit::Dollars, Window::Month, nanos(self.dollars_per_month)),
+        ];
+        limits.into_iter().filter_map(|(unit, window, most)| most.map(|most| (unit, window, most)))
+    }
+
+    /// Whether both state the same limit in the same way, where their subjects are the same.
     pub(crate) fn states_what(&self, other: &Self) -> bool {
-        let limits = |quota: &Self| {
-            [quota.requests_per_minute, quota.tokens_per_minute, quota.requests_per_day, quota.tokens_per_day]
-        };
-        limits(self).iter().zip(limits(other)).any(|(one, other)| one.is_some() && other.is_some())
+        let is_there =
+            |(unit, window)| other.limits().any(|(other, over, _)| (other, over) == (unit, window));
+        self.enforce == other.enforce && self.limits().any(|(unit, window, _)| is_there((unit, window)))
     }
 }
 
@@ -395,8 +428,21 @@ pub enum QuotaSubject {
     Organisation,
     /// Those of one group.
     Group,
+    /// Each user's by itself, over all of its keys.
+    User,
     /// Each key's by itself.
     Key,
+}
+
+/// What happens when a quota is passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Enforcement {
+    /// The request is refused.
+    #[default]
+    Hard,
+    /// It is said in a header and counted; nothing is refused.
+    Soft,
 }
 
 /// A provider's credential, resolved by whoever may read files.

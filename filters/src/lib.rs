@@ -87,8 +87,8 @@ pub fn clear(visitor: &Visitor, prompt: Prompt) -> Result<Cleared, Refusal> {
 /// Whether it may use what it asks for, where that could go, and what to ask the meters for it.
 pub fn apply(visitor: &Visitor, cleared: &Cleared) -> Result<Application, Refusal> {
     let grant = model_access::grant(visitor, cleared)?; // may it use this model?
-    let candidates = routing::candidates(visitor, cleared, &grant)?; // who serves it, each authorised by itself?
-    let estimate = quota::ask(visitor, cleared, &grant, &candidates); // what could it cost at most?
+    let mut candidates = routing::candidates(visitor, cleared, &grant)?; // who serves it, each authorised by itself?
+    let estimate = quota::ask(visitor, cleared, &grant, &mut candidates)?; // what could it cost at most?
     Ok(Application { grant, candidates, estimate })
 }
 
@@ -99,7 +99,7 @@ pub fn admit(
     outlook: &Outlook,
 ) -> Result<Admission, Refusal> {
     let Application { grant, candidates, estimate } = application;
-    let reservation = quota::reserve(&estimate, answer)?; // is there budget left?
+    let reservation = quota::reserve(estimate, answer)?; // is there budget left?
     let itinerary = routing::choose(&grant, &reservation, candidates, outlook); // in which order is it tried?
     Ok(Admission { reservation, itinerary })
 }

@@ -73,11 +73,13 @@ pub enum Refusal {
     /// Everything that could serve the model is switched off.
     ModelDisabled(Box<Disabled>),
     /// Too many at once.
-    ConcurrencyReached(LimitHit),
+    ConcurrencyReached(Box<LimitHit>),
     /// Too fast.
-    RateLimited(LimitHit),
+    RateLimited(Box<LimitHit>),
     /// A budget is spent.
-    QuotaSpent(LimitHit),
+    QuotaSpent(Box<LimitHit>),
+    /// Dollars are limited, and nobody knows what this model costs.
+    ModelUnpriced(String),
     /// The meters cannot be asked.
     QuotaUnavailable,
     /// No usable policy.
@@ -257,6 +259,7 @@ impl Refusal {
                 ..row(Stage::Quota, 429, RateLimit, "rate_limit_exceeded")
             },
             Self::QuotaSpent(_) => final_row(Stage::Quota, 429, InsufficientQuota, "insufficient_quota"),
+            Self::ModelUnpriced(_) => row(Stage::Quota, 403, Permission, "model_unpriced"),
             Self::QuotaUnavailable => row(Stage::Quota, 503, Server, "quota_unavailable"),
             Self::PolicyUnavailable => row(Stage::Arrival, 503, Server, "policy_unavailable"),
             Self::AuditUnavailable => row(Stage::Tenant, 503, Server, "audit_unavailable"),
@@ -335,12 +338,31 @@ impl Refusal {
                 format!("this request alone is larger than the rate limit for {hit}; ask for fewer tokens")
             }
             Self::RateLimited(hit) => format!("rate limit reached for {hit}; slow down and try again"),
-            Self::QuotaSpent(hit) => format!("quota spent for {hit}; ask your organisation's admin"),
+            Self::QuotaSpent(hit) if hit.retry_after_ms.is_none() => {
+                format!("this request alone is larger than the quota for {hit}; ask for fewer tokens")
+            }
+            Self::QuotaSpent(hit) => format!(
+                "quota spent for {hit}, until {}; wait, or ask your organisation's admin",
+                hit.resets()
+            ),
+            Self::ModelUnpriced(model) => format!(
+                "dollars are limited here, and the model `{model}` has no price; use another one, or ask your \
+                 organisation's admin for its price"
+            ),
             Self::QuotaUnavailable => "quotas cannot be checked right now; try again shortly".into(),
             Self::PolicyUnavailable => "no policy is loaded yet; try again shortly".into(),
             Self::AuditUnavailable => {
                 "requests cannot be recorded right now, and none goes on unrecorded; try again shortly".into()
             }
+        }
+    }
+
+    /// The limit that would have been passed.
+    pub fn limit_hit(&self) -> Option<&LimitHit> {
+        if let Self::ConcurrencyReached(hit) | Self::RateLimited(hit) | Self::QuotaSpent(hit) = self {
+            Some(hit)
+        } else {
+            None
         }
     }
 
@@ -352,7 +374,7 @@ impl Refusal {
             }
             Self::InvalidRequest { param, .. } => *param,
             Self::CapabilityNotAllowed { param, .. } => Some(param),
-            Self::ModelNotFound(_) | Self::ModelDisabled(_) => Some("model"),
+            Self::ModelNotFound(_) | Self::ModelDisabled(_) | Self::ModelUnpriced(_) => Some("model"),
             Self::ToolNotAllowed(_) => Some("tools"),
             Self::InvalidApiKey
             | Self::IpNotAllowed

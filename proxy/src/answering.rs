@@ -36,7 +36,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) cleared: &'a Cleared,
     pub(crate) record: &'a mut Record,
     pub(crate) held: Held,
-    pub(crate) rates: Receipt,
+    /// What the meters said, before and after the body was read.
+    pub(crate) receipts: [Receipt; 2],
     pub(crate) revision: watch::Receiver<u64>,
     /// When the first target was turned to.
     pub(crate) began: Instant,
@@ -280,7 +281,7 @@ async fn write_head(
     if exchange.visitor.tenant().findings_header {
         reply::insert_findings(&mut head, exchange.cleared.findings())?;
     }
-    reply::insert_rate_limits(&mut head, &exchange.rates)?;
+    reply::insert_rate_limits(&mut head, &exchange.receipts)?;
     for name in PASSED_HEADERS {
         let value = up.response_header().and_then(|head| head.headers.get(*name)?.to_str().ok());
         // Durations and dates: whatever else stands there is not passed on.

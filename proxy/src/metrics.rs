@@ -3,8 +3,8 @@
 use crate::health::STATES;
 use palisade_filters::Stage;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    CounterVec, Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub(crate) struct Metrics {
     pub(crate) upstream: HistogramVec,
     pub(crate) first_byte: HistogramVec,
     pub(crate) tokens: IntCounterVec,
+    pub(crate) cost: CounterVec,
+    pub(crate) quota_warnings: IntCounterVec,
     pub(crate) findings: IntCounterVec,
     pub(crate) revision: IntGaugeVec,
     pub(crate) spool_depth: IntGauge,
@@ -38,17 +40,24 @@ const STAGE_BUCKETS: &[f64] =
 /// From a cache hit to a long reasoning.
 const UPSTREAM_BUCKETS: &[f64] = &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 
+fn counter(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    IntCounterVec::new(Opts::new(name, help), labels)
+}
+
+fn dollars(name: &str, help: &str, labels: &[&str]) -> Result<CounterVec, prometheus::Error> {
+    CounterVec::new(Opts::new(name, help), labels)
+}
+
+fn histogram(name: &str, help: &str, buckets: &[f64]) -> HistogramOpts {
+    HistogramOpts::new(name, help).buckets(buckets.to_vec())
+}
+
 impl Metrics {
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let stages = HistogramVec::new(
-            HistogramOpts::new("palisade_stage_duration_seconds", "Time spent in a stage.")
-                .buckets(STAGE_BUCKETS.to_vec()),
+            histogram("palisade_stage_duration_seconds", "Time spent in a stage.", STAGE_BUCKETS),
             &["stage"],
         )?;
-        let counter = |name, help, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
-        let histogram = |name: &str, help: &str, buckets: &[f64]| {
-            HistogramOpts::new(name, help).buckets(buckets.to_vec())
-        };
         let metrics = Self {
             registry: Registry::new(),
             requests: counter(
@@ -77,6 +86,16 @@ impl Metrics {
                 &["provider"],
             )?,
             tokens: counter("palisade_tokens_total", "Tokens by provider.", &["provider", "direction"])?,
+            cost: dollars(
+                "palisade_cost_dollars_total",
+                "US dollars, where prices are known.",
+                &["provider"],
+            )?,
+            quota_warnings: counter(
+                "palisade_quota_warnings_total",
+                "Requests that passed a soft limit.",
+                &["unit", "window"],
+            )?,
             findings: counter(
                 "palisade_findings_total",
                 "Findings by category and action.",
@@ -108,7 +127,7 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let all: [Box<dyn prometheus::core::Collector>; 15] = [
+        let all: [Box<dyn prometheus::core::Collector>; 17] = [
             Box::new(self.requests.clone()),
             Box::new(self.refusals.clone()),
             Box::new(self.stages_registered.clone()),
@@ -116,6 +135,8 @@ impl Metrics {
             Box::new(self.upstream.clone()),
             Box::new(self.first_byte.clone()),
             Box::new(self.tokens.clone()),
+            Box::new(self.cost.clone()),
+            Box::new(self.quota_warnings.clone()),
             Box::new(self.findings.clone()),
             Box::new(self.revision.clone()),
             Box::new(self.spool_depth.clone()),

@@ -10,6 +10,7 @@ use palisade_filters::dlp::lane::Action;
 use palisade_filters::documents::Direction;
 use palisade_filters::geoip::{Disguise, Disguises};
 use palisade_filters::policy::decide::Chain;
+use palisade_filters::quota::Limit;
 use palisade_filters::routing::{Passed, PassedOver};
 use palisade_filters::{AuthorisedTarget, Caller, Cleared, Dialect, Finding, Location, Refusal, Stage};
 use std::borrow::Cow;
@@ -265,6 +266,24 @@ impl Record {
             };
             count("input", tokens.prompt);
             count("output", tokens.completion);
+        }
+    }
+
+    /// What all attempts together cost, in billionths of dollars, if their prices are known.
+    pub(crate) fn charged(&mut self, nanos: Option<u64>) {
+        self.event.cost_nanodollars = nanos.filter(|nanos| *nanos > 0);
+        if let (Some(nanos), Some(provider)) = (self.event.cost_nanodollars, &self.event.provider) {
+            let dollars = self.house.metrics.cost.with_label_values(&[&**provider]);
+            // For people to look at; budgets count in whole billionths.
+            dollars.inc_by(nanos as f64 / 1e9);
+        }
+    }
+
+    /// Soft limits are passed; nothing is refused for it.
+    pub(crate) fn warned<'a>(&self, limits: impl Iterator<Item = &'a Limit>) {
+        for limit in limits {
+            let labels = [limit.unit.name(), limit.window.name()];
+            self.house.metrics.quota_warnings.with_label_values(&labels).inc();
         }
     }
 

@@ -9,7 +9,7 @@ use crate::answering::{self, Exchange};
 use crate::fault::{Fault, Stop};
 use crate::health::Trial;
 use crate::house::{House, now_ms};
-use crate::meter::Held;
+use crate::meter::{Held, Passage};
 use crate::record::Record;
 use crate::upstream::{NoAddress, Upstreams};
 use bytes::Bytes;
@@ -59,17 +59,28 @@ pub(crate) async fn relay(
     visitor: &Visitor,
     cleared: &Cleared,
     admission: Admission,
-    mut rates: Receipt,
+    passage: &Passage,
     record: &mut Record,
 ) -> Result<(), Stop> {
-    let held = Held::new(house.meters.clone(), admission.reservation, now_ms);
-    rates.remaining.extend_from_slice(&held.receipt().remaining);
+    let held = Held::new(house.meters.clone(), admission.reservation);
+    let receipts = [passage.receipt().clone(), held.receipt().clone()];
+    record.warned(receipts.iter().flat_map(Receipt::warnings));
     let revision = house.revision.subscribe();
     let (began, is_first, trial) = (Instant::now(), true, Trial::default());
     let mut exchange =
-        Exchange { house, down, visitor, cleared, record, held, rates, revision, began, is_first, trial };
+        Exchange { house, down, visitor, cleared, record, held, receipts, revision, began, is_first, trial };
+    let ended = try_targets(&mut exchange, upstreams, &admission.itinerary).await;
+    exchange.record.charged(exchange.held.cost());
+    ended
+}
+
+async fn try_targets(
+    exchange: &mut Exchange<'_>,
+    upstreams: &Upstreams,
+    itinerary: &Itinerary,
+) -> Result<(), Stop> {
     let (mut timed_out, mut retry_after) = (false, None::<u32>);
-    let Itinerary { targets, passed_over, route } = &admission.itinerary;
+    let Itinerary { targets, passed_over, route } = itinerary;
     exchange.record.routed(route.as_deref());
     exchange.record.passed_over(passed_over);
     for (at, target) in targets.iter().enumerate() {
@@ -79,29 +90,24 @@ pub(crate) async fn relay(
         }
         // One target must be tried, whatever others saw of it.
         let must = exchange.is_first && at + 1 == targets.len();
-        let Some(trial) = house.health.begin(target, exchange.record.shows_model(), must) else {
+        let shows_model = exchange.record.shows_model();
+        let Some(trial) = exchange.house.health.begin(target, shows_model, must) else {
             exchange.record.passed_over(&[target.passed_over()]);
             continue;
         };
         exchange.trial = trial;
+        exchange.held.begin(target);
         let started = Instant::now();
-        let ended = attempt(&mut exchange, upstreams, target, started).await;
-        learn(&mut exchange, target, started, &ended);
+        let ended = attempt(exchange, upstreams, target, started).await;
+        learn(exchange, target, started, &ended);
         exchange.is_first = false;
         match ended {
             Ok(()) => return Ok(()),
             Err(Next::Stop(stop)) => return Err(stop),
             Err(Next::Target(outcome, after)) => {
-                match outcome {
-                    // A provider that refuses charges nothing; one that breaks off may have worked.
-                    Outcome::RefusedStatus { .. } => exchange.held.used(Usage::default()),
-                    Outcome::Answered { .. }
-                    | Outcome::ConnectFailed
-                    | Outcome::TlsFailed
-                    | Outcome::TimedOut
-                    | Outcome::Reset
-                    | Outcome::Malformed
-                    | Outcome::ClientLeft => exchange.held.abandon(),
+                // A provider that refuses charges nothing; one that breaks off may have worked.
+                if matches!(outcome, Outcome::RefusedStatus { .. }) {
+                    exchange.held.used(Usage::default());
                 }
                 timed_out = outcome == Outcome::TimedOut;
                 retry_after = [retry_after, after].into_iter().flatten().min();

@@ -2,12 +2,13 @@
 
 use crate::coding::CODINGS;
 use crate::fault::{Fault, Stop};
+use crate::house::now_ms;
 use crate::record::Record;
 use bytes::Bytes;
 use palisade_filters::answer::failure::Failure;
 use palisade_filters::dialect::{Dialect, ErrorText};
 use palisade_filters::model_access::ListedModel;
-use palisade_filters::quota::{LimitHit, Receipt, Unit};
+use palisade_filters::quota::{Limit, Receipt, Unit, Window};
 use palisade_filters::refusal::ErrorRow;
 use palisade_filters::{Finding, Refusal};
 use pingora_core::protocols::http::ServerSession;
@@ -56,27 +57,48 @@ pub(crate) fn insert(head: &mut ResponseHeader, name: &'static str, value: Strin
     head.insert_header(name, value).map_err(internal)
 }
 
-/// The `x-ratelimit-*` headers: for each unit, the limit that is nearest.
-pub(crate) fn insert_rate_limits(head: &mut ResponseHeader, receipt: &Receipt) -> Result<(), Fault> {
-    for (unit, names) in [
-        (
-            Unit::Requests,
-            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
-        ),
-        (
-            Unit::Tokens,
-            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
-        ),
-    ] {
-        let of_unit = receipt.remaining.iter().filter(|(limit, ..)| limit.unit == unit);
-        if let Some((limit, left, reset_ms)) = of_unit.min_by_key(|(_, left, _)| *left) {
-            let [limit_name, remaining_name, reset_name] = names;
-            insert(head, limit_name, limit.most.to_string())?;
-            insert(head, remaining_name, left.to_string())?;
-            insert(head, reset_name, format!("{}s", reset_ms.div_ceil(1_000)))?;
+/// The `x-ratelimit-*` headers: for each unit, the limit that is nearest; and which soft limits are passed.
+pub(crate) fn insert_rate_limits(head: &mut ResponseHeader, receipts: &[Receipt]) -> Result<(), Fault> {
+    for (at, unit) in Unit::ALL.into_iter().enumerate() {
+        let of_unit = receipts.iter().filter_map(|receipt| {
+            let nearest = receipt.nearest.get(at).copied().flatten()?;
+            Some((receipt.ask.limit(nearest.at)?, nearest))
+        });
+        if let Some((limit, nearest)) = of_unit.min_by_key(|(_, nearest)| nearest.left) {
+            insert_limit(head, unit, limit.hard.unwrap_or(0), nearest.left, nearest.reset_ms)?;
         }
     }
-    Ok(())
+    let warnings: Vec<String> = receipts.iter().flat_map(Receipt::warnings).map(Limit::warning).collect();
+    if warnings.is_empty() {
+        return Ok(());
+    }
+    // Names of groups and users are somebody's text, and a header holds less than a document does.
+    let is_plain = |one: char| one == ' ' || one.is_ascii_graphic();
+    let text = warnings.join(", ").chars().map(|one| if is_plain(one) { one } else { '?' }).collect();
+    insert(head, "x-palisade-quota-warning", text)
+}
+
+fn insert_limit(
+    head: &mut ResponseHeader,
+    unit: Unit,
+    most: u64,
+    left: u64,
+    reset_ms: u64,
+) -> Result<(), Fault> {
+    let [most_name, left_name, reset_name] = match unit {
+        Unit::Requests => {
+            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"]
+        }
+        Unit::Tokens => {
+            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"]
+        }
+        Unit::Dollars => {
+            ["x-ratelimit-limit-dollars", "x-ratelimit-remaining-dollars", "x-ratelimit-reset-dollars"]
+        }
+    };
+    insert(head, most_name, unit.amount(most))?;
+    insert(head, left_name, unit.amount(left))?;
+    insert(head, reset_name, format!("{}s", reset_ms.div_ceil(1_000)))
 }
 
 /// The `x-palisade-findings` header: rules and how often each found something, never what.
@@ -148,11 +170,12 @@ fn insert_retry(head: &mut ResponseHeader, refusal: &Refusal, row: ErrorRow) -> 
         insert(head, "x-should-retry", should.to_string())?;
     }
     match refusal {
-        Refusal::RateLimited(LimitHit { retry_after_ms: Some(wait_ms), .. })
-        | Refusal::TooManyBadKeys(wait_ms) => {
-            insert(head, "retry-after", wait_ms.div_ceil(1_000).to_string())?;
-            insert(head, "retry-after-ms", wait_ms.to_string())?;
+        Refusal::RateLimited(hit) => {
+            if let Some(wait_ms) = hit.retry_after_ms {
+                insert_wait(head, wait_ms)?;
+            }
         }
+        Refusal::TooManyBadKeys(wait_ms) => insert_wait(head, *wait_ms)?,
         // RFC 9110 §15.5.22: the answer names what is served.
         Refusal::UpgradeRequired => insert(head, "upgrade", "HTTP/2.0, HTTP/1.1".to_owned())?,
         // RFC 9110 §12.5.3: and what is read.
@@ -173,7 +196,6 @@ fn insert_retry(head: &mut ResponseHeader, refusal: &Refusal, row: ErrorRow) -> 
         | Refusal::EncodingRatio(_)
         | Refusal::ToolNotAllowed(_)
         | Refusal::UnsupportedEndpoint
-        | Refusal::RateLimited(_)
         | Refusal::HeaderTooLarge
         | Refusal::BodyTooLarge(_)
         | Refusal::ReadTimeout
@@ -185,9 +207,21 @@ fn insert_retry(head: &mut ResponseHeader, refusal: &Refusal, row: ErrorRow) -> 
         | Refusal::ScanLimit
         | Refusal::NotPermitted
         | Refusal::ModelNotFound(_)
+        | Refusal::ModelUnpriced(_)
         | Refusal::QuotaSpent(_) => {}
     }
-    Ok(())
+    match refusal.limit_hit() {
+        Some(hit) if hit.limit.window != Window::AtOnce => {
+            let reset_ms = hit.resets_ms.saturating_sub(now_ms());
+            insert_limit(head, hit.limit.unit, hit.limit.hard.unwrap_or(0), hit.left, reset_ms)
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn insert_wait(head: &mut ResponseHeader, wait_ms: u64) -> Result<(), Fault> {
+    insert(head, "retry-after", wait_ms.div_ceil(1_000).to_string())?;
+    insert(head, "retry-after-ms", wait_ms.to_string())
 }
 
 /// An upstream error about the caller's own request, rewritten.

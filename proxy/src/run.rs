@@ -5,6 +5,7 @@ use crate::credint;
 use crate::drain::{Bells, Leaving, Order, Signals, leave};
 use crate::geoip::GeoWatch;
 use crate::house::House;
+use crate::meter::Kept;
 use crate::metrics::Metrics;
 use crate::server::{Plan, Server};
 use crate::settings::Settings;
@@ -48,6 +49,7 @@ pub(crate) fn run(settings: Settings, folder: Folder, demo: Option<&Demo>) -> Re
     house.enforce(live.policy().clone());
     report(&house, live.policy().revision(), &errors);
 
+    let kept = Kept::restore(house.meters.clone(), config.data_dir.join("meters"))?;
     let bells = Bells::new();
     let plan = Plan {
         workers: config.workers,
@@ -56,6 +58,8 @@ pub(crate) fn run(settings: Settings, folder: Folder, demo: Option<&Demo>) -> Re
         metrics: &config.metrics,
     };
     let mut server = Server::start(&plan, &house, &bells)?;
+    // Not before the doors are open: a process that cannot start must take nothing over from one that runs.
+    let keeper = kept.keep()?;
     announce(config, &server, settings.ready_file(), demo)?;
 
     let settings = Arc::new(Mutex::new(settings));
@@ -66,7 +70,10 @@ pub(crate) fn run(settings: Settings, folder: Folder, demo: Option<&Demo>) -> Re
         leave(why, &config, &house, &mut server, &bells, &mut signals).await;
     });
     server.end();
+    // After the last exchange is settled. Neither keeps the other from its end.
+    let kept = keeper.finish().context("counters of budgets cannot be written to their end");
     let counts = house.spool.close().context("events cannot be written to their end")?;
+    kept?;
     tracing::info!(events = counts.written, "stopped");
     Ok(())
 }

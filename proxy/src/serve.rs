@@ -40,8 +40,8 @@ pub(crate) async fn serve(
     let visitor = filters::recognize(caller, &knock, location, &house.intelligence.load())?; // from here, with this key?
     record.lap(Stage::IpAllowlist);
 
-    let rates = house.meters.reserve(&filters::gate(&visitor), now_ms()).await; // how often?
-    let rates = rates.map_err(MeterRefusal::into_refusal)?;
+    let passage = house.meters.enter(&filters::gate(&visitor)).await; // how often, and how many at once?
+    let passage = passage.map_err(MeterRefusal::into_refusal)?; // one of them, until this function ends
     let surface = match arrival.endpoint {
         Endpoint::Prompt(surface) => surface,
         Endpoint::Models => return list(down, record, model_access::list(&visitor)).await,
@@ -57,13 +57,13 @@ pub(crate) async fn serve(
 
     let application = filters::apply(&visitor, &cleared)?; // may it use this model, and who serves it?
     record.lap(Stage::ModelAccess);
-    let answer = house.meters.reserve(application.ask(), now_ms()).await; // is there budget left?
+    let answer = house.meters.reserve(application.ask()).await; // is there budget left?
     let outlook = house.health.outlook(application.candidates()); // and how are they doing?
     let admission = filters::admit(application, answer, &outlook)?;
     record.lap(Stage::Quota);
     record.overhead();
 
-    relay::relay(house, upstreams, down, &visitor, &cleared, admission, rates, record).await
+    relay::relay(house, upstreams, down, &visitor, &cleared, admission, &passage, record).await
 }
 
 /// Reads, scans and judges a prompt.

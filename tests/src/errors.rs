@@ -2,14 +2,18 @@
 
 use crate::process::workspace;
 use palisade_filters::dlp::projection::Unreadable;
-use palisade_filters::quota::{Limit, LimitHit, Unit, Window};
+use palisade_filters::quota::{CounterId, Limit, LimitHit, Unit, Window};
 use palisade_filters::refusal::Blocked;
 use palisade_filters::routing::Disabled;
 use palisade_filters::{Dialect, Refusal};
 
-fn hit(window: Window, retry_after_ms: Option<u64>) -> LimitHit {
-    let limit = Limit { subject: "acme/key k".into(), unit: Unit::Requests, window, most: 3 };
-    LimitHit { limit, retry_after_ms }
+fn hit(unit: Unit, window: Window, retry_after_ms: Option<u64>) -> LimitHit {
+    let counter = CounterId { organisation: 1, counter: 1 };
+    let model = (unit == Unit::Dollars).then(|| "gpt-*".into());
+    let (hard, soft) = (Some(3_500_000_000), None);
+    let hard = if unit == Unit::Dollars { hard } else { Some(3) };
+    let limit = Limit { counter, subject: "key k".into(), model, unit, window, hard, soft };
+    LimitHit { limit, left: 0, retry_after_ms, resets_ms: 1_893_456_000_000 }
 }
 
 /// One of each. A variant that is missing here does not compile in [`name`].
@@ -49,10 +53,13 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::ModelNotFound("gpt-9".to_owned()),
         Refusal::ToolNotAllowed("search".to_owned()),
         Refusal::ModelDisabled(Box::new(Disabled { model: "gpt-9".to_owned(), switched_off: Vec::new() })),
-        Refusal::ConcurrencyReached(hit(Window::Minute, Some(1_000))),
-        Refusal::RateLimited(hit(Window::Minute, Some(1_000))),
-        Refusal::RateLimited(hit(Window::Minute, None)),
-        Refusal::QuotaSpent(hit(Window::Day, Some(1_000))),
+        Refusal::ConcurrencyReached(Box::new(hit(Unit::Requests, Window::AtOnce, Some(1_000)))),
+        Refusal::RateLimited(Box::new(hit(Unit::Requests, Window::Minute, Some(1_000)))),
+        Refusal::RateLimited(Box::new(hit(Unit::Tokens, Window::Minute, None))),
+        Refusal::QuotaSpent(Box::new(hit(Unit::Requests, Window::Day, Some(1_000)))),
+        Refusal::QuotaSpent(Box::new(hit(Unit::Dollars, Window::Month, Some(1_000)))),
+        Refusal::QuotaSpent(Box::new(hit(Unit::Tokens, Window::Day, None))),
+        Refusal::ModelUnpriced("gpt-9".to_owned()),
         Refusal::QuotaUnavailable,
         Refusal::PolicyUnavailable,
         Refusal::AuditUnavailable,
@@ -90,6 +97,7 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::ConcurrencyReached(_) => "ConcurrencyReached",
         Refusal::RateLimited(_) => "RateLimited",
         Refusal::QuotaSpent(_) => "QuotaSpent",
+        Refusal::ModelUnpriced(_) => "ModelUnpriced",
         Refusal::QuotaUnavailable => "QuotaUnavailable",
         Refusal::PolicyUnavailable => "PolicyUnavailable",
         Refusal::AuditUnavailable => "AuditUnavailable",

@@ -10,6 +10,7 @@ use palisade_audit::{Event, Reader};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use tempfile::TempDir;
 
 /// A running installation.
@@ -107,6 +108,14 @@ impl House {
         (self.proxy, self.admin) = (address(&ready.proxy), address(&ready.admin));
         self.metrics = address(&ready.metrics);
         self.process = Some(process);
+    }
+
+    /// Starts a process that must not come to serve; its end and what it said.
+    pub(crate) fn fail(&self) -> (ExitStatus, String) {
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        let mut process = Process::start("fails", &arguments, self.folder.path());
+        let status = process.ended();
+        (status, process.log())
     }
 
     /// The folder of documents and state.

@@ -33,6 +33,7 @@ mod processes;
 mod properties;
 mod protocols;
 mod provider;
+mod quotas;
 mod reload;
 mod routing;
 mod scenario;

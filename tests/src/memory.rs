@@ -13,7 +13,7 @@ use palisade_filters::answer::{Answer, AnswerFault, Flow};
 use palisade_filters::credint::{self, Base, Delta, Intelligence, Key};
 use palisade_filters::dlp::{Scanner, rules};
 use palisade_filters::policy::compile::{CompileError, Grounds, Source};
-use palisade_filters::quota::{Ask, LimitHit, MeterRefusal, Receipt, Unit, Window};
+use palisade_filters::quota::{Ask, CounterId, LimitHit, MeterRefusal, Receipt, Window};
 use palisade_filters::secret::Secret;
 use palisade_filters::{self as filters, Knock, Location, Outlook, Policy, Refusal, Surface, Visitor};
 use serde::de::DeserializeOwned;
@@ -40,23 +40,27 @@ const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// Counts as the proxy's meters do, in windows that never end.
 #[derive(Default)]
-struct Meters(HashMap<(Arc<str>, Unit, Window), u64>);
+struct Meters(HashMap<CounterId, u64>);
 
 impl Meters {
     fn reserve(&mut self, ask: &Ask) -> Result<Receipt, MeterRefusal> {
-        let place = |limit: &filters::quota::Limit| (limit.subject.clone(), limit.unit, limit.window);
-        for (limit, amount) in &ask.lines {
-            if self.0.get(&place(limit)).copied().unwrap_or(0) + amount > limit.most {
-                return Err(MeterRefusal::Hit(LimitHit {
+        for (_, limit, amount) in ask.lines() {
+            let used = self.0.get(&limit.counter).copied().unwrap_or(0);
+            if limit.hard.is_some_and(|most| used + amount > most) {
+                let most = limit.hard.unwrap_or(0);
+                return Err(MeterRefusal::Hit(Box::new(LimitHit {
                     limit: limit.clone(),
-                    retry_after_ms: Some(60_000),
-                }));
+                    left: most.saturating_sub(used),
+                    retry_after_ms: (amount <= most).then_some(60_000),
+                    resets_ms: limit.window.ends_ms(NOW_MS),
+                })));
             }
         }
-        for (limit, amount) in &ask.lines {
-            *self.0.entry(place(limit)).or_default() += amount;
+        // Nothing is under way at once: scenarios ask one thing after the other.
+        for (_, limit, amount) in ask.lines().filter(|(_, limit, _)| limit.window != Window::AtOnce) {
+            *self.0.entry(limit.counter).or_default() += amount;
         }
-        Ok(Receipt { ask: ask.clone(), remaining: Vec::new() })
+        Ok(Receipt { ask: ask.clone(), ..Receipt::default() })
     }
 }
 

@@ -30,7 +30,7 @@ fn leaves(body: &str) -> Result<String, String> {
     let prompt = filters::read(&VISITOR, Surface::ChatCompletions, bytes).map_err(refused)?;
     let cleared = filters::clear(&VISITOR, prompt).map_err(refused)?;
     let application = filters::apply(&VISITOR, &cleared).map_err(refused)?;
-    let receipt = Receipt { ask: application.ask().clone(), remaining: Vec::new() };
+    let receipt = Receipt { ask: application.ask().clone(), ..Receipt::default() };
     let admission =
         filters::admit(application, Ok(receipt), &filters::Outlook::default()).map_err(refused)?;
     Ok(String::from_utf8(cleared.for_target(&admission.itinerary.targets[0]).to_vec()).unwrap())

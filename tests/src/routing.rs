@@ -110,7 +110,7 @@ fn way(policy: &Policy, outlook: &Outlook) -> Result<Itinerary, Refusal> {
     let prompt = filters::read(&visitor, Surface::ChatCompletions, Bytes::from(body))?;
     let cleared = filters::clear(&visitor, prompt)?;
     let application = filters::apply(&visitor, &cleared)?;
-    let receipt = Receipt { ask: application.ask().clone(), remaining: Vec::new() };
+    let receipt = Receipt { ask: application.ask().clone(), ..Receipt::default() };
     filters::admit(application, Ok(receipt), outlook).map(|admission| admission.itinerary)
 }
 

@@ -12,7 +12,7 @@ use crate::documents::{
 use crate::geoip::GeoRules;
 use crate::ip_allowlist::AllowList;
 use crate::model_access::Access;
-use crate::quota::Limits;
+use crate::quota::{Catalogue, Limits};
 use crate::routing::{KillSwitches, Routes};
 use crate::secret::Secret;
 use hmac::{Hmac, KeyInit, Mac};
@@ -169,12 +169,16 @@ fn file_stem(name: &str) -> &str {
 
 fn compile_platform(source: &Source<PlatformDocument>, grounds: &Grounds<'_>) -> Result<Platform, String> {
     let document = source.document.as_ref().map_err(Clone::clone)?;
+    let catalogue = Arc::new(Catalogue::compile(&document.models)?);
+    if let Some(model) = document.models.iter().find(|model| !is_named(model.provider.as_ref(), document)) {
+        return Err(format!("model `{}`: its `provider` is not in `providers`", model.name));
+    }
     let mut providers: Vec<Arc<Provider>> = Vec::new();
     for provider in &document.providers {
         if providers.iter().any(|other| other.document.name == provider.name) {
             return Err(format!("two providers are named `{}`; names are unique", provider.name));
         }
-        let compiled = compile_provider(provider, grounds.secrets)
+        let compiled = compile_provider(provider, &catalogue, grounds.secrets)
             .map_err(|problem| format!("provider `{}`: {problem}", provider.name))?;
         providers.push(Arc::new(compiled));
     }
@@ -189,7 +193,15 @@ fn compile_platform(source: &Source<PlatformDocument>, grounds: &Grounds<'_>) ->
     })
 }
 
-fn compile_provider(document: &ProviderDocument, secrets: &ProviderSecrets) -> Result<Provider, String> {
+fn is_named(provider: Option<&String>, platform: &PlatformDocument) -> bool {
+    provider.is_none_or(|name| platform.providers.iter().any(|provider| provider.name == *name))
+}
+
+fn compile_provider(
+    document: &ProviderDocument,
+    catalogue: &Arc<Catalogue>,
+    secrets: &ProviderSecrets,
+) -> Result<Provider, String> {
     let base = &document.base_url;
     let (tls, rest) = match (base.strip_prefix("https://"), base.strip_prefix("http://")) {
         (Some(rest), _) => (true, rest),
@@ -232,6 +244,7 @@ fn compile_provider(document: &ProviderDocument, secrets: &ProviderSecrets) -> R
         port,
         base_path: format!("/{path}").trim_end_matches('/').to_owned(),
         document: document.clone(),
+        catalogue: catalogue.clone(),
     })
 }
 
@@ -266,7 +279,9 @@ fn compile_tenant(
         }
     }
     for (at, quota) in document.quotas.iter().enumerate() {
-        let is_same = |other: &&QuotaDocument| other.subject == quota.subject && other.group == quota.group;
+        let is_same = |other: &&QuotaDocument| {
+            other.subject == quota.subject && other.group == quota.group && other.model == quota.model
+        };
         if document.quotas.iter().skip(at + 1).any(|other| is_same(&other) && other.states_what(quota)) {
             return Err("two quotas state the same limit of the same subject; keep one".to_owned());
         }
@@ -302,13 +317,14 @@ fn compile_key(key: &KeyDocument, organisation: &OrganisationDocument) -> Result
     })?;
     Ok(TenantKey {
         id: key.id.as_str().into(),
+        user: key.user.as_deref().map(Box::from),
         groups: key.groups.clone(),
         sha256,
         enabled: key.enabled,
         expires_ms: key.expires,
         ip_allowlist: AllowList::compile(&key.ip_allowlist)?,
         models: key.models.clone(),
-        limits: Limits::of(&organisation.id, &key.id, &key.groups, &organisation.quotas),
+        limits: Limits::compile(key, organisation)?,
     })
 }
 

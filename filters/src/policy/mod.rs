@@ -12,7 +12,7 @@ use crate::documents::{CredintDocument, DefaultAction, ProviderDocument};
 use crate::geoip::GeoRules;
 use crate::ip_allowlist::AllowList;
 use crate::model_access::Access;
-use crate::quota::Limits;
+use crate::quota::{Catalogue, KnownModel, Limits};
 use crate::routing::{KillSwitches, Routes};
 use crate::secret::Secret;
 use decide::Chains;
@@ -62,6 +62,14 @@ pub struct Provider {
     pub port: u16,
     /// What comes before `/chat/completions`.
     pub base_path: String,
+    pub(crate) catalogue: Arc<Catalogue>,
+}
+
+impl Provider {
+    /// What is known of a model there.
+    pub fn known(&self, model: &str) -> Option<&KnownModel> {
+        self.catalogue.find(&self.document.name, model)
+    }
 }
 
 /// An organisation, compiled.
@@ -93,6 +101,8 @@ pub struct Tenant {
 pub struct TenantKey {
     /// Its public id.
     pub id: Box<str>,
+    /// Who owns it, if it is a person's.
+    pub user: Option<Box<str>>,
     /// The names of its groups.
     pub groups: Vec<String>,
     pub(crate) sha256: [u8; 32],

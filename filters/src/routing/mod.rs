@@ -23,7 +23,7 @@ use crate::documents::routes::Strategy;
 use crate::model_access::{self, Grant};
 use crate::names::matches;
 use crate::policy::{Provider, Tenant};
-use crate::quota::Reservation;
+use crate::quota::{self, Reservation};
 use crate::refusal::Refusal;
 use crate::tenant::Visitor;
 use order::{Plan, Share, hashed};
@@ -64,10 +64,14 @@ pub struct PassedOver {
 }
 
 impl Candidates {
-    /// The tokens that an answer without a limit is reckoned at: the most of any target.
-    pub(crate) fn output_tokens_default(&self) -> u64 {
-        let defaults = self.targets.iter().map(|target| target.provider.document.output_tokens_default);
-        defaults.max().unwrap_or(0)
+    /// Providers with the model that would be called there.
+    pub(crate) fn targets(&self) -> impl ExactSizeIterator<Item = (&Provider, &str)> {
+        self.targets.iter().map(|target| (&*target.provider, target.model.as_str()))
+    }
+
+    /// Drops targets that must not be tried after all.
+    pub(crate) fn retain(&mut self, is_wanted: impl Fn(&Provider, &str) -> bool) {
+        self.targets.retain(|target| is_wanted(&target.provider, &target.model));
     }
 
     /// Provider and model of each, in the order in which an [`Outlook`] answers.
@@ -254,10 +258,10 @@ pub fn choose(_: &Grant, reservation: &Reservation, candidates: Candidates, outl
     let passed =
         |(place, why): (usize, Passed)| targets.get(place).map(|target| target.passed_over(why, None));
     passed_over.extend(order.passed.into_iter().filter_map(passed));
-    let output_limit = reservation.output_limit();
     let mut targets: Vec<Option<Candidate>> = targets.into_iter().map(Some).collect();
     let authorised = order.tried.into_iter().filter_map(|place| {
         let Candidate { provider, model, .. } = targets.get_mut(place)?.take()?;
+        let output_limit = reservation.limits_output().then(|| quota::output_limit(&provider, &model));
         Some(AuthorisedTarget { provider, model, output_limit })
     });
     Itinerary { route, targets: authorised.collect(), passed_over }
