@@ -63,6 +63,12 @@ pub struct Event {
     /// Where that address is.
     #[serde(skip_serializing_if = "is_default")]
     pub geo: Geo,
+    /// The other end of the connection, where that is not the client.
+    #[serde(skip_serializing_if = "is_default")]
+    pub peer_address: Option<IpAddr>,
+    /// The certificate that the connection was made with.
+    #[serde(skip_serializing_if = "is_default")]
+    pub client_certificate: Option<Certificate>,
     /// The caller's own `x-request-id`, for finding it again in the caller's logs; never a key.
     #[serde(skip_serializing_if = "is_default")]
     pub client_request_id: Option<String>,
@@ -157,6 +163,8 @@ impl Default for Event {
             groups: Vec::new(),
             client_address: None,
             geo: Geo::default(),
+            peer_address: None,
+            client_certificate: None,
             client_request_id: None,
             dialect: Cow::default(),
             endpoint: Cow::default(),
@@ -182,6 +190,15 @@ impl Default for Event {
             omitted: Omitted::default(),
         }
     }
+}
+
+/// A certificate that a client proved to own. It is public, like a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Whose it is: the subject's distinguished name.
+    pub subject: Arc<str>,
+    /// `sha256:` and the hash of its DER form, in hex, as a key's `client_certificate` names it.
+    pub fingerprint: Arc<str>,
 }
 
 /// Which of a request's records. Ids with a `decided` and no `completed` ended in a crash: what came of them

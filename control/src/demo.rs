@@ -176,7 +176,8 @@ mod tests {
             let policy = compile(&folder, &scanner);
             let knock = Knock {
                 credentials: &[new.key.expose().to_owned()],
-                address: [127, 0, 0, 1].into(),
+                address: None,
+                certificate: None,
                 now_ms: 1,
             };
             assert_eq!(identify(&policy, &knock).unwrap().key().groups, [GROUP]);

@@ -314,8 +314,8 @@ mod tests {
         let (_room, folder) = room();
         let (mut live, _) = Live::load(folder.clone(), Arc::new(Scanner::new(Vec::new()))).unwrap();
         let new = create(&folder, "acme", "ci", &groups(&["dev"]), None).unwrap();
-        let knock =
-            Knock { credentials: &[new.key.expose().to_owned()], address: [127, 0, 0, 1].into(), now_ms: 1 };
+        let credentials = [new.key.expose().to_owned()];
+        let knock = Knock { credentials: &credentials, address: None, certificate: None, now_ms: 1 };
         let visitor = identify(&live.refresh().unwrap().policy, &knock).unwrap();
         assert_eq!((&*visitor.tenant().id, &visitor.key().groups[..]), ("acme", &groups(&["dev"])[..]));
 

@@ -322,6 +322,8 @@ pub struct KeyDocument {
     /// Addresses it may be used from, narrower than the organisation's.
     #[serde(default)]
     pub ip_allowlist: Vec<String>,
+    /// The client certificate it must be used with: `sha256:` and 64 hexadecimal digits; none: any or none.
+    pub client_certificate: Option<String>,
     /// The moment it ends, RFC 3339.
     #[serde(default, with = "timestamp")]
     pub expires: Option<u64>,

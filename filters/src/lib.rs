@@ -9,8 +9,11 @@
 pub mod api_key;
 pub mod dialect;
 pub mod documents;
+pub mod forwarded;
 pub mod json;
 pub mod names;
+pub mod networks;
+pub mod proxy_protocol;
 pub mod refusal;
 pub mod secret;
 

@@ -16,6 +16,12 @@ pub enum Refusal {
     InvalidApiKey,
     /// The caller's address is not on the organisation's or the key's list.
     IpNotAllowed,
+    /// The caller's address is not known, and the organisation or the key has a list.
+    AddressUnknown,
+    /// The header that must name the client's address, and does not.
+    AddressUnreadable(&'static str),
+    /// The key is bound to a client certificate, and the connection was not made with it.
+    CertificateRequired,
     /// Too many wrong keys came from the caller's address; in how many milliseconds it may try again.
     TooManyBadKeys(u64),
     /// The country of the caller's address is not allowed.
@@ -227,7 +233,11 @@ impl Refusal {
         use ErrorType::{InsufficientQuota, InvalidRequest, Permission, RateLimit, Server};
         match self {
             Self::InvalidApiKey => row(Stage::Tenant, 401, InvalidRequest, "invalid_api_key"),
-            Self::IpNotAllowed => row(Stage::IpAllowlist, 403, Permission, "ip_not_allowed"),
+            Self::IpNotAllowed | Self::AddressUnknown => {
+                row(Stage::IpAllowlist, 403, Permission, "ip_not_allowed")
+            }
+            Self::AddressUnreadable(_) => row(Stage::Arrival, 400, InvalidRequest, "invalid_client_address"),
+            Self::CertificateRequired => row(Stage::Tenant, 403, Permission, "certificate_required"),
             Self::TooManyBadKeys(_) => row(Stage::Tenant, 429, RateLimit, "too_many_bad_keys"),
             Self::CountryNotAllowed => row(Stage::GeoIp, 403, Permission, "country_not_allowed"),
             Self::NetworkNotAllowed => row(Stage::GeoIp, 403, Permission, "network_not_allowed"),
@@ -273,6 +283,15 @@ impl Refusal {
                 "the API key is not valid; send one key of your organisation as `Authorization: Bearer pk_live_…`".into()
             }
             Self::IpNotAllowed => "requests from this address are not allowed; ask your organisation's admin".into(),
+            Self::AddressUnknown => {
+                "requests are admitted by address here, and the address of this one is not known; ask the operator to configure `client_address`".into()
+            }
+            Self::AddressUnreadable(header) => format!(
+                "the client's address in `{header}` cannot be read; the proxy before this one must write an IP address there"
+            ),
+            Self::CertificateRequired => {
+                "this key is bound to a client certificate; connect with that certificate".into()
+            }
             Self::TooManyBadKeys(_) => {
                 "too many requests with a wrong key came from this address; wait, and check the key".into()
             }
@@ -378,6 +397,9 @@ impl Refusal {
             Self::ToolNotAllowed(_) => Some("tools"),
             Self::InvalidApiKey
             | Self::IpNotAllowed
+            | Self::AddressUnknown
+            | Self::AddressUnreadable(_)
+            | Self::CertificateRequired
             | Self::TooManyBadKeys(_)
             | Self::CountryNotAllowed
             | Self::NetworkNotAllowed

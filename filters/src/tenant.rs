@@ -18,8 +18,10 @@ use std::sync::Arc;
 pub struct Knock<'a> {
     /// Every credential that was presented, in any of the headers that carry one.
     pub credentials: &'a [String],
-    /// The caller's address.
-    pub address: IpAddr,
+    /// The client's address, unless nobody knows it.
+    pub address: Option<IpAddr>,
+    /// SHA-256 of the certificate that the client proved to own.
+    pub certificate: Option<[u8; 32]>,
     /// Milliseconds since 1970.
     pub now_ms: u64,
 }
@@ -103,13 +105,18 @@ pub(crate) fn identify(policy: &Policy, knock: &Knock<'_>) -> Result<Caller, Ref
     }
 }
 
-/// Admits a caller from the address that it comes from, from where that is, and with a key that is not known to be burned.
+/// Admits a caller with the certificate it must have, from the address that it comes from, from where that is, and with
+/// a key that is not known to be burned.
 pub(crate) fn admit(
     caller: Caller,
     knock: &Knock<'_>,
     location: Location,
     intelligence: &Arc<Intelligence>,
 ) -> Result<Visitor, Refusal> {
+    let is_bound_elsewhere = |bound: &[u8; 32]| knock.certificate.as_ref() != Some(bound);
+    if caller.key.client_certificate.as_ref().is_some_and(is_bound_elsewhere) {
+        return Err(Refusal::CertificateRequired);
+    }
     let lists = [&caller.tenant.ip_allowlist, &caller.key.ip_allowlist];
     let origin = ip_allowlist::admit(knock.address, lists)?; // may it come from there?
     let location = geoip::locate(&caller.tenant, origin, location)?; // from that country, that network?

@@ -1,11 +1,12 @@
 //! Is the process well, and what does it count? Health and reload on one address, metrics on another. No tenant's
 //! content is reachable here.
 
+use crate::edge::Connection;
+use crate::front::Host;
 use crate::house::House;
 use crate::server::{finish, read_head};
-use async_trait::async_trait;
 use bytes::Bytes;
-use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
+use pingora_core::apps::ReusedHttpStream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 use pingora_http::ResponseHeader;
@@ -99,11 +100,11 @@ async fn write(down: &mut ServerSession, page: Page) -> pingora_core::Result<()>
     if is_head { down.finish_body().await } else { down.write_response_body(page.body, true).await }
 }
 
-#[async_trait]
-impl HttpServerApp for Desk {
-    async fn process_new_http(
-        self: &Arc<Self>,
+impl Host for Desk {
+    async fn receive(
+        &self,
         mut down: ServerSession,
+        _: &Connection,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         if !read_head(&mut down, &self.house.metrics, shutdown, HEAD_TIMEOUT).await {

@@ -3,10 +3,11 @@
 //! What is not in the table is refused, or never looked at: no header, query or path of the caller's travels on.
 
 use crate::coding::Coding;
-use crate::config::Limits;
+use crate::edge::Connection;
+use crate::house::House;
 use palisade_filters::{Dialect, Knock, Refusal, Surface};
 use pingora_core::protocols::http::ServerSession;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// Headers that carry a credential, in any dialect.
 const CREDENTIAL_HEADERS: &[&str] = &["authorization", "x-api-key", "api-key", "x-goog-api-key"];
@@ -48,7 +49,8 @@ impl Endpoint {
 pub(crate) struct Arrival {
     pub(crate) endpoint: Endpoint,
     pub(crate) method: &'static str,
-    pub(crate) address: IpAddr,
+    pub(crate) address: Option<IpAddr>,
+    certificate: Option<[u8; 32]>,
     credentials: Vec<String>,
     is_json: bool,
     coding: Result<Option<Coding>, Refusal>,
@@ -57,7 +59,7 @@ pub(crate) struct Arrival {
 impl Arrival {
     /// What the core needs to recognise the caller.
     pub(crate) fn knock(&self, now_ms: u64) -> Knock<'_> {
-        Knock { credentials: &self.credentials, address: self.address, now_ms }
+        Knock { credentials: &self.credentials, address: self.address, certificate: self.certificate, now_ms }
     }
 
     /// How the body is encoded, if it is of a kind that is read. Asked after the caller is known: strangers learn
@@ -87,17 +89,11 @@ pub(crate) fn dialect(down: &ServerSession) -> Dialect {
     if is_anthropic { Dialect::Anthropic } else { Dialect::OpenAi }
 }
 
-/// Where the connection comes from.
-pub(crate) fn address(down: &ServerSession) -> IpAddr {
-    let socket = down.client_addr().and_then(|address| address.as_inet());
-    socket.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip().to_canonical())
-}
-
 /// Reads a head.
-pub(crate) fn read(down: &ServerSession, limits: &Limits) -> Result<Arrival, Refusal> {
+pub(crate) fn read(down: &ServerSession, house: &House, from: &Connection) -> Result<Arrival, Refusal> {
     let head = down.req_header();
     let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if (bytes + head.raw_path().len()) as u64 > limits.header_bytes.as_u64() {
+    if (bytes + head.raw_path().len()) as u64 > house.limits().header_bytes.as_u64() {
         return Err(Refusal::HeaderTooLarge);
     }
     if head.method == http::Method::CONNECT || down.is_upgrade_req() {
@@ -116,7 +112,8 @@ pub(crate) fn read(down: &ServerSession, limits: &Limits) -> Result<Arrival, Ref
     Ok(Arrival {
         endpoint,
         method,
-        address: address(down),
+        address: house.edge.client(from, head)?,
+        certificate: from.certificate.as_ref().map(|(_, sha256)| *sha256),
         credentials: credentials(head),
         is_json: is_json_type && is_utf8 && head.headers.get_all("content-type").iter().count() == 1,
         coding: Coding::named(&head.headers),

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Flags};
 use crate::geoip::Geo;
-use crate::{run, server, settings};
+use crate::{run, settings, tls};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use palisade_control::{Folder, Live, keys};
@@ -130,10 +130,8 @@ pub(crate) fn check(flags: &Flags) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{config}")?;
     settings::log_filter(&config)?;
-    for tls in
-        [&config.proxy, &config.admin, &config.metrics].into_iter().filter_map(|listen| listen.tls.as_ref())
-    {
-        server::tls_settings(tls)?;
+    for listen in [&config.proxy, &config.admin, &config.metrics] {
+        listen.tls.as_ref().map(tls::Certificates::load).transpose()?;
     }
     for (kind, database) in Geo::open(&config.geoip)?.in_use() {
         let built = humantime::format_rfc3339_seconds(database.built());

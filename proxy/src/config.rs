@@ -3,11 +3,11 @@
 //! It says where to listen and what the limits are; what is *enforced* stands in the documents of the data folder.
 
 use crate::geoip::Kind;
+use crate::listen::{Address, Listen};
 use bytesize::ByteSize;
 use clap::Args;
 use serde::Deserialize;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ pub(crate) struct Flags {
     pub(crate) config: Option<PathBuf>,
     /// Where applications connect
     #[arg(long, global = true, value_name = "ADDRESS")]
-    pub(crate) proxy_listen: Option<SocketAddr>,
+    pub(crate) proxy_listen: Option<Address>,
     /// Where health is asked and a reload is ordered
     #[arg(long, global = true, value_name = "ADDRESS")]
-    pub(crate) admin_listen: Option<SocketAddr>,
+    pub(crate) admin_listen: Option<Address>,
     /// Where Prometheus scrapes
     #[arg(long, global = true, value_name = "ADDRESS")]
-    pub(crate) metrics_listen: Option<SocketAddr>,
+    pub(crate) metrics_listen: Option<Address>,
     /// Folder of documents and state
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
@@ -69,26 +69,6 @@ pub(crate) struct Config {
     pub(crate) drain_timeout: Duration,
 }
 
-/// An address to listen on.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Listen {
-    /// Address and port; port 0 takes a free one.
-    pub(crate) listen: SocketAddr,
-    /// Certificate and key; without them, plain HTTP.
-    pub(crate) tls: Option<Tls>,
-}
-
-/// Files of a certificate.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Tls {
-    /// PEM, the chain.
-    pub(crate) certificate: PathBuf,
-    /// PEM, the key.
-    pub(crate) key: PathBuf,
-}
-
 /// Limits; each has a default.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -103,6 +83,15 @@ pub(crate) struct Limits {
     pub(crate) bodies_in_memory: ByteSize,
     /// Those of one organisation; without it, half of all.
     pub(crate) bodies_per_organisation: Option<ByteSize>,
+    /// Open connections, all together: past them, new ones are closed.
+    pub(crate) connections: usize,
+    /// And those of one client's address.
+    pub(crate) connections_per_address: usize,
+    /// Wrong keys of one client's address: past them, 429 instead of 401.
+    pub(crate) bad_keys_per_minute: u32,
+    /// For what comes before the first request: the PROXY protocol and TLS.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) handshake_timeout: Duration,
     /// From the connection, or the last answer, to the end of the head.
     #[serde(deserialize_with = "duration")]
     pub(crate) header_timeout: Duration,
@@ -189,13 +178,12 @@ pub(crate) enum LogFormat {
 
 impl Default for Config {
     fn default() -> Self {
-        let listen = |port| Listen { listen: SocketAddr::from(([127, 0, 0, 1], port)), tls: None };
         Self {
             data_dir: PathBuf::from("./palisade-data"),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
-            proxy: listen(8080),
-            admin: listen(8081),
-            metrics: listen(9090),
+            proxy: Listen::local(8080),
+            admin: Listen::local(8081),
+            metrics: Listen::local(9090),
             limits: Limits::default(),
             geoip: GeoFiles::default(),
             credint: Credint::default(),
@@ -215,6 +203,10 @@ impl Default for Limits {
             coding_ratio: 100,
             bodies_in_memory: ByteSize::mib(1024),
             bodies_per_organisation: None,
+            connections: 65_536,
+            connections_per_address: 16_384,
+            bad_keys_per_minute: 60,
+            handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_mins(1),
@@ -265,12 +257,16 @@ impl Config {
             None => Self::default(),
             Some(path) => Self::read(path)?,
         };
-        let override_listen = |listen: &mut Listen, flag: Option<SocketAddr>| {
-            listen.listen = flag.unwrap_or(listen.listen);
-        };
-        override_listen(&mut config.proxy, flags.proxy_listen);
-        override_listen(&mut config.admin, flags.admin_listen);
-        override_listen(&mut config.metrics, flags.metrics_listen);
+        for (name, listen, flag) in [
+            ("proxy", &mut config.proxy, &flags.proxy_listen),
+            ("admin", &mut config.admin, &flags.admin_listen),
+            ("metrics", &mut config.metrics, &flags.metrics_listen),
+        ] {
+            if let Some(address) = flag {
+                listen.address.clone_from(address);
+            }
+            listen.check(name).map_err(ConfigError::Value)?;
+        }
         if let Some(data_dir) = &flags.data_dir {
             config.data_dir.clone_from(data_dir);
         }
@@ -285,10 +281,23 @@ impl Config {
         if limits.coding_ratio == 0 {
             return Err(ConfigError::Value("`limits.coding_ratio` is at least 1".to_owned()));
         }
-        let times = [limits.header_timeout, limits.body_timeout, limits.write_timeout, limits.answer_timeout];
+        let times = [
+            limits.handshake_timeout,
+            limits.header_timeout,
+            limits.body_timeout,
+            limits.write_timeout,
+            limits.answer_timeout,
+        ];
         if times.iter().any(Duration::is_zero) {
             return Err(ConfigError::Value(
                 "a timeout of 0 lets nothing through; write `1s` or more".to_owned(),
+            ));
+        }
+        if [limits.connections, limits.connections_per_address].contains(&0)
+            || limits.bad_keys_per_minute == 0
+        {
+            return Err(ConfigError::Value(
+                "a limit of 0 lets nothing through; write the most that you allow".to_owned(),
             ));
         }
         Ok(config)
@@ -311,8 +320,10 @@ impl fmt::Display for Config {
         writeln!(out, "data_dir = {}", self.data_dir.display())?;
         writeln!(out, "workers = {}", self.workers)?;
         for (name, listen) in [("proxy", &self.proxy), ("admin", &self.admin), ("metrics", &self.metrics)] {
-            writeln!(out, "{name}.listen = {}, tls {}", listen.listen, tls(listen))?;
+            writeln!(out, "{name}.listen = {}, tls {}", listen.address, tls(listen))?;
         }
+        writeln!(out, "proxy.client_address = {}", self.proxy.client_address.name())?;
+        writeln!(out, "proxy.trusted_proxies = {:?}", self.proxy.trusted_proxies)?;
         let limits = &self.limits;
         writeln!(out, "limits.header_bytes = {}", limits.header_bytes)?;
         writeln!(out, "limits.body_bytes = {}", limits.body_bytes)?;
@@ -320,6 +331,10 @@ impl fmt::Display for Config {
         writeln!(out, "limits.bodies_in_memory = {}", limits.bodies_in_memory)?;
         let share = ByteSize(limits.bodies_per_organisation());
         writeln!(out, "limits.bodies_per_organisation = {share}")?;
+        writeln!(out, "limits.connections = {}", limits.connections)?;
+        writeln!(out, "limits.connections_per_address = {}", limits.connections_per_address)?;
+        writeln!(out, "limits.bad_keys_per_minute = {}", limits.bad_keys_per_minute)?;
+        writeln!(out, "limits.handshake_timeout = {:?}", limits.handshake_timeout)?;
         writeln!(out, "limits.header_timeout = {:?}", limits.header_timeout)?;
         writeln!(out, "limits.body_timeout = {:?}", limits.body_timeout)?;
         writeln!(out, "limits.write_timeout = {:?}", limits.write_timeout)?;

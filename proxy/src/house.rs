@@ -2,6 +2,7 @@
 
 use crate::bodies::Bodies;
 use crate::config::Limits;
+use crate::edge::Edge;
 use crate::geoip::Geo;
 use crate::health::Health;
 use crate::meter::Meters;
@@ -29,6 +30,7 @@ pub(crate) struct House {
     pub(crate) spool: Spool,
     pub(crate) geo: Arc<Geo>,
     limits: ArcSwap<Limits>,
+    pub(crate) edge: Edge,
     /// Flips first when the process is asked to stop.
     pub(crate) is_stopping: AtomicBool,
     pub(crate) bodies: Bodies,
@@ -46,7 +48,7 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 impl House {
-    pub(crate) fn new(metrics: Metrics, spool: Spool, geo: Arc<Geo>, limits: Limits) -> Self {
+    pub(crate) fn new(metrics: Metrics, spool: Spool, geo: Arc<Geo>, limits: Limits, edge: Edge) -> Self {
         Self {
             policy: ArcSwapOption::empty(),
             revision: watch::Sender::new(0),
@@ -57,6 +59,7 @@ impl House {
             spool,
             geo,
             limits: ArcSwap::from_pointee(limits),
+            edge,
             is_stopping: AtomicBool::new(false),
             bodies: Bodies::new(),
             is_cut: AtomicBool::new(false),

@@ -32,6 +32,8 @@ pub(crate) struct Metrics {
     target_states: IntGaugeVec,
     pub(crate) breakers_opened: IntCounterVec,
     pub(crate) body_bytes: IntGauge,
+    pub(crate) connections: IntGauge,
+    pub(crate) turned_away: IntCounterVec,
 }
 
 /// From a microsecond to the longest scan.
@@ -121,13 +123,19 @@ impl Metrics {
                 "How often a target of a provider began to be passed over.",
                 &["provider"],
             )?,
+            connections: IntGauge::new("palisade_connections", "Open connections of applications.")?,
+            turned_away: counter(
+                "palisade_connections_turned_away_total",
+                "Connections closed before their first request, by reason.",
+                &["reason"],
+            )?,
         };
         metrics.register()?;
         Ok(metrics)
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let all: [Box<dyn prometheus::core::Collector>; 17] = [
+        let all: Vec<Box<dyn prometheus::core::Collector>> = vec![
             Box::new(self.requests.clone()),
             Box::new(self.refusals.clone()),
             Box::new(self.stages_registered.clone()),
@@ -145,6 +153,8 @@ impl Metrics {
             Box::new(self.target_states.clone()),
             Box::new(self.breakers_opened.clone()),
             Box::new(self.body_bytes.clone()),
+            Box::new(self.connections.clone()),
+            Box::new(self.turned_away.clone()),
         ];
         all.into_iter().try_for_each(|collector| self.registry.register(collector))
     }

@@ -2,6 +2,7 @@
 //! exchange ends, and even if it panics.
 
 use crate::arrival::Arrival;
+use crate::edge::Connection;
 use crate::fault::{Fault, Stop};
 use crate::house::{House, now_ms};
 use palisade_audit::event::{self, Attempt, Ended, Event, Outcome, Time, Tokens};
@@ -14,7 +15,6 @@ use palisade_filters::quota::Limit;
 use palisade_filters::routing::{Passed, PassedOver};
 use palisade_filters::{AuthorisedTarget, Caller, Cleared, Dialect, Finding, Location, Refusal, Stage};
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
@@ -33,15 +33,9 @@ pub(crate) struct Record {
 
 impl Record {
     /// Begins when a head was read.
-    pub(crate) fn new(
-        house: Arc<House>,
-        address: IpAddr,
-        dialect: Dialect,
-        client_request_id: Option<String>,
-    ) -> Self {
+    pub(crate) fn new(house: Arc<House>, dialect: Dialect, client_request_id: Option<String>) -> Self {
         let id = Uuid::now_v7();
         let mut event = Event::new(id, Time::from_unix_ms(now_ms()));
-        event.client_address = Some(address);
         event.dialect = Cow::Borrowed(dialect.name());
         let now = Instant::now();
         let (is_known, hides_model) = (false, false);
@@ -82,7 +76,10 @@ impl Record {
         self.house.metrics.overhead.observe(self.started.elapsed().as_secs_f64());
     }
 
-    pub(crate) fn arrived(&mut self, arrival: &Arrival) {
+    pub(crate) fn arrived(&mut self, arrival: &Arrival, from: &Connection) {
+        self.event.client_address = arrival.address;
+        self.event.peer_address = from.peer.filter(|peer| arrival.address != Some(*peer));
+        self.event.client_certificate = from.certificate.as_ref().map(|(certificate, _)| certificate.clone());
         self.event.endpoint = Cow::Borrowed(arrival.endpoint.name());
         self.event.method = Cow::Borrowed(arrival.method);
     }

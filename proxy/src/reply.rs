@@ -189,6 +189,9 @@ fn insert_retry(head: &mut ResponseHeader, refusal: &Refusal, row: ErrorRow) -> 
         Refusal::ModelDisabled(_) => insert(head, "retry-after", "60".to_owned())?,
         Refusal::InvalidApiKey => insert(head, "www-authenticate", "Bearer".to_owned())?,
         Refusal::IpNotAllowed
+        | Refusal::AddressUnknown
+        | Refusal::AddressUnreadable(_)
+        | Refusal::CertificateRequired
         | Refusal::CountryNotAllowed
         | Refusal::NetworkNotAllowed
         | Refusal::CredentialCompromised

@@ -3,8 +3,10 @@
 use crate::config::Config;
 use crate::credint;
 use crate::drain::{Bells, Leaving, Order, Signals, leave};
+use crate::edge::Edge;
 use crate::geoip::GeoWatch;
 use crate::house::House;
+use crate::listen::Address;
 use crate::meter::Kept;
 use crate::metrics::Metrics;
 use crate::server::{Plan, Server};
@@ -17,7 +19,6 @@ use palisade_filters::dlp::{Scanner, rules};
 use palisade_filters::secret::Secret;
 use parking_lot::Mutex;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -42,9 +43,11 @@ pub(crate) fn run(settings: Settings, folder: Folder, demo: Option<&Demo>) -> Re
     let spool = open_spool(config)?;
     let (live, errors) = Live::load(folder, scanner()?).context("there is no policy to start with")?;
     let geo = GeoWatch::open(&config.geoip)?;
-    let house = Arc::new(House::new(Metrics::new()?, spool, geo.geo().clone(), config.limits.clone()));
-    runtime.spawn(watched::keep_looking(geo, GeoWatch::look));
     let credentials = credint::Files::open(&config.data_dir, config.credint.base.as_deref())?;
+    let metrics = Metrics::new()?;
+    let edge = Edge::new(&config.proxy, metrics.connections.clone()).map_err(anyhow::Error::msg)?;
+    let house = Arc::new(House::new(metrics, spool, geo.geo().clone(), config.limits.clone(), edge));
+    runtime.spawn(watched::keep_looking(geo, GeoWatch::look));
     house.intelligence.store(credentials.intelligence());
     house.enforce(live.policy().clone());
     report(&house, live.policy().revision(), &errors);
@@ -155,10 +158,13 @@ fn report(house: &House, revision: u64, errors: &[palisade_filters::policy::comp
 }
 
 fn announce(config: &Config, server: &Server, ready_file: Option<&Path>, demo: Option<&Demo>) -> Result<()> {
-    let url = |address: SocketAddr, tls: bool| format!("{}://{address}", if tls { "https" } else { "http" });
-    let proxy = url(server.proxy, config.proxy.tls.is_some());
-    let admin = url(server.admin, config.admin.tls.is_some());
-    let metrics = url(server.metrics, config.metrics.tls.is_some());
+    let url = |address: &Address, tls: bool| match address {
+        Address::Inet(address) => format!("{}://{address}", if tls { "https" } else { "http" }),
+        Address::Unix(_) => address.to_string(),
+    };
+    let proxy = url(&server.proxy, config.proxy.tls.is_some());
+    let admin = url(&server.admin, config.admin.tls.is_some());
+    let metrics = url(&server.metrics, config.metrics.tls.is_some());
     tracing::info!(%proxy, %admin, %metrics, "serving");
     if let Some(path) = ready_file {
         let mut ready = serde_json::json!({"proxy": proxy, "admin": admin, "metrics": metrics});

@@ -3,6 +3,7 @@
 
 use crate::arrival::{self, Endpoint};
 use crate::body;
+use crate::edge::Connection;
 use crate::fault::{Fault, Stop};
 use crate::house::{House, now_ms};
 use crate::record::Record;
@@ -23,18 +24,20 @@ pub(crate) async fn serve(
     house: &Arc<House>,
     upstreams: &Upstreams,
     down: &mut ServerSession,
+    from: &Connection,
     record: &mut Record,
 ) -> Result<(), Stop> {
-    let arrival = arrival::read(down, &house.limits())?; // what is asked, and where?
-    record.arrived(&arrival);
+    let arrival = arrival::read(down, house, from)?; // what is asked, and where?
+    record.arrived(&arrival, from);
     record.lap(Stage::Arrival);
 
     let policy = house.policy()?; // loaded once: it judges this request to its end
     let knock = arrival.knock(now_ms());
-    let caller = filters::identify(&policy, &knock)?; // whose key is this?
+    let wrong = |refusal| house.edge.refuse_key(refusal, &knock, house.limits().bad_keys_per_minute);
+    let caller = filters::identify(&policy, &knock).map_err(wrong)?; // whose key is this?
     record.recognized(&caller);
     record.lap(Stage::Tenant);
-    let location = house.geo.find(knock.address); // where is that?
+    let location = knock.address.map(|address| house.geo.find(address)).unwrap_or_default(); // where is that?
     record.located(&location);
     record.lap(Stage::GeoIp);
     let visitor = filters::recognize(caller, &knock, location, &house.intelligence.load())?; // from here, with this key?

@@ -6,36 +6,31 @@
 
 use crate::admin::Desk;
 use crate::body;
-use crate::config::{Listen, Tls};
 use crate::drain::Bells;
+use crate::edge::Connection;
+use crate::front::{Front, Host};
 use crate::house::House;
+use crate::listen::{self, Address, Listen, Mode, SocketFile};
 use crate::metrics::Metrics;
 use crate::record::Record;
+use crate::tls::Certificates;
 use crate::upstream::Upstreams;
 use crate::{arrival, reply, serve};
 use anyhow::{Context, Result};
-use async_trait::async_trait;
 use parking_lot::Mutex;
-use pingora_core::apps::{
-    HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp,
-};
-use pingora_core::listeners::tls::TlsSettings;
+use pingora_core::apps::{HttpPersistentSettings, HttpServerOptions, ReusedHttpStream};
 use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
-use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::{Fds, ShutdownWatch};
 use pingora_core::services::Service as _;
 use pingora_core::services::listening::Service;
 use pingora_runtime::Runtime;
-use socket2::{Domain, Socket, Type};
-use std::net::{SocketAddr, TcpListener};
+use socket2::Socket;
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 4096;
 /// Streams on one HTTP/2 connection of a client.
 const STREAMS_MAX: u32 = 256;
 /// What HTTP/2 header lists may take.
@@ -43,17 +38,17 @@ const H2_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
 /// Read and write buffers of a client's connection. A larger read buffer costs memory on every idle stream.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 const WRITE_BUFFER_BYTES: usize = 1460;
-/// A connection may rest this long between requests; the head's own deadline holds besides.
-const KEEPALIVE_SECONDS: u64 = 60;
 
 /// Listeners and the threads that serve them.
 pub(crate) struct Server {
     runtimes: Vec<Runtime>,
     /// The workers' listeners; the desks stay open until the end.
     doors: Vec<tokio::task::JoinHandle<()>>,
-    pub(crate) proxy: SocketAddr,
-    pub(crate) admin: SocketAddr,
-    pub(crate) metrics: SocketAddr,
+    /// Unix sockets go when the server does.
+    _files: Vec<SocketFile>,
+    pub(crate) proxy: Address,
+    pub(crate) admin: Address,
+    pub(crate) metrics: Address,
 }
 
 /// What to listen on.
@@ -64,81 +59,85 @@ pub(crate) struct Plan<'a> {
     pub(crate) metrics: &'a Listen,
 }
 
+/// A bound address: one listener for each thread that accepts there.
+struct Bound {
+    address: Address,
+    mode: Mode,
+    listeners: Vec<Socket>,
+    certificates: Option<Arc<Certificates>>,
+    /// Whether it is the data plane's.
+    is_public: bool,
+}
+
 impl Server {
     /// Binds everything, then serves. The desks, where health and metrics are asked for, stay open while exchanges
     /// finish.
     pub(crate) fn start(plan: &Plan<'_>, house: &Arc<House>, bells: &Bells) -> Result<Self> {
+        let mut files = Vec::new();
+        let proxy = Bound::new(plan.proxy, true, plan.workers, &mut files)?;
+        let admin = Bound::new(plan.admin, false, 1, &mut files)?;
+        let metrics = Bound::new(plan.metrics, false, 1, &mut files)?;
         let mut server = Self {
             runtimes: Vec::new(),
             doors: Vec::new(),
-            proxy: plan.proxy.listen,
-            admin: plan.admin.listen,
-            metrics: plan.metrics.listen,
+            _files: files,
+            proxy: proxy.address.clone(),
+            admin: admin.address.clone(),
+            metrics: metrics.address.clone(),
         };
-        // Shared ports never clash: without this, a second process would quietly take a share of the connections.
-        drop(bind(server.proxy, false)?);
-        let mut bound = Vec::with_capacity(plan.workers);
-        for worker in 0..plan.workers {
-            // The first worker may be given a free port; the others join it there.
-            let listener = bind(server.proxy, true)?;
-            if worker == 0 {
-                server.proxy = listener.local_addr()?;
-            }
-            bound.push(listener);
-        }
-        let (admin, metrics) = (bind(server.admin, false)?, bind(server.metrics, false)?);
-        (server.admin, server.metrics) = (admin.local_addr()?, metrics.local_addr()?);
-        let patience = house.limits().header_timeout;
         let (stop, close, end) = (bells.stop.subscribe(), bells.close.subscribe(), bells.end.subscribe());
-        for listener in bound {
-            let door = Door::new(house.clone());
-            let serving = server.run(
-                "palisade-worker",
-                Arc::new(door),
-                listener,
-                plan.proxy.tls.as_ref(),
-                patience,
-                [&stop, &close],
-            )?;
-            server.doors.push(serving);
-        }
-        for (name, listener, listen, desk) in [
-            ("palisade-admin", admin, plan.admin, Desk::admin(house.clone())),
-            ("palisade-metrics", metrics, plan.metrics, Desk::metrics(house.clone())),
-        ] {
-            server.run(name, Arc::new(desk), listener, listen.tls.as_ref(), patience, [&end, &end])?;
+        let door = || Door::new(house.clone());
+        server.doors = server.run("palisade-worker", proxy, door, house, [&stop, &close])?;
+        for (name, bound, is_admin) in [("palisade-admin", admin, true), ("palisade-metrics", metrics, false)]
+        {
+            let desk = || if is_admin { Desk::admin(house.clone()) } else { Desk::metrics(house.clone()) };
+            server.run(name, bound, desk, house, [&end, &end])?;
         }
         Ok(server)
     }
 
-    fn run<A: HttpServerApp + Send + Sync + 'static>(
+    /// Serves a bound address, each of its listeners on a thread of its own with a host of its own.
+    fn run<A: Host>(
         &mut self,
         name: &str,
-        app: Arc<A>,
-        listener: TcpListener,
-        tls: Option<&Tls>,
-        header_timeout: Duration,
+        bound: Bound,
+        host: impl Fn() -> A,
+        house: &Arc<House>,
         [stop, close]: [&ShutdownWatch; 2],
-    ) -> Result<tokio::task::JoinHandle<()>> {
-        // Pingora knows an adopted listener by its address, and does not set this itself.
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?.to_string();
-        let mut config = ListenerConfig::tcp(&address)
-            .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES));
-        if let Some(tls) = tls {
-            config = config.tls(tls_settings(tls)?);
+    ) -> Result<Vec<tokio::task::JoinHandle<()>>> {
+        let mut serving = Vec::with_capacity(bound.listeners.len());
+        for listener in bound.listeners {
+            // Pingora knows an adopted listener by its address, and does not set this itself.
+            listener.set_nonblocking(true)?;
+            let (key, config) = match &bound.address {
+                Address::Inet(address) => (address.to_string(), ListenerConfig::tcp(address.to_string())),
+                Address::Unix(path) => {
+                    let path = path.to_str().context("a socket's path is not UTF-8")?.to_owned();
+                    (path.clone(), ListenerConfig::uds(path).permissions(bound.mode.permissions()))
+                }
+            };
+            let front = Front {
+                host: Arc::new(host()),
+                house: house.clone(),
+                certificates: bound.certificates.clone(),
+                is_public: bound.is_public,
+                close: close.clone(),
+            };
+            let mut service = Service::new(name.to_owned(), front);
+            service
+                .add_listener(config.l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES)));
+            let mut adopted = Fds::new();
+            adopted.add(key, listener.into_raw_fd());
+            let adopted = Arc::new(Mutex::new(adopted));
+            let runtime = Runtime::new_no_steal(1, name);
+            let stop = stop.clone();
+            let served = async move { service.start_service(Some(adopted), stop, 1).await };
+            serving.push(runtime.get_handle().spawn(served));
+            self.runtimes.push(runtime);
         }
-        let front = Front { app, is_plain: tls.is_none(), header_timeout, close: close.clone() };
-        let mut service = Service::new(name.to_owned(), front);
-        service.add_listener(config);
-        let mut adopted = Fds::new();
-        adopted.add(address, listener.into_raw_fd());
-        let adopted = Arc::new(Mutex::new(adopted));
-        let runtime = Runtime::new_no_steal(1, name);
-        let stop = stop.clone();
-        let serving = async move { service.start_service(Some(adopted), stop, 1).await };
-        let serving = runtime.get_handle().spawn(serving);
-        self.runtimes.push(runtime);
+        if let (Some(certificates), Some(runtime)) = (bound.certificates, self.runtimes.last()) {
+            runtime.get_handle().spawn(certificates.watch());
+        }
         Ok(serving)
     }
 
@@ -159,70 +158,38 @@ impl Server {
     }
 }
 
-fn bind(address: SocketAddr, is_shared: bool) -> Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(is_shared)?;
-    let bound = socket.bind(&address.into());
-    bound.with_context(|| format!("cannot listen on {address}; is another process there?"))?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-pub(crate) fn tls_settings(tls: &Tls) -> Result<TlsSettings> {
-    let path = |path: &std::path::Path| -> Result<String> {
-        // Pingora panics on files it cannot read.
-        std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        Ok(path.to_str().with_context(|| format!("`{}` is not a UTF-8 path", path.display()))?.to_owned())
-    };
-    let mut settings =
-        TlsSettings::intermediate(&path(&tls.certificate)?, &path(&tls.key)?).map_err(|error| {
-            anyhow::anyhow!("the certificate `{}` cannot be used: {error}", tls.certificate.display())
-        })?;
-    settings.enable_h2();
-    Ok(settings)
-}
-
-/// Every connection's first moment. Cleartext HTTP/2 announces itself by a preface (RFC 9113 §3.4), for which Pingora
-/// waits without a limit, and until it has all 24 bytes. Its first three tell it from every method of HTTP/1; the limit
-/// is here.
-struct Front<A> {
-    app: Arc<A>,
-    is_plain: bool,
-    header_timeout: Duration,
-    /// Tells idle connections to end, which is later than the end of accepting.
-    close: ShutdownWatch,
-}
-
-#[async_trait]
-impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Front<A> {
-    async fn process_new(self: &Arc<Self>, mut stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
-        let shutdown = &self.close;
-        if !self.is_plain {
-            return self.app.process_new(stream, shutdown).await;
-        }
-        let mut first = [0; 3];
-        let mut stop = shutdown.clone();
-        tokio::select! { biased;
-            peeked = pingora_timeout::timeout(self.header_timeout, stream.try_peek(&mut first)) => {
-                peeked.ok()?.ok()?;
+impl Bound {
+    fn new(listen: &Listen, is_public: bool, threads: usize, files: &mut Vec<SocketFile>) -> Result<Self> {
+        let mode = listen.mode.unwrap_or_default();
+        let certificates = listen.tls.as_ref().map(Certificates::load).transpose()?.map(Arc::new);
+        let mut listeners = Vec::with_capacity(threads);
+        let address = match &listen.address {
+            Address::Unix(path) => {
+                let (socket, file) = listen::bind_unix(path, mode)?;
+                files.push(file);
+                for _ in 1..threads {
+                    listeners.push(socket.try_clone()?);
+                }
+                listeners.push(socket);
+                listen.address.clone()
             }
-            _ = stop.wait_for(|stop| *stop) => return None,
-        }
-        if first == *b"PRI" {
-            return self.app.process_new(stream, shutdown).await;
-        }
-        let mut session = ServerSession::new_http1(stream);
-        session.set_keepalive(Some(KEEPALIVE_SECONDS));
-        let mut next = self.app.process_new_http(session, shutdown).await;
-        while let Some((stream, settings)) = next.map(ReusedHttpStream::consume) {
-            let mut session = ServerSession::new_http1(stream);
-            if let Some(settings) = settings {
-                settings.apply_to_session(&mut session);
+            Address::Inet(address) => {
+                let mut address = *address;
+                // Shared ports never clash: without this, a second process would quietly take a share of the
+                // connections.
+                if threads > 1 {
+                    drop(listen::bind(address, false)?);
+                }
+                for _ in 0..threads {
+                    // The first thread may be given a free port; the others join it there.
+                    let socket = listen::bind(address, threads > 1)?;
+                    address = socket.local_addr()?.as_socket().context("a port without an address")?;
+                    listeners.push(socket);
+                }
+                Address::Inet(address)
             }
-            next = self.app.process_new_http(session, shutdown).await;
-        }
-        None
+        };
+        Ok(Self { address, mode, listeners, certificates, is_public })
     }
 }
 
@@ -241,11 +208,10 @@ impl Door {
         Self { house, upstreams: Upstreams::new(), options }
     }
 
-    async fn exchange(&self, down: &mut ServerSession) -> Result<(), crate::fault::Fault> {
+    async fn exchange(&self, down: &mut ServerSession, from: &Connection) -> Result<(), crate::fault::Fault> {
         let id = arrival::client_request_id(down);
-        let (address, dialect) = (arrival::address(down), arrival::dialect(down));
-        let mut record = Record::new(self.house.clone(), address, dialect, id);
-        match Box::pin(serve::serve(&self.house, &self.upstreams, down, &mut record)).await {
+        let mut record = Record::new(self.house.clone(), arrival::dialect(down), id);
+        match Box::pin(serve::serve(&self.house, &self.upstreams, down, from, &mut record)).await {
             Ok(()) => Ok(()),
             Err(stop) => {
                 record.stopped(&stop);
@@ -259,11 +225,11 @@ impl Door {
     }
 }
 
-#[async_trait]
-impl HttpServerApp for Door {
-    async fn process_new_http(
-        self: &Arc<Self>,
+impl Host for Door {
+    async fn receive(
+        &self,
         mut down: ServerSession,
+        from: &Connection,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let limit = self.house.limits().header_timeout;
@@ -272,7 +238,7 @@ impl HttpServerApp for Door {
         }
         let _in_flight = self.house.enter();
         down.set_write_timeout(Some(self.house.limits().write_timeout));
-        let done = self.exchange(&mut down).await;
+        let done = self.exchange(&mut down, from).await;
         finish(down, done.is_ok(), shutdown).await
     }
 

@@ -29,6 +29,9 @@ fn every_refusal() -> Vec<Refusal> {
     vec![
         Refusal::InvalidApiKey,
         Refusal::IpNotAllowed,
+        Refusal::AddressUnknown,
+        Refusal::AddressUnreadable("x-forwarded-for"),
+        Refusal::CertificateRequired,
         Refusal::TooManyBadKeys(1_000),
         Refusal::CountryNotAllowed,
         Refusal::NetworkNotAllowed,
@@ -71,6 +74,9 @@ fn name(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::InvalidApiKey => "InvalidApiKey",
         Refusal::IpNotAllowed => "IpNotAllowed",
+        Refusal::AddressUnknown => "AddressUnknown",
+        Refusal::AddressUnreadable(_) => "AddressUnreadable",
+        Refusal::CertificateRequired => "CertificateRequired",
         Refusal::TooManyBadKeys(_) => "TooManyBadKeys",
         Refusal::CountryNotAllowed => "CountryNotAllowed",
         Refusal::NetworkNotAllowed => "NetworkNotAllowed",

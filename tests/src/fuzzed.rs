@@ -9,14 +9,14 @@ use bytes::Bytes;
 use palisade_filters::answer::{Answer, AnswerFault, Flow};
 use palisade_filters::dlp::splice::{self, Edit};
 use palisade_filters::dlp::{Scanner, rules};
+use palisade_filters::forwarded::{self, TrustedProxies};
 use palisade_filters::policy::compile::{Grounds, Source};
 use palisade_filters::quota::Receipt;
 use palisade_filters::secret::Secret;
-use palisade_filters::{self as filters, Knock, Policy, Surface, Visitor, api_key};
+use palisade_filters::{self as filters, Knock, Policy, Surface, Visitor, api_key, proxy_protocol};
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
 
 const PLATFORM: &str = r#"
@@ -49,7 +49,7 @@ static VISITOR: LazyLock<Visitor> = LazyLock::new(|| {
     let (policy, errors) = Policy::compile(None, &platform, &[source("orgs/acme.toml", &acme)], &grounds);
     assert_eq!(errors, []);
     let credentials = [key.key.expose().to_owned()];
-    let knock = Knock { credentials: &credentials, address: IpAddr::V4(Ipv4Addr::LOCALHOST), now_ms: 1 };
+    let knock = Knock { credentials: &credentials, address: None, certificate: None, now_ms: 1 };
     let caller = filters::identify(&policy.unwrap(), &knock).unwrap();
     filters::recognize(caller, &knock, filters::Location::default(), &Arc::default()).unwrap()
 });
@@ -130,6 +130,31 @@ pub(crate) fn key(data: &[u8]) {
     }
 }
 
+/// The start of a connection behind a balancer: what is read as a header is the same header with whatever follows, and
+/// is none before its last byte.
+pub(crate) fn proxy_header(data: &[u8]) {
+    let Ok(Some(header)) = proxy_protocol::read(data) else { return };
+    assert!(header.bytes <= proxy_protocol::HEADER_BYTES_MAX);
+    let (own, _) = data.split_at(header.bytes);
+    assert_eq!(proxy_protocol::read(own), Ok(Some(header)));
+    let (_, short) = own.split_last().expect("a header has bytes");
+    assert_eq!(proxy_protocol::read(short), Ok(None));
+}
+
+/// What a client writes before a proxy's own entry: it stays who it is, or is not read at all.
+pub(crate) fn forwarded_for(data: &[u8]) {
+    static TRUSTED: LazyLock<TrustedProxies> =
+        LazyLock::new(|| TrustedProxies::compile(&["10.0.0.0/8".to_owned()]).unwrap());
+    let real = Some([203, 0, 113, 7].into());
+    let x = [data, b", 203.0.113.7, 10.0.0.1"].concat();
+    assert_eq!(forwarded::x_forwarded_for([&x[..]].into_iter(), &TRUSTED), Ok(real));
+    let own_line = [data, b"for=203.0.113.7, for=10.0.0.1"];
+    assert_eq!(forwarded::forwarded(own_line.into_iter(), &TRUSTED), Ok(real));
+    let same_line = [data, b", for=203.0.113.7, for=10.0.0.1"].concat();
+    let told = forwarded::forwarded([&same_line[..]].into_iter(), &TRUSTED);
+    assert!(told == Ok(real) || told.is_err(), "{told:?}");
+}
+
 /// A file of detection rules, as an operator writes them: an error or rules, and rules make a scanner.
 pub(crate) fn rule_file(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -150,6 +175,8 @@ const TARGETS: &[(&str, Target)] = &[
     ("splicing", splicing),
     ("key", key),
     ("rule_file", rule_file),
+    ("proxy_header", proxy_header),
+    ("forwarded_for", forwarded_for),
 ];
 
 #[cfg(test)]

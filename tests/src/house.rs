@@ -20,7 +20,7 @@ pub(crate) struct House {
     pub(crate) proxy: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) metrics: SocketAddr,
-    arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -86,7 +86,10 @@ impl House {
             ("--metrics-listen", "127.0.0.1:0"),
             ("--ready-file", folder.path().join("ready.json").to_str().unwrap()),
         ] {
-            arguments.extend([flag.to_owned(), value.to_owned()]);
+            // Where a unix socket is, only the configuration says.
+            if !(flag == "--proxy-listen" && plan.config.contains("listen = \"unix:")) {
+                arguments.extend([flag.to_owned(), value.to_owned()]);
+            }
         }
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut house =
@@ -104,7 +107,9 @@ impl House {
         let mut process = Process::start("serve", &arguments, self.folder.path());
         let text = process.until("the ready file appears", || std::fs::read_to_string(&file).ok());
         let ready: Ready = serde_json::from_str(&text).unwrap();
-        let address = |url: &str| url.split_once("://").unwrap().1.parse().unwrap();
+        let nowhere = self.proxy;
+        // A unix socket has no port: who put it there knows where it is.
+        let address = |url: &str| url.split_once("://").map_or(nowhere, |(_, there)| there.parse().unwrap());
         (self.proxy, self.admin) = (address(&ready.proxy), address(&ready.admin));
         self.metrics = address(&ready.metrics);
         self.process = Some(process);

@@ -17,6 +17,7 @@
 mod commands;
 mod credint;
 mod drain;
+mod edge;
 mod errors;
 mod fuzzed;
 mod geoip;

@@ -36,7 +36,7 @@ fn intelligence(reported: &[String]) -> Arc<Intelligence> {
 /// 2030-01-01, so that keys can be over and others not yet.
 const NOW_MS: u64 = 1_893_456_000_000;
 
-const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+const HERE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
 
 /// Counts as the proxy's meters do, in windows that never end.
 #[derive(Default)]
@@ -88,7 +88,7 @@ pub(crate) fn compile(platform: &str, organisations: &[&str]) -> (Option<Policy>
 
 /// Someone with this key, here and now.
 pub(crate) fn visitor(policy: &Policy, secret: &str) -> Visitor {
-    let knock = Knock { credentials: &[secret.to_owned()], address: HERE, now_ms: NOW_MS };
+    let knock = Knock { credentials: &[secret.to_owned()], address: HERE, certificate: None, now_ms: NOW_MS };
     let caller = filters::identify(policy, &knock).unwrap();
     filters::recognize(caller, &knock, Location::default(), &intelligence(&[])).unwrap()
 }
@@ -112,9 +112,9 @@ fn ask(case: &Case, policy: &Policy, meters: &mut Meters) -> Result<Outcome, Ref
         .filter_map(|name| headers.iter().find(|(known, _)| known == name))
         .map(|(_, value)| value.trim_start_matches("Bearer ").trim().to_owned())
         .collect();
-    let address = case.address.unwrap_or(HERE);
+    let address = case.address.or(HERE);
     let location = case.address.map(world::location).unwrap_or_default();
-    let knock = Knock { credentials: &credentials, address, now_ms: NOW_MS };
+    let knock = Knock { credentials: &credentials, address, certificate: None, now_ms: NOW_MS };
     let caller = filters::identify(policy, &knock)?;
     let visitor = filters::recognize(caller, &knock, location, &intelligence(&case.reported()))?;
     meters.reserve(&filters::gate(&visitor)).map_err(MeterRefusal::into_refusal)?;

@@ -11,10 +11,10 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 use tempfile::TempDir;
 
-const STREAM: &str = r#"{"model":"mock@chunk:3","stream":true,"messages":[{"role":"user","content":"one two 4111 1111 1111 1111"}]}"#;
+pub(crate) const STREAM: &str = r#"{"model":"mock@chunk:3","stream":true,"messages":[{"role":"user","content":"one two 4111 1111 1111 1111"}]}"#;
 
 /// A `curl` that asks for a chat completion, prints the body, then the protocol and the status in a last line.
-fn curl(url: &str, body: &str, more: &[&str]) -> Command {
+pub(crate) fn curl(url: &str, body: &str, more: &[&str]) -> Command {
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--show-error", "--no-buffer", "--noproxy", "*"])
         .args(["--write-out", "\n%{http_version} %{http_code}"])
@@ -27,7 +27,7 @@ fn curl(url: &str, body: &str, more: &[&str]) -> Command {
 }
 
 /// Its answer: body, protocol and status.
-fn asked(mut curl: Command) -> (String, String) {
+pub(crate) fn asked(mut curl: Command) -> (String, String) {
     let output = curl.output().expect("these tests need `curl` with HTTP/2");
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));

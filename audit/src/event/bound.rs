@@ -66,6 +66,9 @@ impl Event {
         [&mut self.policy.platform, &mut self.policy.organisation].into_iter().for_each(clip_shared);
         [&mut self.client_request_id, &mut self.model_asked].into_iter().flatten().for_each(clip_string);
         [&mut self.dialect, &mut self.endpoint, &mut self.method].into_iter().for_each(clip_word);
+        if let Some(certificate) = &mut self.client_certificate {
+            [&mut certificate.subject, &mut certificate.fingerprint].into_iter().for_each(clip_shared);
+        }
         if let Some(refusal) = &mut self.refusal {
             clip_word(&mut refusal.stage);
             clip_word(&mut refusal.code);

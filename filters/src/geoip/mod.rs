@@ -159,7 +159,7 @@ struct Places {
 
 /// Admits a caller from where its address is.
 pub(crate) fn locate(tenant: &Tenant, origin: Origin, location: Location) -> Result<Location, Refusal> {
-    let is_local = is_local(origin.address());
+    let is_local = origin.address().is_some_and(is_local);
     // Some databases have rows for them: what they say is true of somebody else.
     let location = if is_local { Location::default() } else { location };
     match &tenant.geo {
@@ -169,7 +169,7 @@ pub(crate) fn locate(tenant: &Tenant, origin: Origin, location: Location) -> Res
 }
 
 /// Whether an address has no country by nature: this machine's, a private network's, a link's, a carrier's inside
-/// (RFC 1918, 3927, 4193, 4291, 6598), or none at all, as over a unix socket.
+/// (RFC 1918, 3927, 4193, 4291, 6598). An address that nobody knows is not such a one.
 pub fn is_local(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => {

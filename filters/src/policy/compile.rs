@@ -10,8 +10,8 @@ use crate::documents::{
     KeyDocument, OrganisationDocument, PlatformDocument, ProviderDocument, ProviderSecrets, QuotaDocument,
 };
 use crate::geoip::GeoRules;
-use crate::ip_allowlist::AllowList;
 use crate::model_access::Access;
+use crate::networks::Networks;
 use crate::quota::{Catalogue, Limits};
 use crate::routing::{KillSwitches, Routes};
 use crate::secret::Secret;
@@ -292,7 +292,7 @@ fn compile_tenant(
         findings_header: document.dlp.findings_header,
         suspended: document.suspended,
         credint: document.credint,
-        ip_allowlist: AllowList::compile(&document.ip_allowlist)?,
+        ip_allowlist: Networks::compile("ip_allowlist", &document.ip_allowlist)?,
         geo: GeoRules::compile(&document.geo)?,
         chains: Chains::compile(&platform.floor, &document.policy, &document.groups, &platform.scanner)?,
         access: Access::compile(&document.model_access, &document.groups)?,
@@ -315,6 +315,12 @@ fn compile_key(key: &KeyDocument, organisation: &OrganisationDocument) -> Result
     let sha256 = decode_hex(&key.sha256).ok_or_else(|| {
         "`sha256` is not 64 hexadecimal digits; `palisade keys create` writes them".to_owned()
     })?;
+    let client_certificate = match key.client_certificate.as_deref() {
+        None => None,
+        Some(text) => Some(text.strip_prefix("sha256:").and_then(decode_hex).ok_or_else(|| {
+            "`client_certificate` is not `sha256:` and 64 hexadecimal digits, as events show it".to_owned()
+        })?),
+    };
     Ok(TenantKey {
         id: key.id.as_str().into(),
         user: key.user.as_deref().map(Box::from),
@@ -322,7 +328,8 @@ fn compile_key(key: &KeyDocument, organisation: &OrganisationDocument) -> Result
         sha256,
         enabled: key.enabled,
         expires_ms: key.expires,
-        ip_allowlist: AllowList::compile(&key.ip_allowlist)?,
+        client_certificate,
+        ip_allowlist: Networks::compile("ip_allowlist", &key.ip_allowlist)?,
         models: key.models.clone(),
         limits: Limits::compile(key, organisation)?,
     })

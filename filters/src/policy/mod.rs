@@ -10,8 +10,8 @@ use crate::dlp::Scanner;
 use crate::documents::routes::KillSwitchDocument;
 use crate::documents::{CredintDocument, DefaultAction, ProviderDocument};
 use crate::geoip::GeoRules;
-use crate::ip_allowlist::AllowList;
 use crate::model_access::Access;
+use crate::networks::Networks;
 use crate::quota::{Catalogue, KnownModel, Limits};
 use crate::routing::{KillSwitches, Routes};
 use crate::secret::Secret;
@@ -83,7 +83,7 @@ pub struct Tenant {
     pub findings_header: bool,
     pub(crate) suspended: bool,
     pub(crate) credint: CredintDocument,
-    pub(crate) ip_allowlist: AllowList,
+    pub(crate) ip_allowlist: Networks,
     pub(crate) geo: Option<Box<GeoRules>>,
     pub(crate) keys: Vec<Arc<TenantKey>>,
     pub(crate) chains: Chains,
@@ -108,7 +108,8 @@ pub struct TenantKey {
     pub(crate) sha256: [u8; 32],
     pub(crate) enabled: bool,
     pub(crate) expires_ms: Option<u64>,
-    pub(crate) ip_allowlist: AllowList,
+    pub(crate) client_certificate: Option<[u8; 32]>,
+    pub(crate) ip_allowlist: Networks,
     pub(crate) models: Vec<String>,
     pub(crate) limits: Limits,
 }
