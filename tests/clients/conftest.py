@@ -173,7 +173,9 @@ def started(binary: str, room: Path) -> Iterator[Gateway]:
         )
         running.callback(double.end)
         double_url = double.first_line()
-        data, ready = room / "data", room / "ready.json"
+        data, ready, config = room / "data", room / "ready.json", room / "palisade.toml"
+        # Nobody asks /readyz here, so nobody needs time to hear that it ends.
+        config.write_text('drain_grace = "0s"\n')
         write_documents(data, double_url)
         with ThreadPoolExecutor() as pool:
             keys_of = dict(zip(CLIENTS, pool.map(lambda client: create_keys(binary, data, client), CLIENTS)))
@@ -181,7 +183,8 @@ def started(binary: str, room: Path) -> Iterator[Gateway]:
         flags = itertools.chain.from_iterable(listen)
         proxy = Process(
             room / "proxy.log",
-            *(binary, "serve", "--data-dir", str(data), "--ready-file", str(ready), "--workers", "2", *flags),
+            *(binary, "serve", "--config", str(config), "--data-dir", str(data)),
+            *("--ready-file", str(ready), "--workers", "2", *flags),
             env=os.environ | {"TEST_PROVIDER_KEY": PROVIDER_KEY},
         )
         running.callback(proxy.end)
