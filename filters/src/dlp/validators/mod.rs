@@ -188,6 +188,8 @@ pub enum Validator {
     PasswordOrWord,
     /// See `secrets::credential_word`.
     CredentialWord,
+    /// See `secrets::credential_token`.
+    CredentialToken,
     /// See `secrets::chosen_password`.
     ChosenPassword,
     /// See `secrets::login`.
@@ -292,6 +294,7 @@ impl Validator {
             Self::Password => secrets::password,
             Self::PasswordOrWord => secrets::password_or_word,
             Self::CredentialWord => secrets::credential_word,
+            Self::CredentialToken => secrets::credential_token,
             Self::ChosenPassword => secrets::chosen_password,
             Self::Login => secrets::login,
             Self::NotTemplate => secrets::not_template,

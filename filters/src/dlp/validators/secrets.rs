@@ -223,6 +223,12 @@ pub(super) fn credential_word(span: &[u8]) -> bool {
     !NO_PASSWORDS.contains(&lower.get(..end).unwrap_or_default()) && !reference(span)
 }
 
+/// The same for tokens and keys, which are not chosen by people: a number behind such a name counts something.
+pub(super) fn credential_token(span: &[u8]) -> bool {
+    let is_number = |byte: &u8| byte.is_ascii_digit() || b".,:+-".contains(byte);
+    !span.iter().all(is_number) && credential_word(span)
+}
+
 /// The password of a URL or command line: anything but a template, a variable or a row of one sign.
 pub(super) fn not_template(span: &[u8]) -> bool {
     !reference(span) && distinct(span) >= 3 && !contains(&span.to_ascii_lowercase(), b"xxx")

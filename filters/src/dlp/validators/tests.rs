@@ -116,6 +116,7 @@ const VALID: &[(Validator, &[&str])] = &[
     (ChosenPassword, &["hunter2x9"]),
     (PasswordOrWord, &["opensesame"]),
     (CredentialWord, &["opensesame", "123456", "changeme"]),
+    (CredentialToken, &["opensesame", "trustno1", "a123456"]),
     (NotTemplate, &["t7Gq-x2Lw"]),
     (Login, &["deploy:t7Gq-x2Lw"]),
 ];
@@ -167,6 +168,7 @@ const INVALID: &[(Validator, &[&str])] = &[
     ),
     (ChosenPassword, &["user_password2", "v1.40.0-beta.2"]),
     (CredentialWord, &["Required.", "string", "settings.password"]),
+    (CredentialToken, &["Required.", "1000", "123456", "4096.", "1,024"]),
     (NotTemplate, &["${PASSWORD}", "<password>", "xxx"]),
     (Login, &["$USER:$PASS", "user:password"]),
 ];
