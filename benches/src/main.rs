@@ -7,6 +7,7 @@
 
 mod answer;
 mod corpus;
+mod credint;
 mod ladder;
 mod latency;
 mod load;
@@ -51,6 +52,14 @@ enum Command {
     },
     /// The scanner alone: nanoseconds per byte.
     Scan,
+    /// Lists of leaked credentials: bits, nanoseconds, wrong answers.
+    Credint {
+        /// A filter built from the list that `--generate` writes.
+        file: Option<PathBuf>,
+        /// Write a list of so many synthetic `SHA1:count` to standard output instead.
+        #[arg(long, value_name = "KEYS")]
+        generate: Option<u64>,
+    },
     /// Half load for half an hour: does memory stay flat?
     Soak(soak::Options),
 }
@@ -69,6 +78,8 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> io::Result<()> {
     match &arguments.command {
         Some(Command::Passthrough { listen, upstream }) => passthrough::serve(*listen, *upstream),
+        Some(Command::Credint { generate: Some(keys), .. }) => credint::generate(*keys, io::stdout().lock())?,
+        Some(Command::Credint { file, generate: None }) => credint::run(file.as_deref(), &mut io::stdout())?,
         Some(Command::Scan) => scan::run(&mut io::stdout())?,
         Some(Command::Soak(options)) => {
             let text = soak::run(options)?;
