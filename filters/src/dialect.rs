@@ -4,10 +4,12 @@
 //! and what an SDK does by itself are the same in all of them.
 
 use crate::refusal::{ErrorRow, ErrorType};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Whose API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Dialect {
     /// `/v1/chat/completions` and its neighbours: what is spoken where nothing else is asked for.
     #[default]
@@ -65,6 +67,14 @@ impl Dialect {
         }
     }
 
+    /// The `type` of an upstream error that states none.
+    pub fn kind_of_status(self, status: u16) -> &'static str {
+        match self {
+            Self::OpenAi => ErrorType::InvalidRequest.name(),
+            Self::Anthropic => anthropic_status(status).unwrap_or("invalid_request_error"),
+        }
+    }
+
     /// The header in which the dialect's SDKs look for the id of a request.
     pub fn request_id_header(self) -> &'static str {
         match self {
@@ -76,7 +86,12 @@ impl Dialect {
 
 /// Anthropic's words, by status (docs.claude.com/en/api/errors).
 fn anthropic_type(row: ErrorRow) -> &'static str {
-    match row.status {
+    let other = if row.kind == ErrorType::Server { "api_error" } else { "invalid_request_error" };
+    anthropic_status(row.status).unwrap_or(other)
+}
+
+fn anthropic_status(status: u16) -> Option<&'static str> {
+    Some(match status {
         401 => "authentication_error",
         403 => "permission_error",
         404 => "not_found_error",
@@ -84,7 +99,6 @@ fn anthropic_type(row: ErrorRow) -> &'static str {
         429 => "rate_limit_error",
         503 => "overloaded_error",
         504 => "timeout_error",
-        _ if row.kind == ErrorType::Server => "api_error",
-        _ => "invalid_request_error",
-    }
+        _ => return None,
+    })
 }

@@ -3,6 +3,7 @@
 //! Needs a whole body and the endpoint it came to; proves [`Prompt`]: strictly read once, its text laid out for the
 //! scanner, and the few members that the stages need. It judges nothing.
 
+mod anthropic;
 mod openai;
 mod roles;
 
@@ -11,7 +12,8 @@ use crate::dlp::projection::{self, Mark, Projection, Unreadable, Value};
 use crate::json::{self, Literal};
 use crate::refusal::Refusal;
 use bytes::Bytes;
-use roles::{Role, Wish};
+use roles::Role;
+pub(crate) use roles::{Wish, string};
 use std::ops::Range;
 
 /// Longer names of models are somebody's text.
@@ -26,11 +28,16 @@ pub enum Surface {
     Completions,
     /// `POST /v1/embeddings`
     Embeddings,
+    /// `POST /v1/messages`
+    Messages,
+    /// `POST /v1/messages/count_tokens`
+    CountTokens,
 }
 
 impl Surface {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::ChatCompletions, Self::Completions, Self::Embeddings];
+    pub const ALL: [Self; 5] =
+        [Self::ChatCompletions, Self::Completions, Self::Embeddings, Self::Messages, Self::CountTokens];
 
     /// The path below a provider's base URL.
     pub fn path(self) -> &'static str {
@@ -38,6 +45,8 @@ impl Surface {
             Self::ChatCompletions => "/chat/completions",
             Self::Completions => "/completions",
             Self::Embeddings => "/embeddings",
+            Self::Messages => "/v1/messages",
+            Self::CountTokens => "/v1/messages/count_tokens",
         }
     }
 
@@ -47,6 +56,8 @@ impl Surface {
             Self::ChatCompletions => "chat_completions",
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
+            Self::Messages => "messages",
+            Self::CountTokens => "count_tokens",
         }
     }
 
@@ -54,6 +65,7 @@ impl Surface {
     pub fn dialect(self) -> Dialect {
         match self {
             Self::ChatCompletions | Self::Completions | Self::Embeddings => Dialect::OpenAi,
+            Self::Messages | Self::CountTokens => Dialect::Anthropic,
         }
     }
 }
@@ -85,6 +97,10 @@ pub struct Head {
     pub has_output: bool,
     /// Features that are asked for, each once.
     pub(crate) wishes: Vec<Wish>,
+    /// Unfinished features that the request's head asks for, by their names.
+    pub betas: Vec<String>,
+    /// Where the names of tools stand.
+    pub(crate) tools: Vec<Range<usize>>,
     pub(crate) model_raw: Range<usize>,
     stream_options: Option<StreamOptions>,
     /// A limit that is there and says nothing.
@@ -108,7 +124,11 @@ enum OptionsKind {
 
 /// Reads a body.
 pub fn read(surface: Surface, body: Bytes) -> Result<Prompt, Refusal> {
-    let projection = projection::project::<openai::Requests>(&body).map_err(|error| match error {
+    let projected = match surface.dialect() {
+        Dialect::OpenAi => projection::project::<openai::Requests>(&body),
+        Dialect::Anthropic => projection::project::<anthropic::Requests>(&body),
+    };
+    let projection = projected.map_err(|error| match error {
         Unreadable::Parts => Refusal::ScanLimit,
         Unreadable::Utf8(_)
         | Unreadable::Json { .. }
@@ -125,11 +145,14 @@ pub fn read(surface: Surface, body: Bytes) -> Result<Prompt, Refusal> {
         surface,
         model: String::new(),
         stream: false,
-        wants_usage: false,
+        // Only OpenAI's streams have to be asked.
+        wants_usage: surface.dialect() != Dialect::OpenAi,
         output_tokens: None,
         choices: 1,
-        has_output: surface != Surface::Embeddings,
+        has_output: !matches!(surface, Surface::Embeddings | Surface::CountTokens),
         wishes: Vec::new(),
+        betas: Vec::new(),
+        tools: Vec::new(),
         model_raw: 0..0,
         stream_options: None,
         null_limit: None,
@@ -141,6 +164,10 @@ pub fn read(surface: Surface, body: Bytes) -> Result<Prompt, Refusal> {
     if head.model_raw.is_empty() {
         return Err(invalid("model", "`model` is missing; name the model to use".to_owned()));
     }
+    if surface == Surface::Messages && head.output_tokens.is_none() {
+        let message = "`max_tokens` is missing; say how many tokens the answer may have at most";
+        return Err(invalid("max_tokens", message.to_owned()));
+    }
     Ok(Prompt { body, projection, head })
 }
 
@@ -149,6 +176,13 @@ fn invalid(param: &'static str, message: String) -> Refusal {
 }
 
 impl Prompt {
+    /// The same, with the unfinished features that the request's head asks for.
+    #[must_use]
+    pub fn with_betas(mut self, betas: Vec<String>) -> Self {
+        self.head.betas = betas;
+        self
+    }
+
     /// What is asked for, besides text.
     pub fn head(&self) -> &Head {
         &self.head
@@ -203,27 +237,78 @@ impl Head {
                 let message = "token ids cannot be scanned; send the text itself";
                 return Err(invalid(self.texts_member(), message.to_owned()));
             }
-            Role::Asks(wish) => self.note_wish(wish, mark, raw),
-            Role::Media | Role::MediaUrl => self.note_wish(Wish::RemoteMedia, mark, raw),
-            Role::ToolType if !openai::is_local_tool(raw) => self.note_wish(Wish::ServerTool, mark, raw),
             Role::Root
             | Role::Choices
             | Role::Tools
             | Role::Tool
             | Role::ToolType
+            | Role::ToolBody
+            | Role::ToolName
+            | Role::Functions
+            | Role::Source
             | Role::Free
             | Role::Texts
             | Role::TextItem
             | Role::TextItemItem
             | Role::Arguments
-            | Role::Other => {}
+            | Role::Asks(_)
+            | Role::Media
+            | Role::MediaUrl
+            | Role::SourceUrl
+            | Role::SourceType
+            | Role::Other => self.note_feature(mark, raw),
         }
         Ok(())
     }
 
-    fn note_wish(&mut self, wish: Wish, mark: &Mark<Role>, raw: &[u8]) {
+    /// What is asked for besides an answer; whether it may be, `model_access` says.
+    fn note_feature(&mut self, mark: &Mark<Role>, raw: &[u8]) {
+        let is_string = mark.value == Value::String;
+        let wish = match mark.role {
+            Role::ToolName if is_string => {
+                self.tools.push(mark.raw.clone());
+                return;
+            }
+            Role::ToolType if is_string && !self.is_local_tool(&string(raw)) => {
+                self.tools.push(mark.raw.clone());
+                Wish::ServerTool
+            }
+            Role::Asks(wish) => wish,
+            Role::Media | Role::MediaUrl => Wish::RemoteMedia,
+            Role::SourceUrl => Wish::SourceUrl,
+            Role::SourceType => Wish::SourceFile,
+            Role::Root
+            | Role::Model
+            | Role::Stream
+            | Role::StreamOptions
+            | Role::IncludeUsage
+            | Role::MaxTokens
+            | Role::MaxCompletionTokens
+            | Role::Choices
+            | Role::Texts
+            | Role::TextItem
+            | Role::TextItemItem
+            | Role::Arguments
+            | Role::Source
+            | Role::Tools
+            | Role::Tool
+            | Role::ToolType
+            | Role::ToolBody
+            | Role::ToolName
+            | Role::Functions
+            | Role::Free
+            | Role::Misspelt
+            | Role::Other => return,
+        };
         if wish.is_asked(mark.value, raw) && !self.wishes.contains(&wish) {
             self.wishes.push(wish);
+        }
+    }
+
+    fn is_local_tool(&self, kind: &str) -> bool {
+        match self.surface.dialect() {
+            Dialect::OpenAi => openai::is_local_tool(kind),
+            Dialect::Anthropic => anthropic::is_local_tool(kind),
         }
     }
 
@@ -253,7 +338,7 @@ impl Head {
         match self.surface {
             Surface::ChatCompletions => role == Role::MaxCompletionTokens,
             Surface::Completions => role == Role::MaxTokens,
-            Surface::Embeddings => false,
+            Surface::Embeddings | Surface::Messages | Surface::CountTokens => false,
         }
     }
 

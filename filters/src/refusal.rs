@@ -3,6 +3,7 @@
 //! A refusal is a value, not an error. It knows its stage, status, type, code and public message; only the proxy's
 //! `reply` writes it, in the caller's dialect. No text of a prompt, key or match is in any of them.
 
+use crate::dialect::Dialect;
 use crate::dlp::Finding;
 use crate::dlp::projection::Unreadable;
 use crate::quota::LimitHit;
@@ -74,6 +75,13 @@ pub enum Refusal {
     NotPermitted,
     /// Unknown to us or denied to the caller: one answer for both.
     ModelNotFound(String),
+    /// The caller may use the model, but nobody serves it in the caller's dialect.
+    DialectNotServed {
+        /// The model that was asked for.
+        model: String,
+        /// The dialect that it was asked in.
+        dialect: Dialect,
+    },
     /// A tool that the caller may not use.
     ToolNotAllowed(String),
     /// Everything that could serve the model is switched off.
@@ -261,6 +269,7 @@ impl Refusal {
             Self::ScanLimit => row(Stage::Dlp, 400, InvalidRequest, "scan_limit"),
             Self::NotPermitted => row(Stage::Policy, 403, Permission, "not_permitted"),
             Self::ModelNotFound(_) => row(Stage::ModelAccess, 404, InvalidRequest, "model_not_found"),
+            Self::DialectNotServed { .. } => row(Stage::Routing, 400, InvalidRequest, "dialect_not_served"),
             Self::ToolNotAllowed(_) => row(Stage::ModelAccess, 403, Permission, "tool_not_allowed"),
             Self::ModelDisabled(_) => final_row(Stage::Routing, 503, Server, "model_disabled"),
             Self::ConcurrencyReached(_) => row(Stage::Quota, 429, RateLimit, "concurrency_limit_exceeded"),
@@ -305,7 +314,7 @@ impl Refusal {
                 "this API key is known to be compromised and is refused; ask your organisation's admin for a new one".into()
             }
             Self::UnsupportedEndpoint => {
-                "this endpoint is not served; chat completions, completions, embeddings and models are".into()
+                "this endpoint is not served; chat completions, completions, embeddings, messages and models are".into()
             }
             Self::UpgradeRequired => "upgraded connections cannot be scanned and are refused; use HTTP".into(),
             Self::HeaderTooLarge => "the request's head is too large; send fewer or shorter headers".into(),
@@ -343,6 +352,12 @@ impl Refusal {
             Self::ModelNotFound(model) => {
                 format!("the model `{model}` does not exist or you do not have access to it")
             }
+            Self::DialectNotServed { model, dialect: Dialect::OpenAi } => {
+                format!("the model `{model}` is not served in OpenAI's dialect; ask for it at `/v1/messages`")
+            }
+            Self::DialectNotServed { model, dialect: Dialect::Anthropic } => format!(
+                "the model `{model}` is not served in Anthropic's dialect; ask for it at `/v1/chat/completions`"
+            ),
             Self::ToolNotAllowed(tool) => {
                 format!("the tool `{tool}` is not allowed here; leave it out of the request")
             }
@@ -393,7 +408,10 @@ impl Refusal {
             }
             Self::InvalidRequest { param, .. } => *param,
             Self::CapabilityNotAllowed { param, .. } => Some(param),
-            Self::ModelNotFound(_) | Self::ModelDisabled(_) | Self::ModelUnpriced(_) => Some("model"),
+            Self::ModelNotFound(_)
+            | Self::ModelDisabled(_)
+            | Self::ModelUnpriced(_)
+            | Self::DialectNotServed { .. } => Some("model"),
             Self::ToolNotAllowed(_) => Some("tools"),
             Self::InvalidApiKey
             | Self::IpNotAllowed

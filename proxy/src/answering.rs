@@ -15,7 +15,7 @@ use palisade_audit::event::{Outcome, TokenSource, Tokens};
 use palisade_filters::answer::failure::{self, FAILURE_BYTES_MAX};
 use palisade_filters::answer::{Answer, AnswerFault, Flow};
 use palisade_filters::quota::{Receipt, Usage};
-use palisade_filters::{AuthorisedTarget, Cleared, Visitor};
+use palisade_filters::{AuthorisedTarget, Cleared, Dialect, Visitor};
 use pingora_core::ErrorType;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::client::HttpSession;
@@ -25,8 +25,14 @@ use tokio::sync::watch;
 
 /// Chunks that are there already are put together up to this size: one write instead of many.
 const COALESCED_BYTES: usize = 16 * 1024;
-/// Answer headers of a provider that travel on.
-const PASSED_HEADERS: &[&str] = &["openai-processing-ms", "openai-version"];
+/// Answer headers of a provider that travel on, by its dialect. Anthropic's tell of limits and organisations that are
+/// not the caller's.
+fn passed_headers(dialect: Dialect) -> &'static [&'static str] {
+    match dialect {
+        Dialect::OpenAi => &["openai-processing-ms", "openai-version"],
+        Dialect::Anthropic => &[],
+    }
+}
 
 /// Everything that one exchange is made of.
 pub(crate) struct Exchange<'a> {
@@ -282,7 +288,7 @@ async fn write_head(
         reply::insert_findings(&mut head, exchange.cleared.findings())?;
     }
     reply::insert_rate_limits(&mut head, &exchange.receipts)?;
-    for name in PASSED_HEADERS {
+    for name in passed_headers(exchange.cleared.head().surface.dialect()) {
         let value = up.response_header().and_then(|head| head.headers.get(*name)?.to_str().ok());
         // Durations and dates: whatever else stands there is not passed on.
         let is_plain = |value: &&str| {

@@ -14,11 +14,20 @@ const CREDENTIAL_HEADERS: &[&str] = &["authorization", "x-api-key", "api-key", "
 /// A caller's own request id is echoed up to this length.
 const CLIENT_ID_BYTES_MAX: usize = 128;
 
+/// The version of Anthropic's API whose requests and answers are read.
+pub(crate) const ANTHROPIC_VERSION: &str = "2023-06-01";
+/// Longer names of unfinished features are somebody's text.
+const BETA_BYTES_MAX: usize = 64;
+/// Unfinished features that one request asks for.
+const BETAS_MAX: usize = 32;
+
 /// The table of endpoints.
 const ENDPOINTS: &[(&str, &str, Endpoint)] = &[
     ("POST", "/v1/chat/completions", Endpoint::Prompt(Surface::ChatCompletions)),
     ("POST", "/v1/completions", Endpoint::Prompt(Surface::Completions)),
     ("POST", "/v1/embeddings", Endpoint::Prompt(Surface::Embeddings)),
+    ("POST", "/v1/messages", Endpoint::Prompt(Surface::Messages)),
+    ("POST", "/v1/messages/count_tokens", Endpoint::Prompt(Surface::CountTokens)),
     ("GET", "/v1/models", Endpoint::Models),
 ];
 
@@ -51,6 +60,11 @@ pub(crate) struct Arrival {
     pub(crate) method: &'static str,
     pub(crate) address: Option<IpAddr>,
     certificate: Option<[u8; 32]>,
+    pub(crate) dialect: Dialect,
+    /// Unfinished features of the dialect that are asked for.
+    betas: Option<Vec<String>>,
+    /// Which version of the dialect is spoken, if it has versions and one was named.
+    version: Option<String>,
     credentials: Vec<String>,
     is_json: bool,
     coding: Result<Option<Coding>, Refusal>,
@@ -68,6 +82,32 @@ impl Arrival {
         let coding = self.coding.clone()?;
         if self.is_json { Ok(coding) } else { Err(Refusal::UnsupportedMediaType) }
     }
+
+    /// The unfinished features of the dialect that are asked for. Asked after the caller is known.
+    pub(crate) fn betas(&self) -> Result<Vec<String>, Refusal> {
+        let refused = Refusal::CapabilityNotAllowed { param: "anthropic-beta", capability: "betas" };
+        match self.dialect {
+            Dialect::OpenAi => Ok(Vec::new()),
+            Dialect::Anthropic => self.betas.clone().ok_or(refused),
+        }
+    }
+
+    /// Whether the version of the dialect is one that is read. An older one lays out its streams otherwise.
+    pub(crate) fn check_version(&self) -> Result<(), Refusal> {
+        let param = Some("anthropic-version");
+        match (self.dialect, self.version.as_deref()) {
+            (Dialect::OpenAi, _) | (Dialect::Anthropic, Some(ANTHROPIC_VERSION)) => Ok(()),
+            (Dialect::Anthropic, None) => {
+                let message =
+                    format!("the header `anthropic-version` is missing; send `{ANTHROPIC_VERSION}`");
+                Err(Refusal::InvalidRequest { param, message })
+            }
+            (Dialect::Anthropic, Some(_)) => {
+                let message = format!("this `anthropic-version` is not served; send `{ANTHROPIC_VERSION}`");
+                Err(Refusal::InvalidRequest { param, message })
+            }
+        }
+    }
 }
 
 /// The caller's own request id, if it is fit to be shown.
@@ -80,13 +120,17 @@ pub(crate) fn client_request_id(down: &ServerSession) -> Option<String> {
 /// Whose API the caller speaks: the path says so first, then the header that only one of them has.
 pub(crate) fn dialect(down: &ServerSession) -> Dialect {
     let head = down.req_header();
-    let is_anthropic = head
-        .uri
-        .path()
-        .strip_prefix("/v1/messages")
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        || head.headers.contains_key("anthropic-version");
-    if is_anthropic { Dialect::Anthropic } else { Dialect::OpenAi }
+    let path = head.uri.path();
+    let surface = ENDPOINTS.iter().find_map(|(_, known, endpoint)| match endpoint {
+        Endpoint::Prompt(surface) if *known == path => Some(*surface),
+        Endpoint::Prompt(_) | Endpoint::Models | Endpoint::Model(_) => None,
+    });
+    let is_anthropic = path.starts_with("/v1/messages/") || head.headers.contains_key("anthropic-version");
+    match surface {
+        Some(surface) => surface.dialect(),
+        None if is_anthropic => Dialect::Anthropic,
+        None => Dialect::OpenAi,
+    }
 }
 
 /// Reads a head.
@@ -114,6 +158,12 @@ pub(crate) fn read(down: &ServerSession, house: &House, from: &Connection) -> Re
         method,
         address: house.edge.client(from, head)?,
         certificate: from.certificate.as_ref().map(|(_, sha256)| *sha256),
+        dialect: dialect(down),
+        betas: betas(head),
+        version: head
+            .headers
+            .get("anthropic-version")
+            .map(|value| value.to_str().unwrap_or_default().to_owned()),
         credentials: credentials(head),
         is_json: is_json_type && is_utf8 && head.headers.get_all("content-type").iter().count() == 1,
         coding: Coding::named(&head.headers),
@@ -135,6 +185,23 @@ fn endpoint(method: &str, path: &str) -> Result<(&'static str, Endpoint), Refusa
         }
         Some(_) | None => Err(Refusal::UnsupportedEndpoint),
     }
+}
+
+/// The unfinished features that a head asks for. Their names travel on, if somebody allowed them; where one is no name
+/// there are none.
+fn betas(head: &pingora_http::RequestHeader) -> Option<Vec<String>> {
+    let mut betas = Vec::new();
+    for value in head.headers.get_all("anthropic-beta") {
+        for name in value.to_str().ok()?.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            let is_name =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+            if name.len() > BETA_BYTES_MAX || betas.len() >= BETAS_MAX || !name.bytes().all(is_name) {
+                return None;
+            }
+            betas.push(name.to_owned());
+        }
+    }
+    Some(betas)
 }
 
 /// Every credential in every header that carries one. One that is no text counts as a wrong one.

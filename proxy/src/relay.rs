@@ -6,6 +6,7 @@
 //! credential's end are awaited too. How each attempt ended is remembered of its target, for those who come after.
 
 use crate::answering::{self, Exchange};
+use crate::arrival::ANTHROPIC_VERSION;
 use crate::fault::{Fault, Stop};
 use crate::health::Trial;
 use crate::house::{House, now_ms};
@@ -16,8 +17,9 @@ use bytes::Bytes;
 use palisade_audit::event::Outcome;
 use palisade_filters::answer::AnswerFault;
 use palisade_filters::quota::{Receipt, Usage};
+use palisade_filters::secret::Secret;
 use palisade_filters::tenant::still_welcome;
-use palisade_filters::{Admission, AuthorisedTarget, Cleared, Itinerary, Visitor};
+use palisade_filters::{Admission, AuthorisedTarget, Cleared, Dialect, Itinerary, Visitor};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -336,10 +338,35 @@ fn request_head(
     request.insert_header("content-length", length)?;
     request.insert_header("accept", if head.stream { "text/event-stream" } else { "application/json" })?;
     request.insert_header("user-agent", concat!("palisade/", env!("CARGO_PKG_VERSION")))?;
-    if let Some(key) = &provider.api_key {
-        request.insert_header("authorization", format!("Bearer {}", key.expose()))?;
-    }
+    insert_dialect(&mut request, target, &head.betas)?;
     Ok(Box::new(request))
+}
+
+/// What only providers of one dialect are sent.
+fn insert_dialect(
+    request: &mut RequestHeader,
+    target: &AuthorisedTarget,
+    betas: &[String],
+) -> pingora_core::Result<()> {
+    let provider = target.provider();
+    let key = provider.api_key.as_ref().map(Secret::expose);
+    match provider.document.dialect {
+        Dialect::OpenAi => {
+            if let Some(key) = key {
+                request.insert_header("authorization", format!("Bearer {key}"))?;
+            }
+        }
+        Dialect::Anthropic => {
+            if let Some(key) = key {
+                request.insert_header("x-api-key", key)?;
+            }
+            request.insert_header("anthropic-version", ANTHROPIC_VERSION)?;
+            if !betas.is_empty() {
+                request.insert_header("anthropic-beta", betas.join(","))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// When a provider says to come again, in seconds. Dates are left alone: clocks differ.

@@ -198,6 +198,7 @@ fn insert_retry(head: &mut ResponseHeader, refusal: &Refusal, row: ErrorRow) -> 
         | Refusal::InvalidEncoding
         | Refusal::EncodingRatio(_)
         | Refusal::ToolNotAllowed(_)
+        | Refusal::DialectNotServed { .. }
         | Refusal::UnsupportedEndpoint
         | Refusal::HeaderTooLarge
         | Refusal::BodyTooLarge(_)
@@ -236,7 +237,7 @@ pub(crate) async fn failure(
 ) -> Result<(), Fault> {
     let head = head(record, status)?;
     let message = failure.message.as_deref().unwrap_or("the provider refused the request");
-    let kind = failure.kind.as_deref().unwrap_or("invalid_request_error");
+    let kind = failure.kind.as_deref().unwrap_or(record.dialect().kind_of_status(status));
     let text = ErrorText { message, kind, code: failure.code.as_deref(), param: failure.param.as_deref() };
     let body = record.dialect().error_body(&text, &record.id());
     write(down, record, head, &body).await
@@ -248,9 +249,17 @@ pub(crate) async fn models(
     record: &mut Record,
     models: &[ListedModel],
 ) -> Result<(), Fault> {
-    let data: Vec<Value> = models.iter().map(model_body).collect();
+    let data: Vec<Value> = models.iter().map(|model| model_body(record.dialect(), model)).collect();
+    let id = |model: Option<&ListedModel>| model.map(|model| model.id.clone());
+    let body = match record.dialect() {
+        Dialect::OpenAi => json!({"object": "list", "data": data}),
+        // All of them are on the first page.
+        Dialect::Anthropic => json!({
+            "data": data, "has_more": false, "first_id": id(models.first()), "last_id": id(models.last()),
+        }),
+    };
     let head = head(record, 200)?;
-    write(down, record, head, &json!({"object": "list", "data": data})).await
+    write(down, record, head, &body).await
 }
 
 /// One of them.
@@ -260,11 +269,20 @@ pub(crate) async fn model(
     model: &ListedModel,
 ) -> Result<(), Fault> {
     let head = head(record, 200)?;
-    write(down, record, head, &model_body(model)).await
+    let body = model_body(record.dialect(), model);
+    write(down, record, head, &body).await
 }
 
-fn model_body(model: &ListedModel) -> Value {
-    json!({"id": model.id, "object": "model", "created": 0, "owned_by": model.owned_by})
+/// Nobody knows when a model was made: the epoch stands for that.
+fn model_body(dialect: Dialect, model: &ListedModel) -> Value {
+    match dialect {
+        Dialect::OpenAi => {
+            json!({"id": model.id, "object": "model", "created": 0, "owned_by": model.owned_by})
+        }
+        Dialect::Anthropic => json!({
+            "type": "model", "id": model.id, "display_name": model.id, "created_at": "1970-01-01T00:00:00Z",
+        }),
+    }
 }
 
 /// An error of our own, as the caller's SDK expects it.

@@ -45,16 +45,22 @@ pub(crate) async fn serve(
 
     let passage = house.meters.enter(&filters::gate(&visitor)).await; // how often, and how many at once?
     let passage = passage.map_err(MeterRefusal::into_refusal)?; // one of them, until this function ends
+    arrival.check_version()?; // in words that are understood?
     let surface = match arrival.endpoint {
         Endpoint::Prompt(surface) => surface,
-        Endpoint::Models => return list(down, record, model_access::list(&visitor)).await,
-        Endpoint::Model(ref name) => return show(down, record, model_access::find(&visitor, name)?).await,
+        Endpoint::Models => {
+            return list(down, record, model_access::list(&visitor, arrival.dialect)).await;
+        }
+        Endpoint::Model(ref name) => {
+            return show(down, record, model_access::find(&visitor, name, arrival.dialect)?).await;
+        }
     };
 
     let coding = arrival.body_kind()?;
     let body = body::read(down, house, &visitor.tenant().id, coding).await?; // all of it, within its limits
     record.lap(Stage::Prompt);
-    let cleared = clear(&visitor, surface, body.bytes.clone(), record).await?; // what may leave of it?
+    let asked = (surface, arrival.betas()?, body.bytes.clone());
+    let cleared = clear(&visitor, asked, record).await?; // what may leave of it?
     record.cleared(&cleared);
     record.lap(Stage::Dlp);
 
@@ -72,14 +78,13 @@ pub(crate) async fn serve(
 /// Reads, scans and judges a prompt.
 async fn clear(
     visitor: &Visitor,
-    surface: Surface,
-    body: Bytes,
+    (surface, betas, body): (Surface, Vec<String>, Bytes),
     record: &mut Record,
 ) -> Result<Cleared, Stop> {
     let bytes = body.len();
     let visitor_of = visitor.clone();
     let work = move || -> Result<(String, Result<Cleared, Refusal>), Refusal> {
-        let prompt = filters::read(&visitor_of, surface, body)?;
+        let prompt = filters::read(&visitor_of, surface, body)?.with_betas(betas);
         let model = prompt.head().model.clone();
         Ok((model, filters::clear(&visitor_of, prompt)))
     };

@@ -211,21 +211,25 @@ fn length(answer: &Answer) -> Length {
     }
 }
 
-/// The data of each event of a stream.
-pub(crate) fn events(body: &[u8]) -> Vec<String> {
+/// Each event of a stream: its name, empty where it has none, and its data.
+pub(crate) fn events(body: &[u8]) -> Vec<(String, String)> {
     let text = String::from_utf8(body.to_vec()).unwrap();
-    let blocks = text.split("\n\n").filter(|block| !block.is_empty());
-    blocks
-        .map(|block| block.strip_prefix("data: ").unwrap_or_else(|| panic!("no data: `{block}`")).to_owned())
-        .collect()
+    let event = |block: &str| {
+        let named = block.strip_prefix("event: ").and_then(|rest| rest.split_once('\n'));
+        let (name, rest) = named.unwrap_or(("", block));
+        let data = rest.strip_prefix("data: ").unwrap_or_else(|| panic!("no data: `{block}`"));
+        (name.to_owned(), data.to_owned())
+    };
+    text.split("\n\n").filter(|block| !block.is_empty()).map(event).collect()
 }
 
 /// What a client of a stream has read in the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Told {
-    /// For each choice and field, its text: `0.content`, `0.tool_calls[0]`.
+    /// For each choice and field, its text: `0.content`, `0.tool_calls[0]`; of Anthropic's, for each block:
+    /// `0.text`, `1.partial_json`.
     pub(crate) lanes: std::collections::BTreeMap<String, String>,
-    /// For each choice, how it ended.
+    /// For each choice, how it ended; Anthropic's have one.
     pub(crate) finish: std::collections::BTreeMap<u64, String>,
     pub(crate) has_usage: bool,
     pub(crate) has_error: bool,
@@ -236,7 +240,11 @@ impl Told {
     /// Reads a stream's body as an SDK would.
     pub(crate) fn read(body: &[u8]) -> Self {
         let mut told = Self::default();
-        for event in events(body) {
+        let events = events(body);
+        if events.iter().any(|(name, _)| !name.is_empty()) {
+            return crate::messages::told(&events);
+        }
+        for (_, event) in events {
             assert!(!told.is_done, "an event after `[DONE]`: {event}");
             if event == "[DONE]" {
                 told.is_done = true;

@@ -28,6 +28,7 @@ mod keys;
 mod leaks;
 mod limits;
 mod memory;
+mod messages;
 mod mmdb;
 mod process;
 mod processes;

@@ -11,13 +11,15 @@ use bytes::Bytes;
 use palisade_filters::answer::failure;
 use palisade_filters::answer::{Answer, AnswerFault, Flow};
 use palisade_filters::credint::{self, Base, Delta, Intelligence, Key};
+use palisade_filters::dialect::ErrorText;
 use palisade_filters::dlp::{Scanner, rules};
 use palisade_filters::policy::compile::{CompileError, Grounds, Source};
 use palisade_filters::quota::{Ask, CounterId, LimitHit, MeterRefusal, Receipt, Window};
 use palisade_filters::secret::Secret;
-use palisade_filters::{self as filters, Knock, Location, Outlook, Policy, Refusal, Surface, Visitor};
+use palisade_filters::{
+    self as filters, Dialect, Knock, Location, Outlook, Policy, Refusal, Surface, Visitor,
+};
 use serde::de::DeserializeOwned;
-use serde_json::json;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
@@ -101,7 +103,18 @@ fn run(case: &Case) -> Outcome {
         let _ = ask(case, &policy, &mut meters);
     }
     ask(case, &policy, &mut meters)
-        .unwrap_or_else(|refusal| Outcome { answer: Some(refused(&refusal)), ..Outcome::default() })
+        .unwrap_or_else(|refusal| Outcome { answer: Some(refused(case, &refusal)), ..Outcome::default() })
+}
+
+fn surface(case: &Case) -> Surface {
+    match case.request.path.as_str() {
+        "/v1/chat/completions" => Surface::ChatCompletions,
+        "/v1/completions" => Surface::Completions,
+        "/v1/embeddings" => Surface::Embeddings,
+        "/v1/messages" => Surface::Messages,
+        "/v1/messages/count_tokens" => Surface::CountTokens,
+        other => panic!("`{other}` is not for the core; say why in `wire_only`"),
+    }
 }
 
 /// The way of a request, as `proxy::serve` goes it.
@@ -118,13 +131,10 @@ fn ask(case: &Case, policy: &Policy, meters: &mut Meters) -> Result<Outcome, Ref
     let caller = filters::identify(policy, &knock)?;
     let visitor = filters::recognize(caller, &knock, location, &intelligence(&case.reported()))?;
     meters.reserve(&filters::gate(&visitor)).map_err(MeterRefusal::into_refusal)?;
-    let surface = match case.request.path.as_str() {
-        "/v1/chat/completions" => Surface::ChatCompletions,
-        "/v1/completions" => Surface::Completions,
-        "/v1/embeddings" => Surface::Embeddings,
-        other => panic!("`{other}` is not for the core; say why in `wire_only`"),
-    };
-    let cleared = filters::clear(&visitor, filters::read(&visitor, surface, Bytes::from(case.body()))?)?;
+    let betas = headers.iter().filter(|(name, _)| name == "anthropic-beta");
+    let betas = betas.flat_map(|(_, value)| value.split(',')).map(|name| name.trim().to_owned()).collect();
+    let prompt = filters::read(&visitor, surface(case), Bytes::from(case.body()))?.with_betas(betas);
+    let cleared = filters::clear(&visitor, prompt)?;
     let application = filters::apply(&visitor, &cleared)?;
     let receipt = meters.reserve(application.ask());
     let admission = filters::admit(application, receipt, &Outlook::default())?;
@@ -137,32 +147,41 @@ fn ask(case: &Case, policy: &Policy, meters: &mut Meters) -> Result<Outcome, Ref
     Ok(Outcome { answer, forwarded, event: None })
 }
 
-fn error(status: u16, message: &str, kind: &str, code: &str, param: Option<&str>) -> Read {
-    let body = json!({"error": {"message": message, "type": kind, "param": param, "code": code}});
+fn error(dialect: Dialect, status: u16, text: &ErrorText<'_>) -> Read {
+    let body = dialect.error_body(text, "");
     Read { status, body: body.to_string().into_bytes(), is_whole: true, ..Read::default() }
 }
 
-fn refused(refusal: &Refusal) -> Read {
-    let row = refusal.row();
-    error(row.status, &refusal.message(), row.kind.name(), row.code, refusal.param())
+fn refused(case: &Case, refusal: &Refusal) -> Read {
+    let (row, dialect) = (refusal.row(), surface(case).dialect());
+    let (message, kind) = (refusal.message(), dialect.error_type(row));
+    let text = ErrorText { message: &message, kind, code: Some(row.code), param: refusal.param() };
+    error(dialect, row.status, &text)
+}
+
+fn unavailable(dialect: Dialect) -> Read {
+    let kind = match dialect {
+        Dialect::OpenAi => "server_error",
+        Dialect::Anthropic => "api_error",
+    };
+    error(dialect, 502, &ErrorText { message: "", kind, code: Some("upstream_unavailable"), param: None })
 }
 
 /// What a client reads of this answer.
 fn answer(visitor: &Visitor, head: &filters::prompt::Head, said: &Said) -> Read {
+    let dialect = head.surface.dialect();
     if said.status >= 400 && !matches!(said.status, 401 | 403 | 408 | 429 | 500..) {
         let failure = failure::read(visitor, said.body.as_bytes());
-        let kind = failure.kind.unwrap_or_default();
-        let code = failure.code.unwrap_or_default();
-        return error(
-            said.status,
-            &failure.message.unwrap_or_default(),
-            &kind,
-            &code,
-            failure.param.as_deref(),
-        );
+        let text = ErrorText {
+            message: &failure.message.unwrap_or_default(),
+            kind: failure.kind.as_deref().unwrap_or(dialect.kind_of_status(said.status)),
+            code: failure.code.as_deref(),
+            param: failure.param.as_deref(),
+        };
+        return error(dialect, said.status, &text);
     }
     if said.status != 200 {
-        return error(502, "", "server_error", "upstream_unavailable", None);
+        return unavailable(dialect);
     }
     let body = &said.body.as_bytes()[..said.cut.unwrap_or(said.body.len())];
     let whole = read(visitor, head, &said.content_type, &[body], said.cut.is_some());
@@ -180,13 +199,15 @@ fn answer(visitor: &Visitor, head: &filters::prompt::Head, said: &Said) -> Read 
 
 fn read(visitor: &Visitor, head: &filters::prompt::Head, kind: &str, chunks: &[&[u8]], is_cut: bool) -> Read {
     let (out, fault) = pushed(visitor, head, kind, chunks, is_cut);
-    let broken = || error(502, "", "server_error", "upstream_unavailable", None);
+    let dialect = head.surface.dialect();
     match fault {
-        Some(_) if out.is_empty() => broken(),
+        Some(_) if out.is_empty() => unavailable(dialect),
         fault => {
             let mut body = out;
             if fault.is_some() {
-                body.extend_from_slice(format!("data: {}\n\n", broken().text()).as_bytes());
+                let name = if dialect == Dialect::Anthropic { "event: error\n" } else { "" };
+                let event = format!("{name}data: {}\n\n", unavailable(dialect).text());
+                body.extend_from_slice(event.as_bytes());
             }
             Read { status: 200, body, is_whole: true, ..Read::default() }
         }

@@ -7,7 +7,7 @@
 use crate::http::{Answer, Told};
 use crate::keys::key;
 use crate::process::workspace;
-use crate::provider::Said;
+use crate::provider::{Received, Said};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -108,6 +108,9 @@ pub(crate) struct Expect {
     pub(crate) forwarded_contains: Vec<String>,
     #[serde(default)]
     pub(crate) forwarded_lacks: Vec<String>,
+    /// Headers that the provider received last, as in `headers`; the wire's alone.
+    #[serde(default)]
+    pub(crate) forwarded_headers: BTreeMap<String, String>,
     /// Models that were tried, in their order; empty: nothing left.
     pub(crate) attempts: Option<Vec<String>>,
     /// JSON pointers into the event; `*` means that something is there, an empty text that nothing is.
@@ -164,6 +167,9 @@ impl Case {
             ("authorization".to_owned(), "Bearer {key}".to_owned()),
             ("content-type".to_owned(), "application/json".to_owned()),
         ]);
+        if self.request.path.starts_with("/v1/messages") {
+            headers.insert("anthropic-version".to_owned(), "2023-06-01".to_owned());
+        }
         headers.extend(self.request.headers.clone());
         headers.retain(|_, value| !value.is_empty());
         let last = if secret.ends_with('0') { "1" } else { "0" };
@@ -248,10 +254,12 @@ impl Case {
     }
 
     /// Headers are the wire's; the core knows none.
-    pub(crate) fn judge_headers(&self, answer: &Answer) -> Vec<String> {
+    pub(crate) fn judge_headers(&self, answer: &Answer, received: Option<&Received>) -> Vec<String> {
         let mut wrong = Vec::new();
-        for (name, expected) in &self.expect.headers {
-            let there = answer.header(name);
+        let of_answer = self.expect.headers.iter().map(|row| (row, answer.header(row.0)));
+        let header = |name: &str| received.and_then(|received| received.header(name));
+        let of_request = self.expect.forwarded_headers.iter().map(|row| (row, header(row.0)));
+        for ((name, expected), there) in of_answer.chain(of_request) {
             let same = match expected.as_str() {
                 "*" => there.is_some(),
                 "" => there.is_none(),

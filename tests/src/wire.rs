@@ -27,9 +27,18 @@ pub(crate) fn platform(case: &Case, [double, scripted]: [SocketAddr; 2]) -> Stri
     text += &provider("frail", double, "frail*", FRAIL);
     text += &provider("gone", nobody, "gone*", FRAIL);
     text += &provider("scripted", scripted, "scripted*", &format!("idle_timeout = \"5s\"\n{FORGOTTEN}"));
+    text += &anthropic("claude", scripted, "claude*", FORGOTTEN);
     text += &provider("hasty", double, "hasty*", HASTY);
     text += &provider("dead", nobody, "dead*", FORGOTTEN);
     text
+}
+
+/// A provider's table, if it speaks Anthropic's dialect.
+pub(crate) fn anthropic(name: &str, address: SocketAddr, models: &str, more: &str) -> String {
+    format!(
+        "\n[[providers]]\nname = \"{name}\"\ndialect = \"anthropic\"\nbase_url = \"http://{address}\"\n\
+         models = [\"{models}\"]\nallow_private_addresses = true\n{more}\n"
+    )
 }
 
 struct Providers {
@@ -48,12 +57,12 @@ fn run(house: &House, providers: &Providers, case: &Case) -> (Outcome, Vec<Strin
     providers.double.forget();
     providers.scripted.prepare(&case.answers);
     let answer = http::ask(house.proxy, &request);
-    let mut wrong = case.judge_headers(&answer);
+    let received = providers.double.received().into_iter().chain(providers.scripted.received());
+    let forwarded: Vec<_> = received.collect();
+    let mut wrong = case.judge_headers(&answer, forwarded.last());
     if !answer.is_whole {
         wrong.push("the answer has no end".to_owned());
     }
-    let received = providers.double.received().into_iter().chain(providers.scripted.received());
-    let forwarded: Vec<_> = received.collect();
     for leak in forwarded.iter().flat_map(|received| &received.headers) {
         if leak.1.contains("pk_live_") {
             wrong.push(format!("a provider received the caller's key in `{}`", leak.0));

@@ -4,6 +4,7 @@
 //! need not be scanned. A line that is no field at all is refused.
 
 use super::{AnswerFault, EVENT_BYTES_MAX};
+use crate::dlp::splice::{self, Edit};
 
 /// One event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +118,27 @@ impl Events {
         let bytes = self.line.len() + self.name.len() + self.data.len();
         if bytes > EVENT_BYTES_MAX { Err(AnswerFault::TooLarge) } else { Ok(()) }
     }
+}
+
+/// Writes an event, under its name if it has one, with its edits.
+pub(super) fn write_event(name: Option<&[u8]>, data: &[u8], edits: Vec<Edit>, out: &mut Vec<u8>) {
+    if let Some(name) = name {
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(name);
+        out.push(b'\n');
+    }
+    out.extend_from_slice(b"data: ");
+    let start = out.len();
+    if edits.is_empty() {
+        out.extend_from_slice(data);
+    } else {
+        out.extend_from_slice(&splice::splice(data, edits));
+    }
+    // JSON may be laid out over lines; an event's data may not.
+    for byte in out.iter_mut().skip(start).filter(|byte| matches!(byte, b'\n' | b'\r')) {
+        *byte = b' ';
+    }
+    out.extend_from_slice(b"\n\n");
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub(super) struct Lanes<N> {
 struct Entry<N> {
     name: N,
     lane: Lane,
+    /// Whether some of its text was replaced.
+    is_redacted: bool,
 }
 
 impl<N: LaneName> Lanes<N> {
@@ -59,6 +61,16 @@ impl<N: LaneName> Lanes<N> {
         self.entries.iter().any(|entry| entry.name == name && !entry.lane.is_drained())
     }
 
+    /// Whether some of a lane's text was replaced.
+    pub(super) fn is_redacted(&self, name: N) -> bool {
+        self.entries.iter().any(|entry| entry.name == name && entry.is_redacted)
+    }
+
+    /// Forgets all lanes: their texts are complete, and new ones may have their names.
+    pub(super) fn forget(&mut self) {
+        self.entries.clear();
+    }
+
     /// Moves one delta through its lane; with `ends`, it is the last one. What may leave is kept for
     /// [`Lanes::released`]. A new lane begins after `context`, which is judged elsewhere.
     pub(super) fn push(
@@ -75,12 +87,14 @@ impl<N: LaneName> Lanes<N> {
             Some(at) => at,
             None if self.entries.len() >= LANES_MAX => return Err(AnswerFault::TooLarge),
             None => {
-                self.entries.push(Entry { name, lane: Lane::after(context, name.syntax()) });
+                let lane = Lane::after(context, name.syntax());
+                self.entries.push(Entry { name, lane, is_redacted: false });
                 self.entries.len() - 1
             }
         };
-        let Some(Entry { lane, .. }) = self.entries.get_mut(at) else { return Err(AnswerFault::Events) };
-        let mut judged = judged(judge, name, report);
+        let Some(entry) = self.entries.get_mut(at) else { return Err(AnswerFault::Events) };
+        let Entry { lane, is_redacted, .. } = entry;
+        let mut judged = judged(judge, name, report, is_redacted);
         let flow = lane.push(judge.scanner(), delta, &mut judged, &mut self.released);
         if ends && flow == Flow::Open {
             return Ok(lane.finish(judge.scanner(), &mut judged, &mut self.released));
@@ -111,12 +125,14 @@ impl<N: LaneName> Lanes<N> {
         report: &mut Report,
         each: &mut dyn FnMut(N, &str),
     ) -> Option<N> {
-        for Entry { name, lane } in &mut self.entries {
+        for Entry { name, lane, is_redacted } in &mut self.entries {
             if !is_meant(*name) || lane.is_drained() {
                 continue;
             }
             self.released.clear();
-            let flow = lane.finish(judge.scanner(), &mut judged(judge, *name, report), &mut self.released);
+            let mut judged = judged(judge, *name, report, is_redacted);
+            let flow = lane.finish(judge.scanner(), &mut judged, &mut self.released);
+            drop(judged);
             each(*name, &self.released);
             if flow == Flow::Blocked {
                 return Some(*name);
@@ -131,6 +147,7 @@ fn judged<'a, N: LaneName + 'a>(
     judge: &'a Judge<'_>,
     name: N,
     report: &'a mut Report,
+    is_redacted: &'a mut bool,
 ) -> impl FnMut(&mut Found, &str) -> Action + 'a {
     move |found, value| {
         if !judge.weigh(found, value.as_bytes()) {
@@ -142,6 +159,7 @@ fn judged<'a, N: LaneName + 'a>(
         }
         let judgement = judge.judge(found);
         let action = judgement.action;
+        *is_redacted |= action == Action::Redact;
         report.findings.extend(judge.remember(found, judgement, value.as_bytes(), name.place()));
         action
     }

@@ -4,11 +4,13 @@
 //! one piece is held, read and redacted; a stream is read event by event and each of its lanes released as far as it
 //! is decided. An answer that cannot be read fails closed: nothing of it is passed on unscanned.
 
+mod anthropic;
 mod events;
 pub mod failure;
 mod lanes;
 mod openai;
 mod stream;
+mod values;
 mod whole;
 
 use crate::dlp::projection::Unreadable;
@@ -90,7 +92,7 @@ pub struct Answer {
 
 #[derive(Debug)]
 enum Form {
-    Whole(whole::Whole),
+    Whole(Box<whole::Whole>),
     Stream(Box<stream::Stream>),
 }
 
@@ -99,7 +101,7 @@ impl Answer {
     pub fn begin(visitor: &Visitor, head: &Head, content_type: Option<&str>) -> Result<Self, AnswerFault> {
         let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         let form = if media_type.eq_ignore_ascii_case("application/json") {
-            Form::Whole(whole::Whole::new(head))
+            Form::Whole(Box::new(whole::Whole::new(head)))
         } else if media_type.eq_ignore_ascii_case("text/event-stream") && head.stream {
             Form::Stream(Box::new(stream::Stream::new(head)))
         } else {

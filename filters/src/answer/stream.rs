@@ -3,6 +3,7 @@
 //! What all dialects share is here and in `lanes`: events are read strictly, counted and bounded. What an event means,
 //! and how one of our own looks, the dialect's stream knows.
 
+use super::anthropic;
 use super::events::Events;
 use super::openai;
 use super::{AnswerFault, BYTES_PER_TOKEN, Flow, Report};
@@ -17,6 +18,7 @@ pub(super) struct Stream {
 
 enum Form {
     OpenAi(openai::stream::Stream),
+    Anthropic(anthropic::stream::Stream),
 }
 
 impl std::fmt::Debug for Stream {
@@ -28,7 +30,8 @@ impl std::fmt::Debug for Stream {
 impl Stream {
     pub(super) fn new(head: &Head) -> Self {
         let form = match head.surface.dialect() {
-            Dialect::OpenAi | Dialect::Anthropic => Form::OpenAi(openai::stream::Stream::new(head)),
+            Dialect::OpenAi => Form::OpenAi(openai::stream::Stream::new(head)),
+            Dialect::Anthropic => Form::Anthropic(anthropic::stream::Stream::new(head)),
         };
         Self { events: Events::new(), form }
     }
@@ -45,11 +48,13 @@ impl Stream {
             report.events += 1;
             let flow = match form {
                 Form::OpenAi(stream) => stream.event(judge, event.data, report, out),
+                Form::Anthropic(stream) => stream.event(judge, event, report, out),
             };
             Ok(flow? == Flow::Open)
         });
         let lane_bytes = match &self.form {
             Form::OpenAi(stream) => stream.lane_bytes(),
+            Form::Anthropic(stream) => stream.lane_bytes(),
         };
         report.counted_tokens = lane_bytes.div_ceil(BYTES_PER_TOKEN);
         if report.findings.len() > FINDINGS_MAX {
@@ -66,6 +71,7 @@ impl Stream {
     ) -> Result<(), AnswerFault> {
         let is_done = match &self.form {
             Form::OpenAi(stream) => stream.is_done(),
+            Form::Anthropic(stream) => stream.is_done(),
         };
         if is_done {
             return Ok(());
@@ -78,6 +84,8 @@ impl Stream {
         }
         match &mut self.form {
             Form::OpenAi(stream) => stream.finish(judge, report, out),
+            // There is one way to end.
+            Form::Anthropic(_) => Err(AnswerFault::Truncated),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! An answer in one piece: held, then read once by its dialect, and redacted by splice.
 
+use super::anthropic;
 use super::openai;
 use super::{AnswerFault, Report, WHOLE_BYTES_MAX};
 use crate::dialect::Dialect;
@@ -40,7 +41,8 @@ impl Whole {
             return Err(AnswerFault::Empty);
         }
         *out = match self.head.surface.dialect() {
-            Dialect::OpenAi | Dialect::Anthropic => openai::whole::read(judge, &self.head, body, report)?,
+            Dialect::OpenAi => openai::whole::read(judge, &self.head, body, report)?,
+            Dialect::Anthropic => anthropic::whole::read(judge, &self.head, body, report)?,
         };
         Ok(())
     }

@@ -164,6 +164,10 @@ pub fn clear(visitor: &Visitor, prompt: Prompt) -> Result<Cleared, Refusal> {
     if let Some(place) = redacted.blocked {
         return Err(blocked(redacted.findings, place));
     }
+    let mut redacted = redacted;
+    if let Some(place) = scan_betas(&judge, &prompt.head.betas, &mut redacted.findings) {
+        return Err(blocked(redacted.findings, place));
+    }
     match visitor.tenant().chains.gate(visitor) {
         Gate::Blocked(reason) => {
             return Err(Refusal::ContentBlocked(Box::new(Blocked {
@@ -182,6 +186,23 @@ pub fn clear(visitor: &Visitor, prompt: Prompt) -> Result<Cleared, Refusal> {
     let affinities = sticky_by.iter().map(|by| (*by, routing::affinity::of(&prompt, *by))).collect();
     let (edits, findings) = (redacted.edits, redacted.findings);
     Ok(Cleared { body: prompt.body, head: prompt.head, edits, findings, affinities })
+}
+
+/// Names of unfinished features travel on in the request's head, where nothing can be replaced.
+fn scan_betas(judge: &Judge<'_>, betas: &[String], findings: &mut Vec<Finding>) -> Option<String> {
+    let place = "anthropic-beta";
+    let mut is_blocked = false;
+    for beta in betas {
+        for mut found in judge.scanner().scan(beta.as_bytes()) {
+            let value = beta.as_bytes().get(found.span.clone()).unwrap_or_default();
+            if judge.weigh(&mut found, value) {
+                let judgement = judge.judge(&found);
+                is_blocked |= judgement.action != Action::Pass;
+                findings.extend(judge.remember(&found, judgement, value, place.to_owned()));
+            }
+        }
+    }
+    is_blocked.then(|| place.to_owned())
 }
 
 fn blocked(findings: Vec<Finding>, place: String) -> Refusal {
@@ -209,6 +230,12 @@ impl Cleared {
     /// What this prompt has in common with others that should meet the same target.
     pub(crate) fn affinity(&self, by: StickyBy) -> Option<u64> {
         self.affinities.iter().find(|(known, _)| *known == by).and_then(|(_, affinity)| *affinity)
+    }
+
+    /// The names of the tools that it brings.
+    pub(crate) fn tools(&self) -> impl Iterator<Item = String> {
+        let raw = self.head.tools.iter().map(|raw| self.body.get(raw.clone()).unwrap_or_default());
+        raw.map(crate::prompt::string)
     }
 
     /// Whether anything is replaced.

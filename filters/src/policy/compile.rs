@@ -5,6 +5,7 @@
 
 use super::decide::Chains;
 use super::{Platform, Policy, Provider, SHARDS, Tenant, TenantKey};
+use crate::dialect::Dialect;
 use crate::dlp::Scanner;
 use crate::documents::{
     KeyDocument, OrganisationDocument, PlatformDocument, ProviderDocument, ProviderSecrets, QuotaDocument,
@@ -230,6 +231,11 @@ fn compile_provider(
     let is_path = |byte: u8| byte.is_ascii_alphanumeric() || b"/.-_~%:@+,=".contains(&byte);
     if !host.bytes().all(is_host) || !path.bytes().all(is_path) {
         return Err("`base_url` holds characters that no address has; write others as `%20`".to_owned());
+    }
+    if document.dialect == Dialect::Anthropic && path.trim_end_matches('/').ends_with("v1") {
+        return Err(
+            "`base_url` ends in `/v1`, which this dialect's paths begin with; leave it out".to_owned()
+        );
     }
     if document.models.is_empty() {
         return Err("`models` is empty; name the models it serves, or `[\"*\"]` for any".to_owned());

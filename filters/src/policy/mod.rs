@@ -60,7 +60,7 @@ pub struct Provider {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// What comes before `/chat/completions`.
+    /// What comes before `/chat/completions` or `/v1/messages`.
     pub base_path: String,
     pub(crate) catalogue: Arc<Catalogue>,
 }

@@ -6,8 +6,8 @@ use crate::dlp::projection::Positions;
 use crate::dlp::splice::Edit;
 use std::borrow::Cow;
 
-/// Kinds of tools that the caller runs itself, as they are written; all others are the provider's.
-const LOCAL_TOOLS: &[&[u8]] = &[br#""function""#, br#""custom""#];
+/// Kinds of tools that the caller runs itself; all others are the provider's.
+const LOCAL_TOOLS: &[&str] = &["function", "custom"];
 
 /// From the role of an object and a key to the role of the value.
 const MEMBERS: &[(Role, &str, Role)] = &[
@@ -27,6 +27,11 @@ const MEMBERS: &[(Role, &str, Role)] = &[
     (Role::Root, "metadata", Role::Free),
     (Role::Root, "tools", Role::Tools),
     (Role::Tool, "type", Role::ToolType),
+    (Role::Tool, "name", Role::ToolName),
+    (Role::Tool, "function", Role::ToolBody),
+    (Role::Tool, "custom", Role::ToolBody),
+    (Role::ToolBody, "name", Role::ToolName),
+    (Role::Root, "functions", Role::Functions),
     (Role::Media, "url", Role::MediaUrl),
 ];
 
@@ -60,6 +65,7 @@ impl Positions for Requests {
             Role::Texts => Role::TextItem,
             Role::TextItem => Role::TextItemItem,
             Role::Tools => Role::Tool,
+            Role::Functions => Role::ToolBody,
             Role::Free => Role::Free,
             Role::Root
             | Role::Model
@@ -76,15 +82,20 @@ impl Positions for Requests {
             | Role::MediaUrl
             | Role::Tool
             | Role::ToolType
+            | Role::ToolBody
+            | Role::ToolName
+            | Role::Source
+            | Role::SourceUrl
+            | Role::SourceType
             | Role::Misspelt
             | Role::Other => Role::Other,
         }
     }
 }
 
-/// Whether the caller runs a tool of this kind itself. `raw` has its quotes.
-pub(super) fn is_local_tool(raw: &[u8]) -> bool {
-    LOCAL_TOOLS.contains(&raw)
+/// Whether the caller runs a tool of this kind itself.
+pub(super) fn is_local_tool(kind: &str) -> bool {
+    LOCAL_TOOLS.contains(&kind)
 }
 
 impl Surface {
@@ -92,7 +103,7 @@ impl Surface {
         match self {
             Self::ChatCompletions => Some("max_completion_tokens"),
             Self::Completions => Some("max_tokens"),
-            Self::Embeddings => None,
+            Self::Embeddings | Self::Messages | Self::CountTokens => None,
         }
     }
 }

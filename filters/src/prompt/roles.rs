@@ -3,6 +3,7 @@
 //! A table says what a member is; what follows from it, `prompt` and `model_access` say.
 
 use crate::dlp::projection::{Meaning, Value};
+use crate::documents::Capability;
 use crate::json::{self, Literal};
 use crate::names::is_same_name;
 
@@ -27,9 +28,18 @@ pub(crate) enum Role {
     Asks(Wish),
     Media,
     MediaUrl,
+    /// Where an image or a document comes from.
+    Source,
+    SourceUrl,
+    SourceType,
     Tools,
     Tool,
     ToolType,
+    /// What holds a tool's name.
+    ToolBody,
+    ToolName,
+    /// Tools of an older kind.
+    Functions,
     /// Names of the caller's own choosing: they mean nothing to a provider.
     Free,
     /// A name that only a lenient parser reads.
@@ -58,6 +68,15 @@ pub(crate) enum Wish {
     FileData,
     RemoteMedia,
     ServerTool,
+    McpServers,
+    Container,
+    Thread,
+    PreviousMessage,
+    CreditToken,
+    Fallbacks,
+    Billing,
+    SourceUrl,
+    SourceFile,
 }
 
 impl Wish {
@@ -65,21 +84,54 @@ impl Wish {
     pub(super) fn is_asked(self, value: Value, raw: &[u8]) -> bool {
         match self {
             Self::Store => value == Value::Literal(Literal::True),
-            Self::WebSearch => value != Value::Literal(Literal::Null),
+            Self::WebSearch
+            | Self::McpServers
+            | Self::Container
+            | Self::Thread
+            | Self::PreviousMessage
+            | Self::CreditToken
+            | Self::Fallbacks
+            | Self::Billing => value != Value::Literal(Literal::Null),
             Self::FileId | Self::FileData | Self::ServerTool => value == Value::String,
-            Self::RemoteMedia => value == Value::String && is_remote(raw),
+            Self::RemoteMedia | Self::SourceUrl => value == Value::String && is_remote(raw),
+            Self::SourceFile => value == Value::String && !is_scannable(raw),
         }
     }
 
-    /// The member that asks for it, and the feature's name.
-    pub(crate) fn names(self) -> (&'static str, &'static str) {
+    /// The member that asks for it.
+    pub(crate) fn param(self) -> &'static str {
         match self {
-            Self::Store => ("store", "store"),
-            Self::WebSearch => ("web_search_options", "web_search"),
-            Self::FileId => ("file_id", "provider_objects"),
-            Self::FileData => ("file_data", "files"),
-            Self::RemoteMedia => ("image_url", "remote_urls"),
-            Self::ServerTool => ("tools", "server_tools"),
+            Self::Store => "store",
+            Self::WebSearch => "web_search_options",
+            Self::FileId => "file_id",
+            Self::FileData => "file_data",
+            Self::RemoteMedia => "image_url",
+            Self::ServerTool => "tools",
+            Self::McpServers => "mcp_servers",
+            Self::Container => "container",
+            Self::Thread => "thread",
+            Self::PreviousMessage => "previous_message_id",
+            Self::CreditToken => "fallback_credit_token",
+            Self::Fallbacks => "fallbacks",
+            Self::Billing => "billing_policy",
+            Self::SourceUrl | Self::SourceFile => "source",
+        }
+    }
+
+    /// The feature.
+    pub(crate) fn capability(self) -> Capability {
+        match self {
+            Self::Store => Capability::Store,
+            Self::WebSearch => Capability::WebSearch,
+            Self::FileId | Self::Container | Self::Thread | Self::PreviousMessage | Self::CreditToken => {
+                Capability::ProviderObjects
+            }
+            Self::FileData | Self::SourceFile => Capability::Files,
+            Self::RemoteMedia | Self::SourceUrl => Capability::RemoteUrls,
+            Self::ServerTool => Capability::ServerTools,
+            Self::McpServers => Capability::McpServers,
+            Self::Fallbacks => Capability::FallbackModels,
+            Self::Billing => Capability::Billing,
         }
     }
 }
@@ -103,9 +155,21 @@ pub(super) fn look_up(
     anywhere.map_or(Role::Other, |(_, role)| *role)
 }
 
+/// Whether data of this media type are text, or an image, of which no more is asked.
+fn is_scannable(raw: &[u8]) -> bool {
+    let kind = string(raw).to_ascii_lowercase();
+    kind.starts_with("image/") || kind.starts_with("text/")
+}
+
+/// What a string says. `raw` has its quotes, and a body is valid UTF-8.
+pub(crate) fn string(raw: &[u8]) -> String {
+    let mut text = Vec::new();
+    json::decode(raw.get(1..raw.len() - 1).unwrap_or_default(), &mut text);
+    String::from_utf8(text).unwrap_or_default()
+}
+
 /// Whether a media URL would be fetched by the provider; `data:` is not.
 fn is_remote(raw: &[u8]) -> bool {
-    let mut url = Vec::new();
-    json::decode(raw.get(1..raw.len() - 1).unwrap_or_default(), &mut url);
-    !url.trim_ascii_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"data:"))
+    let url = string(raw);
+    !url.trim_ascii_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
 }

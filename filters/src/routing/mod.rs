@@ -18,6 +18,7 @@ pub(crate) use kill_switch::KillSwitches;
 pub use order::{Outlook, Passed, TargetState};
 pub(crate) use routes::Routes;
 
+use crate::dialect::Dialect;
 use crate::dlp::Cleared;
 use crate::documents::routes::Strategy;
 use crate::model_access::{self, Grant};
@@ -140,11 +141,16 @@ pub fn candidates(visitor: &Visitor, cleared: &Cleared, grant: &Grant) -> Result
     let route = tenant.routes.find(model, &visitor.key().groups, head.surface);
     let mut targets = route.map_or_else(|| served_by(tenant, model), |route| route.candidates(model));
     targets.retain(|target| model_access::authorises(visitor, &target.provider, &target.model));
-    drop_repeated(&mut targets);
-    targets.truncate(TARGETS_MAX);
     if targets.is_empty() {
         return Err(Refusal::ModelNotFound(model.to_owned()));
     }
+    // The caller may use them and can list them: that they speak otherwise is no secret.
+    targets.retain(|target| target.provider.document.dialect == grant.dialect());
+    if targets.is_empty() {
+        return Err(Refusal::DialectNotServed { model: model.to_owned(), dialect: grant.dialect() });
+    }
+    drop_repeated(&mut targets);
+    targets.truncate(TARGETS_MAX);
     let switched_off = take_switched_off(tenant, &mut targets);
     if targets.is_empty() {
         return Err(Refusal::ModelDisabled(Box::new(Disabled { model: model.to_owned(), switched_off })));
@@ -230,14 +236,15 @@ fn switched_off_because<'a>(tenant: &'a Tenant, provider: &Provider, model: &str
     platform.or_else(|| tenant.kill_switches.reason(provider, model))
 }
 
-/// Who would serve a model to this visitor: the first that it may use and that is not switched off.
-pub(crate) fn server_of<'a>(visitor: &'a Visitor, model: &str) -> Option<&'a str> {
+/// Who would serve a model to this visitor in this dialect: the first that it may use and that is not switched off.
+pub(crate) fn server_of<'a>(visitor: &'a Visitor, model: &str, dialect: Dialect) -> Option<&'a str> {
     let tenant = visitor.tenant();
     let mut routes = tenant.routes.concerning(&visitor.key().groups);
     let route = routes.find(|route| route.models.iter().any(|pattern| matches(pattern, model)));
     let targets = route.map_or_else(|| served_by(tenant, model), |route| route.candidates(model));
     let mut usable = targets.iter().filter(|target| {
-        model_access::authorises(visitor, &target.provider, &target.model)
+        target.provider.document.dialect == dialect
+            && model_access::authorises(visitor, &target.provider, &target.model)
             && switched_off_because(tenant, &target.provider, &target.model).is_none()
     });
     let first = usable.next()?;

@@ -6,6 +6,7 @@
 
 use super::positions::{Field, Role};
 use crate::answer::AnswerFault;
+use crate::answer::events::write_event;
 use crate::answer::lanes::LaneName;
 use crate::dlp::lane::Syntax;
 use crate::dlp::projection::Mark;
@@ -87,7 +88,7 @@ impl OwnEvents {
         if let Some((_, mould, at)) = self.moulds.iter().find(|(known, ..)| *known == id) {
             let mut with = Vec::with_capacity(released.len() + 8);
             json::escape(released, &mut with);
-            write_event(mould, vec![Edit { raw: *at..*at, with: Cow::Owned(with) }], out);
+            write_event(None, mould, vec![Edit { raw: *at..*at, with: Cow::Owned(with) }], out);
             return;
         }
         let member = match id.field {
@@ -166,20 +167,4 @@ impl OwnEvents {
         self.moulds.push((id, splice::splice(data, edits.collect()), text.start - gone));
         Ok(())
     }
-}
-
-/// Writes an event with its edits.
-pub(super) fn write_event(data: &[u8], edits: Vec<Edit>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"data: ");
-    let start = out.len();
-    if edits.is_empty() {
-        out.extend_from_slice(data);
-    } else {
-        out.extend_from_slice(&splice::splice(data, edits));
-    }
-    // JSON may be laid out over lines; an event's data may not.
-    for byte in out.iter_mut().skip(start).filter(|byte| matches!(byte, b'\n' | b'\r')) {
-        *byte = b' ';
-    }
-    out.extend_from_slice(b"\n\n");
 }

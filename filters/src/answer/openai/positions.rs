@@ -1,7 +1,8 @@
 //! What do the members of an answer mean? The position table of OpenAI's answers, whole and streamed.
 
+use crate::answer::values::{TOKENS_MAX, number};
 use crate::dlp::lane::Syntax;
-use crate::dlp::projection::{Mark, Meaning, Positions, Value};
+use crate::dlp::projection::{Mark, Meaning, Positions};
 use crate::quota::Usage;
 
 /// What members of an answer mean.
@@ -190,34 +191,13 @@ impl Positions for AnswerPositions {
     }
 }
 
-/// A number at a mark.
-pub(super) fn number(body: &[u8], mark: &Mark<Role>) -> Option<u64> {
-    if mark.value != Value::Number {
-        return None;
-    }
-    std::str::from_utf8(body.get(mark.raw.clone())?).ok()?.parse().ok()
-}
-
-/// No model reads or writes so many tokens at once; who states more is not believed.
-const USAGE_TOKENS_MAX: u64 = 20_000_000;
-
 /// The usage that an answer states, if it does.
 pub(super) fn usage(body: &[u8], marks: &[Mark<Role>]) -> Option<Usage> {
     let tokens = |role| marks.iter().find(|mark| mark.role == role).and_then(|mark| number(body, mark));
     let prompt_tokens = tokens(Role::PromptTokens)?;
     let completion_tokens = tokens(Role::CompletionTokens).unwrap_or(0);
-    let is_credible = prompt_tokens.max(completion_tokens) <= USAGE_TOKENS_MAX;
+    let is_credible = prompt_tokens.max(completion_tokens) <= TOKENS_MAX;
     // A part is not larger than its whole, whoever says so.
     let cached_tokens = tokens(Role::CachedTokens).unwrap_or(0).min(prompt_tokens);
     is_credible.then_some(Usage { prompt_tokens, cached_tokens, cache_write_tokens: 0, completion_tokens })
-}
-
-/// A plain string at a mark; one with escapes is nobody's model name.
-pub(super) fn string(body: &[u8], mark: &Mark<Role>) -> Option<String> {
-    if mark.value != Value::String {
-        return None;
-    }
-    let raw = body.get(mark.raw.start + 1..mark.raw.end - 1)?;
-    let is_id = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\';
-    (raw.len() <= 128 && raw.iter().all(is_id)).then(|| String::from_utf8_lossy(raw).into_owned())
 }

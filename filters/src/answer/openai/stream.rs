@@ -4,10 +4,12 @@
 //! a lane still holds goes out before the event that ends its choice. Whatever else an event says is scanned by
 //! itself.
 
-use super::own_events::{LaneId, OwnEvents, write_event};
+use super::own_events::{LaneId, OwnEvents};
 use super::positions::{self, AnswerPositions, Field, Role};
 use super::whole::without_logprobs;
+use crate::answer::events::write_event;
 use crate::answer::lanes::{LANES_MAX, Lanes, Outside};
+use crate::answer::values::{number, string};
 use crate::answer::{AnswerFault, Flow, Report};
 use crate::dlp::Judge;
 use crate::dlp::lane::Flow as LaneFlow;
@@ -117,7 +119,7 @@ impl Stream {
         }
         if report.model.is_none() {
             let model = marks.iter().find(|mark| mark.role == Role::Model);
-            report.model = model.and_then(|mark| positions::string(data, mark));
+            report.model = model.and_then(|mark| string(data, mark));
         }
         if let Some(usage) = positions::usage(data, marks) {
             report.usage = Some(usage);
@@ -160,7 +162,7 @@ impl Stream {
         if judge.redacts_output() {
             edits.extend(without_logprobs(projection));
         }
-        write_event(data, edits, out);
+        write_event(None, data, edits, out);
         self.remember_moulds(data, projection)?;
         Ok(Flow::Open)
     }
@@ -169,8 +171,7 @@ impl Stream {
     /// shape a text could go on where no lane follows it.
     fn refuse_odd_shapes(&self, data: &[u8], marks: &[Mark<Role>]) -> Result<(), AnswerFault> {
         let is_null = |mark: &Mark<Role>| mark.value == Value::Literal(Literal::Null);
-        let is_index =
-            |mark: &Mark<Role>, most| positions::number(data, mark).is_some_and(|index| index < most);
+        let is_index = |mark: &Mark<Role>, most| number(data, mark).is_some_and(|index| index < most);
         let fits = |mark: &Mark<Role>| match mark.role {
             Role::Choices => mark.value == Value::Array,
             Role::Choice => mark.value == Value::Object,
@@ -307,7 +308,7 @@ fn lane_of(data: &[u8], marks: &[Mark<Role>], part: &Part<Role>) -> LaneId {
     let [choice, tool] = part.indices;
     let stated = |role, wanted: &dyn Fn(&Mark<Role>) -> bool| {
         let mark = marks.iter().find(|mark| mark.role == role && wanted(mark))?;
-        positions::number(data, mark).and_then(|number| u32::try_from(number).ok())
+        number(data, mark).and_then(|number| u32::try_from(number).ok())
     };
     LaneId {
         choice: stated(Role::ChoiceIndex, &|mark| mark.indices[0] == choice).unwrap_or(choice),
@@ -322,7 +323,7 @@ fn finished_choices<'a>(data: &'a [u8], marks: &'a [Mark<Role>]) -> impl Iterato
     ended.map(move |mark| {
         let index =
             marks.iter().find(|other| other.role == Role::ChoiceIndex && other.indices == mark.indices);
-        let stated = index.and_then(|mark| positions::number(data, mark));
+        let stated = index.and_then(|mark| number(data, mark));
         stated.and_then(|number| u32::try_from(number).ok()).unwrap_or(mark.indices[0])
     })
 }

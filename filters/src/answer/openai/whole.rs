@@ -1,6 +1,7 @@
 //! An answer of OpenAI's in one piece: what of it may go on, and what is said in its place where policy ends it.
 
 use super::positions::{self, AnswerPositions, Role};
+use crate::answer::values::string;
 use crate::answer::{AnswerFault, BYTES_PER_TOKEN, Report};
 use crate::dlp::projection::{self, Part, Projection, Value};
 use crate::dlp::splice::{self, Edit};
@@ -32,7 +33,7 @@ pub(in crate::answer) fn read(
     report.usage = positions::usage(&body, &projection.marks);
     report.counted_tokens = lane_bytes(&projection).div_ceil(BYTES_PER_TOKEN);
     let model = projection.marks.iter().find(|mark| mark.role == Role::Model);
-    report.model = model.and_then(|mark| positions::string(&body, mark));
+    report.model = model.and_then(|mark| string(&body, mark));
     report.findings = redacted.findings;
     report.is_blocked = redacted.blocked.is_some();
     if report.is_blocked {
@@ -76,7 +77,9 @@ fn blocked(head: &Head, report: &Report) -> Vec<u8> {
             "id": "cmpl-blocked", "object": "text_completion", "created": 0, "model": model, "usage": usage,
             "choices": [{"index": 0, "text": "", "logprobs": null, "finish_reason": "content_filter"}],
         }),
-        Surface::Embeddings => json!({"object": "list", "data": [], "model": model, "usage": usage}),
+        Surface::Embeddings | Surface::Messages | Surface::CountTokens => {
+            json!({"object": "list", "data": [], "model": model, "usage": usage})
+        }
     };
     answer.to_string().into_bytes()
 }
