@@ -196,7 +196,7 @@ impl<A: Host> Front<A> {
             Turned::Untrusted => "untrusted_peer",
             Turned::Header(_) => "proxy_protocol",
             Turned::Tls(_) => "tls",
-            Turned::Gone => "handshake_timeout",
+            Turned::Gone => "unfinished_handshake",
         };
         let cause = match turned {
             Turned::Header(problem) => Some(problem.to_string()),
