@@ -97,6 +97,8 @@ pub struct Head {
     pub has_output: bool,
     /// Features that are asked for, each once.
     pub(crate) wishes: Vec<Wish>,
+    /// The version of the dialect that the request's head names.
+    pub version: Option<&'static str>,
     /// Unfinished features that the request's head asks for, by their names.
     pub betas: Vec<String>,
     /// Where the names of tools stand.
@@ -151,6 +153,7 @@ pub fn read(surface: Surface, body: Bytes) -> Result<Prompt, Refusal> {
         choices: 1,
         has_output: !matches!(surface, Surface::Embeddings | Surface::CountTokens),
         wishes: Vec::new(),
+        version: None,
         betas: Vec::new(),
         tools: Vec::new(),
         model_raw: 0..0,
@@ -176,9 +179,11 @@ fn invalid(param: &'static str, message: String) -> Refusal {
 }
 
 impl Prompt {
-    /// The same, with the unfinished features that the request's head asks for.
+    /// The same, with what the request's head says of the dialect: its version, and the unfinished features that are
+    /// asked for.
     #[must_use]
-    pub fn with_betas(mut self, betas: Vec<String>) -> Self {
+    pub fn with_version(mut self, version: Option<&'static str>, betas: Vec<String>) -> Self {
+        self.head.version = version;
         self.head.betas = betas;
         self
     }

@@ -14,8 +14,9 @@ const CREDENTIAL_HEADERS: &[&str] = &["authorization", "x-api-key", "api-key", "
 /// A caller's own request id is echoed up to this length.
 const CLIENT_ID_BYTES_MAX: usize = 128;
 
-/// The version of Anthropic's API whose requests and answers are read.
-pub(crate) const ANTHROPIC_VERSION: &str = "2023-06-01";
+/// The versions of Anthropic's API that are read. Messages, streams and errors look the same in both; what the newer
+/// one refuses is the provider's to say.
+const ANTHROPIC_VERSIONS: [&str; 2] = ["2023-06-01", "2026-10-21"];
 /// Longer names of unfinished features are somebody's text.
 const BETA_BYTES_MAX: usize = 64;
 /// Unfinished features that one request asks for.
@@ -92,21 +93,21 @@ impl Arrival {
         }
     }
 
-    /// Whether the version of the dialect is one that is read. An older one lays out its streams otherwise.
-    pub(crate) fn check_version(&self) -> Result<(), Refusal> {
-        let param = Some("anthropic-version");
-        match (self.dialect, self.version.as_deref()) {
-            (Dialect::OpenAi, _) | (Dialect::Anthropic, Some(ANTHROPIC_VERSION)) => Ok(()),
-            (Dialect::Anthropic, None) => {
-                let message =
-                    format!("the header `anthropic-version` is missing; send `{ANTHROPIC_VERSION}`");
-                Err(Refusal::InvalidRequest { param, message })
-            }
-            (Dialect::Anthropic, Some(_)) => {
-                let message = format!("this `anthropic-version` is not served; send `{ANTHROPIC_VERSION}`");
-                Err(Refusal::InvalidRequest { param, message })
-            }
+    /// The version of the dialect that is spoken, if it has versions and this is one that is read. The oldest one
+    /// lays out its streams otherwise.
+    pub(crate) fn version(&self) -> Result<Option<&'static str>, Refusal> {
+        match self.dialect {
+            Dialect::OpenAi => return Ok(None),
+            Dialect::Anthropic => {}
         }
+        let asked = self.version.as_deref();
+        let known = ANTHROPIC_VERSIONS.into_iter().find(|version| Some(*version) == asked);
+        known.map(Some).ok_or_else(|| {
+            let why = if asked.is_some() { "is not served" } else { "is missing" };
+            let served = ANTHROPIC_VERSIONS.join("` or `");
+            let message = format!("the header `anthropic-version` {why}; send `{served}`");
+            Refusal::InvalidRequest { param: Some("anthropic-version"), message }
+        })
     }
 }
 

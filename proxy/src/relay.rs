@@ -6,7 +6,6 @@
 //! credential's end are awaited too. How each attempt ended is remembered of its target, for those who come after.
 
 use crate::answering::{self, Exchange};
-use crate::arrival::ANTHROPIC_VERSION;
 use crate::fault::{Fault, Stop};
 use crate::health::Trial;
 use crate::house::{House, now_ms};
@@ -16,6 +15,7 @@ use crate::upstream::{NoAddress, Upstreams};
 use bytes::Bytes;
 use palisade_audit::event::Outcome;
 use palisade_filters::answer::AnswerFault;
+use palisade_filters::prompt::Head;
 use palisade_filters::quota::{Receipt, Usage};
 use palisade_filters::secret::Secret;
 use palisade_filters::tenant::still_welcome;
@@ -338,7 +338,7 @@ fn request_head(
     request.insert_header("content-length", length)?;
     request.insert_header("accept", if head.stream { "text/event-stream" } else { "application/json" })?;
     request.insert_header("user-agent", concat!("palisade/", env!("CARGO_PKG_VERSION")))?;
-    insert_dialect(&mut request, target, &head.betas)?;
+    insert_dialect(&mut request, target, head)?;
     Ok(Box::new(request))
 }
 
@@ -346,7 +346,7 @@ fn request_head(
 fn insert_dialect(
     request: &mut RequestHeader,
     target: &AuthorisedTarget,
-    betas: &[String],
+    head: &Head,
 ) -> pingora_core::Result<()> {
     let provider = target.provider();
     let key = provider.api_key.as_ref().map(Secret::expose);
@@ -360,9 +360,11 @@ fn insert_dialect(
             if let Some(key) = key {
                 request.insert_header("x-api-key", key)?;
             }
-            request.insert_header("anthropic-version", ANTHROPIC_VERSION)?;
-            if !betas.is_empty() {
-                request.insert_header("anthropic-beta", betas.join(","))?;
+            if let Some(version) = head.version {
+                request.insert_header("anthropic-version", version)?;
+            }
+            if !head.betas.is_empty() {
+                request.insert_header("anthropic-beta", head.betas.join(","))?;
             }
         }
     }

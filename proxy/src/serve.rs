@@ -45,7 +45,7 @@ pub(crate) async fn serve(
 
     let passage = house.meters.enter(&filters::gate(&visitor)).await; // how often, and how many at once?
     let passage = passage.map_err(MeterRefusal::into_refusal)?; // one of them, until this function ends
-    arrival.check_version()?; // in words that are understood?
+    let version = arrival.version()?; // in words that are understood?
     let surface = match arrival.endpoint {
         Endpoint::Prompt(surface) => surface,
         Endpoint::Models => {
@@ -59,7 +59,7 @@ pub(crate) async fn serve(
     let coding = arrival.body_kind()?;
     let body = body::read(down, house, &visitor.tenant().id, coding).await?; // all of it, within its limits
     record.lap(Stage::Prompt);
-    let asked = (surface, arrival.betas()?, body.bytes.clone());
+    let asked = (surface, version, arrival.betas()?, body.bytes.clone());
     let cleared = clear(&visitor, asked, record).await?; // what may leave of it?
     record.cleared(&cleared);
     record.lap(Stage::Dlp);
@@ -78,13 +78,13 @@ pub(crate) async fn serve(
 /// Reads, scans and judges a prompt.
 async fn clear(
     visitor: &Visitor,
-    (surface, betas, body): (Surface, Vec<String>, Bytes),
+    (surface, version, betas, body): (Surface, Option<&'static str>, Vec<String>, Bytes),
     record: &mut Record,
 ) -> Result<Cleared, Stop> {
     let bytes = body.len();
     let visitor_of = visitor.clone();
     let work = move || -> Result<(String, Result<Cleared, Refusal>), Refusal> {
-        let prompt = filters::read(&visitor_of, surface, body)?.with_betas(betas);
+        let prompt = filters::read(&visitor_of, surface, body)?.with_version(version, betas);
         let model = prompt.head().model.clone();
         Ok((model, filters::clear(&visitor_of, prompt)))
     };

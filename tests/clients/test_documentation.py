@@ -16,9 +16,16 @@ PLATFORM_REST = '[[providers]]\nname = "azure"\nbase_url = "https://azure.exampl
 ORGANISATION_REST = '[[groups]]\nname = "interns"\n'
 
 
-def examples() -> list[str]:
+def examples() -> tuple[str, str, str]:
+    """Of the process, the platform and an organisation, as the page's sections tell them apart. What the process may
+    have besides its first example names files of its own."""
     page = (ROOT / "docs/configuration.md").read_text()
-    return re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    process, rest = page.split("\n## `platform.toml`\n")
+    platform, organisation = rest.split("\n## `orgs/<id>.toml`\n")
+    of_process, of_platform, of_organisation = (
+        re.findall(r"```toml\n(.*?)```", section, re.DOTALL) for section in (process, platform, organisation)
+    )
+    return of_process[0], "\n".join(of_platform), "\n".join(of_organisation)
 
 
 def check(folder: Path, process: str, platform: str, organisation: str) -> subprocess.CompletedProcess[str]:
@@ -42,15 +49,15 @@ def check(folder: Path, process: str, platform: str, organisation: str) -> subpr
 
 
 def test_the_examples_of_the_configuration_are_accepted(tmp_path: Path) -> None:
-    process, platform, *organisation = examples()
-    whole = "\n".join(organisation).replace('sha256 = "…"', f'sha256 = "{"0" * 64}"')
+    process, platform, organisation = examples()
+    whole = organisation.replace('"sha256:…"', f'"sha256:{"0" * 64}"').replace('sha256 = "…"', f'sha256 = "{"0" * 64}"')
     checked = check(tmp_path, process, platform, whole)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "1 organisations, 2 providers" in checked.stdout
 
 
 def test_an_example_with_an_error_is_not(tmp_path: Path) -> None:
-    process, platform, *_ = examples()
+    process, platform, _ = examples()
     checked = check(tmp_path, process, platform, 'id = "acme"\ncolour = "blue"\n')
     assert checked.returncode != 0
     assert "line 2, column 1: unknown field `colour`" in checked.stdout

@@ -44,7 +44,7 @@ def loop() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-@pytest.fixture(params=[chat_openai])
+@pytest.fixture(params=[chat_openai, chat_anthropic])
 def make(request: pytest.FixtureRequest, house: Gateway) -> Make:
     def of(model: str = "mock", *args: Any, **options: Any) -> BaseChatModel:
         return request.param(house, model, *args, **options)

@@ -133,7 +133,7 @@ fn ask(case: &Case, policy: &Policy, meters: &mut Meters) -> Result<Outcome, Ref
     meters.reserve(&filters::gate(&visitor)).map_err(MeterRefusal::into_refusal)?;
     let betas = headers.iter().filter(|(name, _)| name == "anthropic-beta");
     let betas = betas.flat_map(|(_, value)| value.split(',')).map(|name| name.trim().to_owned()).collect();
-    let prompt = filters::read(&visitor, surface(case), Bytes::from(case.body()))?.with_betas(betas);
+    let prompt = filters::read(&visitor, surface(case), Bytes::from(case.body()))?.with_version(None, betas);
     let cleared = filters::clear(&visitor, prompt)?;
     let application = filters::apply(&visitor, &cleared)?;
     let receipt = meters.reserve(application.ask());
