@@ -23,8 +23,9 @@ pub mod tenant;
 
 pub mod ip_allowlist;
 
-pub mod credint;
 pub mod geoip;
+
+pub mod credint;
 
 pub mod prompt;
 

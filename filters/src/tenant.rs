@@ -51,7 +51,7 @@ impl Caller {
     }
 }
 
-/// Someone we know, from a place they may come from.
+/// Someone we know, from where they may come from.
 #[derive(Clone, Debug)]
 pub struct Visitor {
     caller: Caller,

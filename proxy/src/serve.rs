@@ -40,7 +40,8 @@ pub(crate) async fn serve(
     let location = knock.address.map(|address| house.geo.find(address)).unwrap_or_default(); // where is that?
     record.located(&location);
     record.lap(Stage::GeoIp);
-    let visitor = filters::recognize(caller, &knock, location, &house.intelligence.load())?; // from here, with this key?
+    let known = house.intelligence.load(); // which keys are burned?
+    let visitor = filters::recognize(caller, &knock, location, &known)?; // from here, with this key?
     record.lap(Stage::IpAllowlist);
 
     let passage = house.meters.enter(&filters::gate(&visitor)).await; // how often, and how many at once?

@@ -28,9 +28,8 @@ fn text(bytes: &[u8]) -> String {
 fn every_shipped_file_is_what_the_page_says() {
     let page = std::fs::read_to_string(workspace().join("data/README.md")).unwrap();
     let mut found = 0;
-    for (row, link) in
-        page.lines().filter_map(|row| Some((row, row.strip_prefix("| [`")?.split('`').next()?)))
-    {
+    for row in page.lines().filter(|row| row.starts_with("| [`") || row.starts_with("| `")) {
+        let link = row.split('`').nth(1).unwrap();
         found += 1;
         let bytes = std::fs::read(workspace().join("data").join(link)).unwrap();
         let sum = palisade_filters::api_key::hex(&Sha256::digest(&bytes));
