@@ -7,6 +7,7 @@
 //! a field for them. Requests refused before their tenant is known may be counted instead of recorded, else
 //! anyone fills the disk.
 
+mod attempt;
 mod bound;
 mod geo;
 mod passed_over;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use attempt::{Attempt, Outcome};
 pub use bound::{ATTEMPTS_MAX, FINDINGS_MAX, GROUPS_MAX, REASONS_MAX, STAGES_MAX, TEXT_BYTES_MAX};
 pub use geo::{Code, DISGUISES_MAX, Disguise, Geo};
 pub use passed_over::{Passed, PassedOver};
@@ -353,50 +355,6 @@ pub enum Direction {
     Input,
     /// From the model to the caller.
     Output,
-}
-
-/// One try at one target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// The target's name in the route.
-    pub target: Arc<str>,
-    /// Its provider.
-    pub provider: Arc<str>,
-    /// The model asked of it.
-    pub model: Arc<str>,
-    /// How it ended, with the provider's status where there was one.
-    #[serde(flatten)]
-    pub outcome: Outcome,
-    /// From the connection to this outcome (for an answer: to its head), in microseconds.
-    pub latency_us: u32,
-}
-
-/// How an attempt ended. In JSON: `"outcome":"answered","status":200`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
-pub enum Outcome {
-    /// Its answer went to the caller.
-    Answered {
-        /// The provider's HTTP status.
-        status: u16,
-    },
-    /// Its answer was one the route falls through on.
-    RefusedStatus {
-        /// The provider's HTTP status.
-        status: u16,
-    },
-    /// No connection.
-    ConnectFailed,
-    /// A connection, but not to whom it should be.
-    TlsFailed,
-    /// A time limit passed.
-    TimedOut,
-    /// The connection broke.
-    Reset,
-    /// An answer that could not be understood, or an empty one.
-    Malformed,
-    /// The caller left first.
-    ClientLeft,
 }
 
 /// What a request consumed.

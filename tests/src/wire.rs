@@ -7,6 +7,7 @@ use crate::house::{House, Plan, provider};
 use crate::http;
 use crate::provider::{Double, Scripted};
 use crate::scenario::{Case, Outcome, all};
+use crate::world;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use tempfile::TempDir;
@@ -33,6 +34,14 @@ pub(crate) fn platform(case: &Case, [double, scripted]: [SocketAddr; 2]) -> Stri
     text
 }
 
+/// The test is a proxy that may name its clients.
+pub(crate) const BELIEVED: &str = r#"
+[proxy]
+listen = "127.0.0.1:0"
+client_address = "x_forwarded_for"
+trusted_proxies = ["127.0.0.1"]
+"#;
+
 /// A provider's table, if it speaks Anthropic's dialect.
 pub(crate) fn anthropic(name: &str, address: SocketAddr, models: &str, more: &str) -> String {
     format!(
@@ -47,7 +56,8 @@ struct Providers {
 }
 
 fn run(house: &House, providers: &Providers, case: &Case) -> (Outcome, Vec<String>) {
-    let headers = case.headers();
+    let mut headers = case.headers();
+    headers.extend(case.address.map(|address| ("x-forwarded-for".to_owned(), address.to_string())));
     let headers: Vec<(&str, &str)> =
         headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let request = http::request(&case.request.method, &case.request.path, &headers, &case.body());
@@ -80,9 +90,15 @@ fn every_scenario_holds_over_the_wire() {
     let providers = Providers { double: Double::start(folder.path()), scripted: Scripted::start() };
     let addresses = [providers.double.address, providers.scripted.address];
     let mut groups: BTreeMap<(String, String), Vec<Case>> = BTreeMap::new();
-    // An address of its own needs a proxy before us that is believed.
-    for case in all().into_iter().filter(|case| case.address.is_none()) {
-        groups.entry((platform(&case, addresses), case.config.clone())).or_default().push(case);
+    world::write(folder.path());
+    for case in all() {
+        let mut config = case.config.clone();
+        if case.address.is_some() {
+            // Only a proxy that is believed can say that a caller comes from elsewhere.
+            config += BELIEVED;
+            config += &world::config(folder.path());
+        }
+        groups.entry((platform(&case, addresses), config)).or_default().push(case);
     }
     let mut wrong = Vec::new();
     for ((platform, config), cases) in groups {
