@@ -4,23 +4,26 @@
 //! second one to spill into: a second bounded queue would only be a longer first one.
 //! Needs: a directory of its own on a local disk. Proves: [`Spool::record`] never blocks and makes no system
 //! call but an occasional wake-up; every event is counted as written or as dropped with its reason; two
-//! writers cannot share a directory; after [`Spool::close`] everything accepted is on disk. Does not: fsync
-//! before a request leaves unless told to (a process crash loses at most about `flush_ms`, a power cut what
-//! the system had not written yet), keep quotas per organisation, or remove what was shipped: whoever does
-//! must leave the last segment alone.
+//! writers cannot share a shelf; no organisation takes more than its quota; after [`Spool::close`] everything
+//! accepted is on disk. Does not: fsync before a request leaves unless told to (a process crash loses at most
+//! about `flush_ms`, a power cut what the system had not written yet), or remove what was shipped: whoever does
+//! must leave the last segment of each shelf alone.
 
 mod frame;
+mod ledger;
 mod reader;
 mod segment;
+mod shelf;
 mod writer;
 
+use std::collections::HashSet;
 use std::fs::TryLockError;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle, Thread};
 
 pub use frame::{FRAME_BYTES_MAX, Flaw};
@@ -39,6 +42,8 @@ const WAKE_EVENTS: u64 = 1_024;
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// Bytes of all segments, unless configured: about an hour of 5 000 requests per second that nobody ships.
 const QUOTA_BYTES: u64 = 10 << 30;
+/// Of a quota, one part in so many is kept for what is under way when the rest is used up.
+const HEADROOM: u64 = 16;
 /// Milliseconds an event may wait for the writer, unless configured.
 const FLUSH_MS: u64 = 50;
 
@@ -51,22 +56,29 @@ pub struct Config {
     pub segment_bytes: u64,
     /// All segments together never grow past this.
     pub quota_bytes: u64,
+    /// Those events of one organisation that this process writes never grow past this.
+    pub organisation_quota_bytes: u64,
     /// Milliseconds between two writes.
     pub flush_ms: u64,
     /// Wait for the disk after every write.
     pub fsync: bool,
+    /// Another process may write there still: a shelf beside it is taken then.
+    pub is_shared: bool,
 }
 
 impl Config {
-    /// The defaults: segments of 64 MiB, 10 GiB together, a write every 50 ms, without waiting for the disk.
+    /// The defaults: segments of 64 MiB, 10 GiB together, half of it for one organisation, a write every 50 ms,
+    /// without waiting for the disk, alone.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
             segment_bytes: SEGMENT_BYTES,
             quota_bytes: QUOTA_BYTES,
+            organisation_quota_bytes: QUOTA_BYTES / 2,
             flush_ms: FLUSH_MS,
             fsync: false,
+            is_shared: false,
         }
     }
 }
@@ -130,8 +142,12 @@ pub struct Dropped {
     pub queue_full: u64,
     /// Accepted, but the spool's quota was used up.
     pub quota_full: u64,
+    /// Accepted, but their organisation's quota was used up.
+    pub organisation_full: u64,
     /// Accepted, but the system would not write them.
     pub write_failed: u64,
+    /// Written, but the file was removed before it was finished.
+    pub removed: u64,
     /// Recorded while the spool closed or after.
     pub closed: u64,
 }
@@ -140,7 +156,8 @@ impl Dropped {
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.queue_full + self.quota_full + self.write_failed + self.closed
+        let refused = self.queue_full + self.quota_full + self.organisation_full;
+        refused + self.write_failed + self.removed + self.closed
     }
 }
 
@@ -151,10 +168,17 @@ struct Tally {
     written: AtomicU64,
     queue_full: AtomicU64,
     quota_full: AtomicU64,
+    organisation_full: AtomicU64,
     write_failed: AtomicU64,
+    removed: AtomicU64,
     closed: AtomicU64,
     /// The quota is used up, or the last write failed.
     unable: AtomicBool,
+    /// Little is left of the quota.
+    scarce: AtomicBool,
+    /// Organisations of whose quota little is left; how many, so that asking costs nothing while there are none.
+    crowded: RwLock<HashSet<Arc<str>>>,
+    crowded_count: AtomicU64,
     /// The writer has ended; what it has not counted by now is lost.
     ended: AtomicBool,
 }
@@ -164,13 +188,15 @@ impl Tally {
         let ended = self.ended.load(Acquire);
         let (written, quota_full, write_failed) =
             (self.written.load(Relaxed), self.quota_full.load(Relaxed), self.write_failed.load(Relaxed));
+        let (organisation_full, removed) = (self.organisation_full.load(Relaxed), self.removed.load(Relaxed));
         let accepted = self.accepted.load(Relaxed);
         // An event can be written before its acceptance is counted.
-        let open = accepted.saturating_sub(written + quota_full + write_failed);
+        let open = accepted.saturating_sub(written + quota_full + organisation_full + write_failed);
         let (depth, behind_close) = if ended { (0, open) } else { (open, 0) };
         let queue_full = self.queue_full.load(Relaxed);
         let closed = self.closed.load(Relaxed) + behind_close;
-        Counts { accepted, written, depth, dropped: Dropped { queue_full, quota_full, write_failed, closed } }
+        let dropped = Dropped { queue_full, quota_full, organisation_full, write_failed, removed, closed };
+        Counts { accepted, written, depth, dropped }
     }
 }
 
@@ -189,15 +215,13 @@ impl Spool {
     /// The directory cannot be used or belongs to another writer, or its last segment cannot be read.
     pub fn open(config: Config) -> Result<Self, SpoolError> {
         let directory = config.directory.clone();
-        let unusable = |source| SpoolError::Directory { directory: config.directory.clone(), source };
-        segment::make_directory(&directory).map_err(unusable)?;
-        let lock = segment::lock(&directory).map_err(|error| match error {
+        let taken = shelf::take(&directory, config.is_shared).map_err(|error| match error {
             TryLockError::WouldBlock => SpoolError::Locked { directory: directory.clone() },
-            TryLockError::Error(source) => unusable(source),
+            TryLockError::Error(source) => SpoolError::Directory { directory: directory.clone(), source },
         })?;
         let tally = Arc::new(Tally::default());
         let (queue, receiver) = mpsc::sync_channel(QUEUE_EVENTS);
-        let writer = Writer::resume(config, lock, receiver, Arc::clone(&tally))
+        let writer = Writer::resume(config, taken, receiver, Arc::clone(&tally))
             .map_err(|source| SpoolError::Recovery { directory, source })?;
         let thread = thread::Builder::new().name("audit-spool".to_owned());
         let writer = thread.spawn(|| writer.run()).map_err(SpoolError::Thread)?;
@@ -228,11 +252,25 @@ impl Spool {
         }
     }
 
-    /// The spool cannot keep events now: its quota is used up, or the last write failed. A proxy in durable
-    /// mode refuses then. It ends once segments were removed, or a write succeeds.
+    /// The spool cannot keep events now: its quota is used up, or the last write failed. It ends once segments
+    /// were removed, or a write succeeds.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.tally.unable.load(Relaxed)
+    }
+
+    /// Whether an event that this organisation causes from now on will be kept. It says no while there is still
+    /// room for what is under way: a sixteenth of each quota, and half of the queue.
+    #[must_use]
+    pub fn has_room_for(&self, organisation: &str) -> bool {
+        let tally = &self.tally;
+        if tally.unable.load(Relaxed) || tally.scarce.load(Relaxed) {
+            return false;
+        }
+        // Without the lock while there is no such organisation, which is nearly always.
+        let is_crowded = tally.crowded_count.load(Relaxed) > 0
+            && tally.crowded.read().unwrap_or_else(PoisonError::into_inner).contains(organisation);
+        !is_crowded && self.counts().depth < (QUEUE_EVENTS / 2) as u64
     }
 
     /// What became of the events so far.

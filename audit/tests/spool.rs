@@ -352,3 +352,70 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_second_writer_writes_beside_the_first_and_readers_find_both() {
+    let home = TempDir::new().unwrap();
+    let config = Config::new(home.path());
+    let shared = Config { is_shared: true, ..config.clone() };
+    let first = Spool::open(config.clone()).unwrap();
+    let second = Spool::open(shared.clone()).unwrap();
+    first.record(event(0));
+    second.record(event(1));
+    first.close().unwrap();
+    second.record(event(2));
+    // The first shelf is free again, and goes on where it was.
+    let third = Spool::open(shared).unwrap();
+    third.record(event(3));
+    second.close().unwrap();
+    third.close().unwrap();
+    let (entries, damage, _) = read(home.path());
+    let found: Vec<_> = entries.iter().map(|entry| (entry.shelf, entry.sequence, number(entry))).collect();
+    assert_eq!(found, [(0, Some(1), 0), (0, Some(2), 3), (1, Some(1), 1), (1, Some(2), 2)]);
+    assert!(damage.is_empty(), "{damage:?}");
+}
+
+#[test]
+fn an_organisation_has_a_quota_of_its_own_and_room_comes_back() {
+    let home = TempDir::new().unwrap();
+    let config =
+        Config { segment_bytes: 2_000, organisation_quota_bytes: 10_000, ..Config::new(home.path()) };
+    let spool = Spool::open(config).unwrap();
+    let of = |organisation: &str, n: u64| Event { organisation: Some(organisation.into()), ..event(n) };
+    assert!(spool.has_room_for("busy"));
+    for n in 0..500 {
+        spool.record(of("busy", n));
+    }
+    spool.flush().unwrap();
+    assert!(!spool.has_room_for("busy") && spool.has_room_for("quiet") && !spool.is_full());
+    spool.record(of("quiet", 500));
+    spool.flush().unwrap();
+    let counts = spool.counts();
+    assert_eq!(counts.dropped.total(), counts.dropped.organisation_full);
+    assert_eq!(counts.written + counts.dropped.organisation_full, 501);
+    for shipped in segments(home.path()).iter().rev().skip(1) {
+        fs::remove_file(shipped).unwrap();
+    }
+    until(|| spool.has_room_for("busy"));
+    spool.record(of("busy", 501));
+    assert_eq!(spool.close().unwrap().written, counts.written + 1);
+}
+
+#[test]
+fn a_folder_that_is_removed_is_begun_again_and_its_events_are_counted() {
+    let home = TempDir::new().unwrap();
+    let folder = home.path().join("spool");
+    let spool = Spool::open(Config::new(&folder)).unwrap();
+    spool.record(event(0));
+    spool.record(event(1));
+    spool.flush().unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    spool.record(event(2));
+    spool.flush().unwrap();
+    let counts = spool.counts();
+    assert_eq!((counts.dropped.removed, counts.dropped.total()), (2, 2));
+    let (entries, damage, _) = read(&folder);
+    assert_eq!((entries.len(), number(&entries[0]), damage.len()), (1, 2, 0));
+    // It is locked as before.
+    assert!(matches!(Spool::open(Config::new(&folder)), Err(SpoolError::Locked { .. })));
+}

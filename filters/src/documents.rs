@@ -151,6 +151,9 @@ pub struct OrganisationDocument {
     /// Countries and networks its callers may come from.
     #[serde(default)]
     pub geo: GeoDocument,
+    /// What is remembered.
+    #[serde(default)]
+    pub audit: AuditDocument,
     /// Detection.
     #[serde(default)]
     pub dlp: DlpDocument,
@@ -189,6 +192,26 @@ pub enum DefaultAction {
     Allow,
     /// It is refused.
     Deny,
+}
+
+/// Settings of events.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditDocument {
+    /// What happens to requests whose events cannot be kept.
+    #[serde(default)]
+    pub on_full: OnFull,
+}
+
+/// What happens to a request whose event cannot be kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFull {
+    /// It goes on; that its event is lost is counted.
+    #[default]
+    Count,
+    /// It is refused before anything of it leaves.
+    Refuse,
 }
 
 /// Settings of detection.

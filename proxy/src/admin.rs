@@ -73,8 +73,7 @@ impl Desk {
 
     fn metrics_page(&self) -> Page {
         let counts = self.house.spool.counts();
-        let lost = counts.dropped;
-        let dropped = lost.queue_full + lost.quota_full + lost.write_failed + lost.closed;
+        let dropped = counts.dropped.total();
         self.house.metrics.spool_depth.set(i64::try_from(counts.depth).unwrap_or(i64::MAX));
         self.house.metrics.dropped.set(i64::try_from(dropped).unwrap_or(i64::MAX));
         if let Ok(policy) = self.house.policy() {

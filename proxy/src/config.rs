@@ -152,6 +152,8 @@ pub(crate) struct Audit {
     pub(crate) flush: Duration,
     /// The spool's disk space.
     pub(crate) quota: ByteSize,
+    /// One organisation's part of it; without it, half.
+    pub(crate) organisation_quota: Option<ByteSize>,
     /// Whether each flush waits for the disk.
     pub(crate) fsync: bool,
 }
@@ -218,7 +220,12 @@ impl Default for Limits {
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { flush: Duration::from_millis(50), quota: ByteSize::gib(10), fsync: false }
+        Self {
+            flush: Duration::from_millis(50),
+            quota: ByteSize::gib(10),
+            organisation_quota: None,
+            fsync: false,
+        }
     }
 }
 
@@ -227,6 +234,13 @@ impl Limits {
     pub(crate) fn bodies_per_organisation(&self) -> u64 {
         let half = self.bodies_in_memory.as_u64() / 2;
         self.bodies_per_organisation.map_or(half, |bytes| bytes.as_u64())
+    }
+}
+
+impl Audit {
+    /// One organisation's part of the spool, in bytes.
+    pub(crate) fn organisation_quota(&self) -> u64 {
+        self.organisation_quota.map_or(self.quota.as_u64() / 2, |bytes| bytes.as_u64())
     }
 }
 
@@ -350,6 +364,7 @@ impl fmt::Display for Config {
         }
         writeln!(out, "audit.flush = {:?}", self.audit.flush)?;
         writeln!(out, "audit.quota = {}", self.audit.quota)?;
+        writeln!(out, "audit.organisation_quota = {}", ByteSize(self.audit.organisation_quota()))?;
         writeln!(out, "audit.fsync = {}", self.audit.fsync)?;
         let format = match self.log.format {
             LogFormat::Text => "text",

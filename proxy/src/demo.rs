@@ -50,7 +50,7 @@ pub(crate) fn demo(options: DemoFlags) -> Result<()> {
         },
     )?;
     let demo = Demo { key: key.key, organisation: "demo".to_owned() };
-    run::run(Settings::new(config, flags, log), folder, Some(&demo))
+    run::run(Settings::new(config, flags, log), folder, false, Some(&demo))
 }
 
 /// The double on a thread of its own, on a free port.

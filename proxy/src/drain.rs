@@ -8,6 +8,7 @@
 use crate::config::Config;
 use crate::house::House;
 use crate::server::Server;
+use crate::systemd;
 use anyhow::Result;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,12 +23,15 @@ pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    upgrade: Signal,
 }
 
 /// What a signal asks for.
 pub(crate) enum Order {
     /// SIGHUP: documents and configuration are to be read again.
     Reload,
+    /// SIGUSR2: a new process is to take over.
+    Upgrade,
     /// The process is to end.
     Leave(Leaving),
 }
@@ -39,6 +43,8 @@ pub(crate) enum Leaving {
     Terminated,
     /// SIGINT: somebody at a terminal, who waits.
     Interrupted,
+    /// A new process serves in its place, from the same sockets.
+    Relieved,
 }
 
 impl Signals {
@@ -47,6 +53,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -56,12 +63,13 @@ impl Signals {
             _ = self.terminate.recv() => Order::Leave(Leaving::Terminated),
             _ = self.interrupt.recv() => Order::Leave(Leaving::Interrupted),
             _ = self.hangup.recv() => Order::Reload,
+            _ = self.upgrade.recv() => Order::Upgrade,
         }
     }
 
     /// Waits for one that ends a wait.
     async fn again(&mut self) {
-        while let Order::Reload = self.next().await {}
+        while let Order::Reload | Order::Upgrade = self.next().await {}
     }
 }
 
@@ -95,10 +103,21 @@ pub(crate) async fn leave(
     signals: &mut Signals,
 ) {
     house.is_stopping.store(true, Ordering::Release);
-    tracing::info!(in_flight = house.in_flight(), grace = ?config.drain_grace, "stopping: not ready any more");
+    tracing::info!(?why, in_flight = house.in_flight(), grace = ?config.drain_grace, "stopping: not ready any more");
+    if why != Leaving::Relieved {
+        systemd::stopping();
+    }
     let grace = match why {
         Leaving::Terminated => config.drain_grace,
         Leaving::Interrupted => Duration::ZERO,
+        Leaving::Relieved => {
+            server.leave_files();
+            // The desks too: what they say is not true of the process that serves.
+            bells.stop.send_replace(true);
+            bells.end.send_replace(true);
+            server.closed().await;
+            config.drain_grace
+        }
     };
     tokio::select! {
         () = tokio::time::sleep(grace) => {}

@@ -10,6 +10,8 @@ use crate::metrics::Metrics;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use palisade_audit::Spool;
 use palisade_filters::credint::Intelligence;
+use palisade_filters::documents::OnFull;
+use palisade_filters::policy::Tenant;
 use palisade_filters::{Policy, Refusal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -79,6 +81,14 @@ impl House {
         let revision = policy.revision();
         self.policy.store(Some(policy));
         self.revision.send_replace(revision);
+    }
+
+    /// Refuses an organisation that does not want to go on unrecorded, while its events cannot be kept.
+    pub(crate) fn remembers(&self, tenant: &Tenant) -> Result<(), Refusal> {
+        match tenant.on_full {
+            OnFull::Refuse if !self.spool.has_room_for(&tenant.id) => Err(Refusal::AuditUnavailable),
+            OnFull::Refuse | OnFull::Count => Ok(()),
+        }
     }
 
     /// Puts other limits in force, for what begins from now on.

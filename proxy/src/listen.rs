@@ -264,6 +264,20 @@ pub(crate) struct SocketFile {
     inode: u64,
 }
 
+impl SocketFile {
+    /// The file of a socket that was handed over.
+    pub(crate) fn found(path: &Path) -> Result<Self> {
+        let found = fs::symlink_metadata(path).with_context(|| format!("`{}` is gone", path.display()))?;
+        Ok(Self { path: path.to_owned(), inode: found.ino() })
+    }
+
+    /// Leaves it where it is.
+    pub(crate) fn leave(mut self) {
+        // No file has this number.
+        self.inode = 0;
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // A process that took over has a socket of its own here.

@@ -31,7 +31,9 @@ mod run;
 mod serve;
 mod server;
 mod settings;
+mod systemd;
 mod tls;
+mod upgrade;
 mod upstream;
 mod watched;
 
@@ -60,7 +62,13 @@ struct Palisade {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Serve: everything in one process
-    Serve(Flags),
+    Serve {
+        #[command(flatten)]
+        flags: Flags,
+        /// Take over from the process that serves this data folder, without a connection refused
+        #[arg(long)]
+        upgrade: bool,
+    },
     /// Serve a seeded organisation with a built-in provider double, to try it out
     Demo(DemoFlags),
     /// The provider double as a server of its own
@@ -96,11 +104,11 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Palisade::parse().command {
-        Command::Serve(flags) => {
+        Command::Serve { flags, upgrade } => {
             let config = Config::load(&flags)?;
             let log = Log::start(&config)?;
             let folder = Folder::open(&config.data_dir)?;
-            run::run(Settings::new(config, flags, log), folder, None)
+            run::run(Settings::new(config, flags, log), folder, upgrade, None)
         }
         Command::Demo(flags) => demo::demo(flags),
         Command::Mock(options) => mock::run(options),

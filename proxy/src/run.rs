@@ -11,6 +11,8 @@ use crate::meter::Kept;
 use crate::metrics::Metrics;
 use crate::server::{Plan, Server};
 use crate::settings::Settings;
+use crate::systemd;
+use crate::upgrade::{self, Inherited, Post};
 use crate::watched::{self, LOOKED_AT_EVERY};
 use anyhow::{Context, Result, bail};
 use palisade_audit::Spool;
@@ -19,8 +21,9 @@ use palisade_filters::dlp::{Scanner, rules};
 use palisade_filters::secret::Secret;
 use parking_lot::Mutex;
 use std::convert::Infallible;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// What a demo prints and writes besides.
 pub(crate) struct Demo {
@@ -34,13 +37,18 @@ pub(crate) fn scanner() -> Result<Arc<Scanner>> {
 }
 
 /// Serves until SIGTERM or SIGINT, then lets what is under way finish.
-pub(crate) fn run(settings: Settings, folder: Folder, demo: Option<&Demo>) -> Result<()> {
+pub(crate) fn run(settings: Settings, folder: Folder, is_upgrade: bool, demo: Option<&Demo>) -> Result<()> {
     let config = &settings.config.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Asked for before anything else, so that no signal finds the process without an answer.
     let mut signals = runtime.block_on(async { Signals::new() })?;
     tracing::info!("effective configuration:\n{config}");
-    let spool = open_spool(config)?;
+    // As it was found at the start: the file may be another one by the time it is asked for.
+    let program = std::env::current_exe().context("this program's own file cannot be found")?;
+    raise_descriptors();
+    let mut inherited =
+        if is_upgrade { Inherited::from_predecessor(&config.data_dir)? } else { Inherited::from_systemd()? };
+    let spool = open_spool(config, inherited.has_predecessor())?;
     let (live, errors) = Live::load(folder, scanner()?).context("there is no policy to start with")?;
     let geo = GeoWatch::open(&config.geoip)?;
     let credentials = credint::Files::open(&config.data_dir, config.credint.base.as_deref())?;
@@ -60,15 +68,25 @@ pub(crate) fn run(settings: Settings, folder: Folder, demo: Option<&Demo>) -> Re
         admin: &config.admin,
         metrics: &config.metrics,
     };
-    let mut server = Server::start(&plan, &house, &bells)?;
+    let mut server = Server::start(&plan, &house, &bells, &mut inherited)?;
     // Not before the doors are open: a process that cannot start must take nothing over from one that runs.
     let keeper = kept.keep()?;
     announce(config, &server, settings.ready_file(), demo)?;
+    inherited.serving();
+    systemd::serving();
+    let successor = Successor { program, relieved: Arc::new(Notify::new()) };
+    let post = Post::open(&config.data_dir, server.spares(), successor.relieved.clone());
+    if let Err(error) = &post {
+        tracing::warn!(%error, "no new process will be able to take over from this one");
+    }
 
     let settings = Arc::new(Mutex::new(settings));
     runtime.block_on(async {
         tokio::spawn(watched::keep_looking((credentials, house.clone()), credint::look));
-        let why = serve(&house, live, &settings, &mut signals).await;
+        let why = serve(&house, live, &settings, &mut signals, &successor).await;
+        if let (Ok(post), true) = (&post, why != Leaving::Relieved) {
+            post.close();
+        }
         let config = settings.lock().config.clone();
         leave(why, &config, &house, &mut server, &bells, &mut signals).await;
     });
@@ -81,12 +99,32 @@ pub(crate) fn run(settings: Settings, folder: Folder, demo: Option<&Demo>) -> Re
     Ok(())
 }
 
+/// Who comes after this process.
+struct Successor {
+    program: PathBuf,
+    /// Rings once it serves.
+    relieved: Arc<Notify>,
+}
+
+/// Each connection takes two descriptors, and what a process may open by default is for small programs.
+fn raise_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::warn!(%error, descriptors = limit.current, "the limit of descriptors cannot be raised");
+    }
+}
+
 /// Keeps documents and configuration up to date until the process is to leave.
 async fn serve(
     house: &Arc<House>,
     live: Live,
     settings: &Arc<Mutex<Settings>>,
     signals: &mut Signals,
+    successor: &Successor,
 ) -> Leaving {
     let reloading = reload(house, live, settings);
     tokio::pin!(reloading);
@@ -94,18 +132,24 @@ async fn serve(
         tokio::select! {
             order = signals.next() => match order {
                 Order::Reload => house.reload.notify_one(),
+                Order::Upgrade => if let Err(error) = upgrade::start_successor(&successor.program) {
+                    tracing::error!(%error, "no upgrade; this process goes on");
+                },
                 Order::Leave(why) => return why,
             },
+            () = successor.relieved.notified() => return Leaving::Relieved,
             never = &mut reloading => match never {},
         }
     }
 }
 
-fn open_spool(config: &Config) -> Result<Spool> {
+fn open_spool(config: &Config, is_shared: bool) -> Result<Spool> {
     let mut spool = palisade_audit::Config::new(config.data_dir.join("spool"));
     spool.flush_ms = config.audit.flush.as_millis() as u64;
     spool.quota_bytes = config.audit.quota.as_u64();
+    spool.organisation_quota_bytes = config.audit.organisation_quota();
     spool.fsync = config.audit.fsync;
+    spool.is_shared = is_shared;
     Spool::open(spool).context("events cannot be kept")
 }
 
@@ -167,7 +211,9 @@ fn announce(config: &Config, server: &Server, ready_file: Option<&Path>, demo: O
     let metrics = url(&server.metrics, config.metrics.tls.is_some());
     tracing::info!(%proxy, %admin, %metrics, "serving");
     if let Some(path) = ready_file {
-        let mut ready = serde_json::json!({"proxy": proxy, "admin": admin, "metrics": metrics});
+        let mut ready = serde_json::json!({
+            "proxy": proxy, "admin": admin, "metrics": metrics, "process": std::process::id(),
+        });
         if let (Some(demo), Some(ready)) = (demo, ready.as_object_mut()) {
             let seeded = serde_json::json!({"key": demo.key.expose(), "org": demo.organisation});
             ready.insert("demo".to_owned(), seeded);

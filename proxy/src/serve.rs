@@ -42,6 +42,7 @@ pub(crate) async fn serve(
     record.lap(Stage::GeoIp);
     let known = house.intelligence.load(); // which keys are burned?
     let visitor = filters::recognize(caller, &knock, location, &known)?; // from here, with this key?
+    house.remembers(visitor.tenant())?; // can what it does be recorded, if it must be?
     record.lap(Stage::IpAllowlist);
 
     let passage = house.meters.enter(&filters::gate(&visitor)).await; // how often, and how many at once?

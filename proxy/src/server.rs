@@ -14,6 +14,7 @@ use crate::listen::{self, Address, Listen, Mode, SocketFile};
 use crate::metrics::Metrics;
 use crate::record::Record;
 use crate::tls::Certificates;
+use crate::upgrade::{Inherited, Spare, Spares};
 use crate::upstream::Upstreams;
 use crate::{arrival, reply, serve};
 use anyhow::{Context, Result};
@@ -27,6 +28,7 @@ use pingora_core::services::Service as _;
 use pingora_core::services::listening::Service;
 use pingora_runtime::Runtime;
 use socket2::Socket;
+use std::net::SocketAddr;
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +47,9 @@ pub(crate) struct Server {
     /// The workers' listeners; the desks stay open until the end.
     doors: Vec<tokio::task::JoinHandle<()>>,
     /// Unix sockets go when the server does.
-    _files: Vec<SocketFile>,
+    files: Vec<SocketFile>,
+    /// Every listening socket once more, for a process that takes over.
+    spares: Spares,
     pub(crate) proxy: Address,
     pub(crate) admin: Address,
     pub(crate) metrics: Address,
@@ -72,15 +76,22 @@ struct Bound {
 impl Server {
     /// Binds everything, then serves. The desks, where health and metrics are asked for, stay open while exchanges
     /// finish.
-    pub(crate) fn start(plan: &Plan<'_>, house: &Arc<House>, bells: &Bells) -> Result<Self> {
-        let mut files = Vec::new();
-        let proxy = Bound::new(plan.proxy, true, plan.workers, &mut files)?;
-        let admin = Bound::new(plan.admin, false, 1, &mut files)?;
-        let metrics = Bound::new(plan.metrics, false, 1, &mut files)?;
+    pub(crate) fn start(
+        plan: &Plan<'_>,
+        house: &Arc<House>,
+        bells: &Bells,
+        inherited: &mut Inherited,
+    ) -> Result<Self> {
+        let mut opening = Opening { inherited, files: Vec::new(), spares: Vec::new() };
+        let proxy = opening.open("proxy", plan.proxy, plan.workers)?;
+        let admin = opening.open("admin", plan.admin, 1)?;
+        let metrics = opening.open("metrics", plan.metrics, 1)?;
+        let Opening { files, spares, .. } = opening;
         let mut server = Self {
             runtimes: Vec::new(),
             doors: Vec::new(),
-            _files: files,
+            files,
+            spares: Arc::new(Mutex::new(spares)),
             proxy: proxy.address.clone(),
             admin: admin.address.clone(),
             metrics: metrics.address.clone(),
@@ -141,8 +152,20 @@ impl Server {
         Ok(serving)
     }
 
+    /// The sockets, for a process that takes over.
+    pub(crate) fn spares(&self) -> Spares {
+        self.spares.clone()
+    }
+
+    /// Leaves unix sockets where they are: a process that took over listens there.
+    pub(crate) fn leave_files(&mut self) {
+        self.files.drain(..).for_each(SocketFile::leave);
+    }
+
     /// Waits until no worker accepts any more; the stop must have been said.
     pub(crate) async fn closed(&mut self) {
+        // A socket that is open anywhere goes on taking connections, and these nobody would serve.
+        self.spares.lock().clear();
         for service in self.doors.drain(..) {
             if let Err(error) = service.await {
                 tracing::error!(%error, "a listener ended early");
@@ -158,39 +181,67 @@ impl Server {
     }
 }
 
-impl Bound {
-    fn new(listen: &Listen, is_public: bool, threads: usize, files: &mut Vec<SocketFile>) -> Result<Self> {
+/// What is at hand while doors are opened, and what comes of it besides listeners.
+struct Opening<'a> {
+    inherited: &'a mut Inherited,
+    files: Vec<SocketFile>,
+    spares: Vec<Spare>,
+}
+
+impl Opening<'_> {
+    /// Binds a door, or takes what was handed over for it.
+    fn open(&mut self, door: &'static str, listen: &Listen, threads: usize) -> Result<Bound> {
         let mode = listen.mode.unwrap_or_default();
         let certificates = listen.tls.as_ref().map(Certificates::load).transpose()?.map(Arc::new);
-        let mut listeners = Vec::with_capacity(threads);
+        let named = listen.address.to_string();
+        let mut listeners: Vec<Socket> =
+            self.inherited.take(door, &named).into_iter().map(Socket::from).collect();
+        let is_new = listeners.is_empty();
         let address = match &listen.address {
-            Address::Unix(path) => {
+            Address::Unix(path) if is_new => {
                 let (socket, file) = listen::bind_unix(path, mode)?;
-                files.push(file);
-                for _ in 1..threads {
-                    listeners.push(socket.try_clone()?);
-                }
+                self.files.push(file);
                 listeners.push(socket);
                 listen.address.clone()
             }
+            Address::Unix(path) => {
+                self.files.push(SocketFile::found(path)?);
+                listen.address.clone()
+            }
             Address::Inet(address) => {
-                let mut address = *address;
-                // Shared ports never clash: without this, a second process would quietly take a share of the
-                // connections.
-                if threads > 1 {
-                    drop(listen::bind(address, false)?);
+                if is_new {
+                    bind_all(*address, threads, &mut listeners)?;
                 }
-                for _ in 0..threads {
-                    // The first thread may be given a free port; the others join it there.
-                    let socket = listen::bind(address, threads > 1)?;
-                    address = socket.local_addr()?.as_socket().context("a port without an address")?;
-                    listeners.push(socket);
-                }
-                Address::Inet(address)
+                let first = listeners.first().context("a door without a listener")?;
+                Address::Inet(first.local_addr()?.as_socket().context("a port without an address")?)
             }
         };
-        Ok(Self { address, mode, listeners, certificates, is_public })
+        for listener in &listeners {
+            let socket = listener.try_clone()?.into();
+            self.spares.push(Spare { door, listen: named.clone(), socket });
+        }
+        // Where there are more threads than sockets, several accept from one. Where there are fewer, there will be as
+        // many: each socket has its own queue, and one that nobody accepts from loses it.
+        while let Some(listener) = listeners.first().filter(|_| listeners.len() < threads) {
+            listeners.push(listener.try_clone()?);
+        }
+        Ok(Bound { address, mode, listeners, certificates, is_public: door == "proxy" })
     }
+}
+
+/// Binds a port for each thread.
+fn bind_all(mut address: SocketAddr, threads: usize, listeners: &mut Vec<Socket>) -> Result<()> {
+    // Shared ports never clash: without this, a second process would quietly take a share of the connections.
+    if threads > 1 {
+        drop(listen::bind(address, false)?);
+    }
+    for _ in 0..threads {
+        // The first thread may be given a free port; the others join it there.
+        let socket = listen::bind(address, threads > 1)?;
+        address = socket.local_addr()?.as_socket().context("a port without an address")?;
+        listeners.push(socket);
+    }
+    Ok(())
 }
 
 /// Where applications connect: one worker's side of it.

@@ -5,6 +5,7 @@ use crate::keys::key;
 use crate::process::until;
 use crate::processes::{ENDLESS, PROMPT, SOON, site};
 use palisade_audit::event::Ended;
+use std::path::Path;
 use std::time::Instant;
 
 #[test]
@@ -73,18 +74,21 @@ fn what_outlasts_the_drain_is_told_so() {
     assert_eq!(events.len(), 2);
 }
 
+/// Puts another configuration in the place of the former, in one step.
+pub(crate) fn rewrite(folder: &Path, text: &str) {
+    let beside = folder.join("palisade.new");
+    std::fs::write(&beside, text).unwrap();
+    std::fs::rename(beside, folder.join("palisade.toml")).unwrap();
+}
+
 #[test]
 fn limits_and_the_log_s_level_change_while_it_runs() {
     let mut site = site("[limits]\nbody_bytes = \"1MiB\"");
     let long = PROMPT.replace("one", &"one ".repeat(1_000));
     let status = |site: &crate::processes::Site| site.house.chat("acme", &long).status;
     assert_eq!(status(&site), 200);
-    let config = site.house.folder.path().join("palisade.toml");
-    let write = |text: &str| {
-        let beside = config.with_extension("new");
-        std::fs::write(&beside, format!("drain_grace = \"0s\"\n{text}")).unwrap();
-        std::fs::rename(beside, &config).unwrap();
-    };
+    let folder = site.house.folder.path().to_owned();
+    let write = |text: &str| rewrite(&folder, &format!("drain_grace = \"0s\"\n{text}"));
     write("workers = 7\n[limits]\nbody_bytes = \"1KiB\"\n[log]\nlevel = \"debug\"");
     until("the smaller limit holds", || (status(&site) == 413).then_some(()));
     until("what is debugged is logged", || {

@@ -106,13 +106,42 @@ impl House {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         let mut process = Process::start("serve", &arguments, self.folder.path());
         let text = process.until("the ready file appears", || std::fs::read_to_string(&file).ok());
-        let ready: Ready = serde_json::from_str(&text).unwrap();
+        self.meet(&text);
+        self.process = Some(process);
+    }
+
+    /// Starts a process that is to take over, and waits until the former one has heard of it or it has ended.
+    pub(crate) fn successor(&self) -> Process {
+        let arguments = self.arguments.iter().map(String::as_str).chain(["--upgrade"]).collect::<Vec<_>>();
+        Process::start("serve", &arguments, self.folder.path())
+    }
+
+    /// Puts a new process in the place of the one there is, which is given back.
+    pub(crate) fn upgrade(&mut self) -> Process {
+        let file = self.folder.path().join("ready.json");
+        std::fs::remove_file(&file).unwrap();
+        let mut process = self.successor();
+        let text = process.until("the new process serves", || std::fs::read_to_string(&file).ok());
+        self.meet(&text);
+        self.process.replace(process).unwrap()
+    }
+
+    /// Starts a process by a script for `bash`, which gets the command as its arguments.
+    pub(crate) fn by_script(&self, script: &str, proxy: SocketAddr) -> Process {
+        let mut arguments = self.arguments.clone();
+        let flag = arguments.iter().position(|argument| argument == "--proxy-listen").unwrap();
+        arguments[flag + 1] = proxy.to_string();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Process::script("serve", script, &arguments, self.folder.path())
+    }
+
+    fn meet(&mut self, ready: &str) {
+        let ready: Ready = serde_json::from_str(ready).unwrap();
         let nowhere = self.proxy;
         // A unix socket has no port: who put it there knows where it is.
         let address = |url: &str| url.split_once("://").map_or(nowhere, |(_, there)| there.parse().unwrap());
         (self.proxy, self.admin) = (address(&ready.proxy), address(&ready.admin));
         self.metrics = address(&ready.metrics);
-        self.process = Some(process);
     }
 
     /// Starts a process that must not come to serve; its end and what it said.

@@ -14,6 +14,7 @@
     reason = "a test that cannot go on ends, and says where; its texts are short"
 )]
 
+mod audit;
 mod commands;
 mod credint;
 mod drain;
@@ -41,5 +42,6 @@ mod routing;
 mod scenario;
 mod streams;
 mod tidy;
+mod upgrade;
 mod wire;
 mod world;

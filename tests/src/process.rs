@@ -71,17 +71,21 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the product with these arguments; both outputs go to `<folder>/<name>.log`.
     pub(crate) fn start(name: &str, arguments: &[&str], folder: &Path) -> Self {
+        Self::spawn(name, Command::new(binary()).args(arguments), folder)
+    }
+
+    /// The same by a script for `bash`, which gets the command as its arguments.
+    pub(crate) fn script(name: &str, script: &str, arguments: &[&str], folder: &Path) -> Self {
+        let mut command = Command::new("bash");
+        command.args(["-c", script]).arg(binary());
+        Self::spawn(name, command.args(arguments), folder)
+    }
+
+    fn spawn(name: &str, command: &mut Command, folder: &Path) -> Self {
         let log = folder.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log).unwrap();
-        let child = Command::new(binary())
-            .args(arguments)
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(out.try_clone().unwrap())
-            .stderr(out)
-            .spawn()
-            .unwrap();
-        Self { child, log, name: name.to_owned() }
+        command.current_dir(folder).stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
+        Self { child: command.spawn().unwrap(), log, name: name.to_owned() }
     }
 
     /// Its id.

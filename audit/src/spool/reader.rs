@@ -13,17 +13,19 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Flaw, Line, READ_BYTES};
-use super::segment;
+use super::{segment, shelf};
 use crate::event::{Event, SCHEMA};
 
 /// One event as it stands in the spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// The shelf: 0, unless a process wrote beside another one while it took over.
+    pub shelf: u32,
     /// The segment, by the number of its first event.
     pub segment: u64,
     /// Where its frame begins in the segment, in bytes.
     pub offset: u64,
-    /// Its number; none after damage in the same segment, where lines can no longer be counted on.
+    /// Its number on the shelf; none after damage in the same segment, where lines can no longer be counted on.
     pub sequence: Option<u64>,
     /// The event's JSON, as it was written.
     pub payload: Vec<u8>,
@@ -55,8 +57,10 @@ pub enum NotAnEvent {
 
 /// A place where the spool is not what was written.
 #[derive(Debug, thiserror::Error)]
-#[error("segment `{}`, offset {offset}, {bytes} bytes: {flaw}", segment::name(*.segment))]
+#[error("segment `{}`, offset {offset}, {bytes} bytes: {flaw}", shelf::path(*.shelf, *.segment).display())]
 pub struct Damage {
+    /// The shelf.
+    pub shelf: u32,
     /// The segment, by the number of its first event.
     pub segment: u64,
     /// Where the damage begins in the segment, in bytes.
@@ -71,8 +75,8 @@ pub struct Damage {
 /// Reads the segments that were there when it was opened.
 pub struct Reader {
     directory: PathBuf,
-    /// Segments still to be read, the next one last.
-    ahead: Vec<u64>,
+    /// Shelves and segments still to be read, the next one last.
+    ahead: Vec<(u32, u64)>,
     open: Option<Open>,
     line: Vec<u8>,
     unfinished: u64,
@@ -81,6 +85,7 @@ pub struct Reader {
 /// The segment that is being read.
 struct Open {
     lines: BufReader<File>,
+    shelf: u32,
     segment: u64,
     offset: u64,
     /// The number of the next line, if no line was damaged so far.
@@ -95,33 +100,38 @@ impl Reader {
     /// The directory cannot be read.
     pub fn open(directory: impl AsRef<Path>) -> io::Result<Self> {
         let directory = directory.as_ref().to_owned();
-        let ahead = segment::list(&directory)?.into_iter().rev().map(|(first, _)| first).collect();
+        let mut ahead = Vec::new();
+        for shelf in shelf::all(&directory) {
+            let segments = segment::list(&shelf::directory(&directory, shelf))?;
+            ahead.extend(segments.into_iter().map(|(first, _)| (shelf, first)));
+        }
+        ahead.reverse();
         Ok(Self { directory, ahead, open: None, line: Vec::new(), unfinished: 0 })
     }
 
-    /// Bytes after the last line end of the last segment, known once that was reached: an event that is being
-    /// written just now, or that a crash left half written. It is not damage; the next writer cuts it off.
+    /// Bytes after the last line end of the last segment of each shelf, known once that was reached: an event that
+    /// is being written just now, or that a crash left half written. It is not damage; the next writer cuts it off.
     #[must_use]
     pub fn unfinished_bytes(&self) -> u64 {
         self.unfinished
     }
 
     fn open_next(&mut self) -> Option<Result<Open, Damage>> {
-        let segment = self.ahead.pop()?;
-        let file = match File::open(self.directory.join(segment::name(segment))) {
+        let (shelf, segment) = self.ahead.pop()?;
+        let file = match File::open(self.directory.join(shelf::path(shelf, segment))) {
             Ok(file) => file,
             Err(error) => {
-                return Some(Err(Damage { segment, offset: 0, bytes: 0, flaw: error.into() }));
+                return Some(Err(Damage { shelf, segment, offset: 0, bytes: 0, flaw: error.into() }));
             }
         };
         let lines = BufReader::with_capacity(READ_BYTES, file);
-        Some(Ok(Open { lines, segment, offset: 0, sequence: segment, damaged: false }))
+        Some(Ok(Open { lines, shelf, segment, offset: 0, sequence: segment, damaged: false }))
     }
 
     /// The next line of the open segment; none at its end.
     fn step(&mut self) -> Option<Result<Entry, Damage>> {
         let open = self.open.as_mut()?;
-        let (segment, offset) = (open.segment, open.offset);
+        let (shelf, segment, offset) = (open.shelf, open.segment, open.offset);
         let (bytes, read) = match frame::next_line(&mut open.lines, &mut self.line) {
             Ok(Line::Whole(bytes)) => (bytes, frame::payload(&self.line)),
             Ok(Line::TooLong(bytes)) => (bytes, Err(Flaw::TooLong)),
@@ -130,7 +140,7 @@ impl Reader {
             Err(error) => {
                 // A file that cannot be read here will not be readable further on; the next one may be.
                 self.open = None;
-                return Some(Err(Damage { segment, offset, bytes: 0, flaw: error.into() }));
+                return Some(Err(Damage { shelf, segment, offset, bytes: 0, flaw: error.into() }));
             }
         };
         let sequence = if open.damaged { None } else { Some(open.sequence) };
@@ -138,8 +148,8 @@ impl Reader {
         open.sequence += 1;
         open.damaged |= read.is_err();
         Some(match read {
-            Ok(payload) => Ok(Entry { segment, offset, sequence, payload: payload.to_vec() }),
-            Err(flaw) => Err(Damage { segment, offset, bytes, flaw }),
+            Ok(payload) => Ok(Entry { shelf, segment, offset, sequence, payload: payload.to_vec() }),
+            Err(flaw) => Err(Damage { shelf, segment, offset, bytes, flaw }),
         })
     }
 
@@ -147,8 +157,9 @@ impl Reader {
     /// one.
     fn end(&mut self, bytes: u64) -> Option<Result<Entry, Damage>> {
         let open = self.open.take()?;
-        let Some(next) = self.ahead.last().copied() else {
-            self.unfinished = bytes;
+        let next = self.ahead.last().filter(|(shelf, _)| *shelf == open.shelf);
+        let Some((_, next)) = next.copied() else {
+            self.unfinished += bytes;
             return None;
         };
         // A torn line was an event once, so it counts towards the number the next segment begins with.
@@ -160,7 +171,8 @@ impl Reader {
         } else {
             return None;
         };
-        Some(Err(Damage { segment: open.segment, offset: open.offset, bytes, flaw }))
+        let Open { shelf, segment, offset, .. } = open;
+        Some(Err(Damage { shelf, segment, offset, bytes, flaw }))
     }
 }
 

@@ -9,7 +9,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufReader, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Line, READ_BYTES};
@@ -81,6 +81,8 @@ pub(super) struct Segment {
     /// Bytes of whole lines. What a failed write left behind them is cut off before the next one.
     bytes: u64,
     tail_unsure: bool,
+    /// Device and inode: whether the name still leads to this file.
+    identity: (u64, u64),
 }
 
 impl Segment {
@@ -102,7 +104,7 @@ impl Segment {
             fs::remove_file(&path)?;
             return Err(error);
         }
-        Ok(Self { directory: directory.to_owned(), file, first, lines: 0, bytes: 0, tail_unsure: false })
+        Self::of(directory, file, first, (0, 0))
     }
 
     fn recover(directory: &Path, first: u64) -> io::Result<Self> {
@@ -139,7 +141,37 @@ impl Segment {
                 "audit spool: the last segment is damaged; it is kept as it is, and written on after it"
             );
         }
-        Ok(Self { directory: directory.to_owned(), file, first, lines, bytes, tail_unsure: false })
+        Self::of(directory, file, first, (lines, bytes))
+    }
+
+    fn of(directory: &Path, file: File, first: u64, (lines, bytes): (u64, u64)) -> io::Result<Self> {
+        let identity = identity(&file.metadata()?);
+        Ok(Self { directory: directory.to_owned(), file, first, lines, bytes, tail_unsure: false, identity })
+    }
+
+    /// Whether the name still leads to the file. Somebody may have removed it, or the whole folder.
+    pub(super) fn is_there(&self) -> bool {
+        let found = fs::metadata(self.directory.join(name(self.first)));
+        found.is_ok_and(|found| identity(&found) == self.identity)
+    }
+
+    /// Begins the next segment in the place of one that is gone, with its folder if need be; how many events went
+    /// with it, and a new lock on the folder.
+    pub(super) fn replace(&mut self) -> io::Result<(u64, Option<File>)> {
+        make_directory(&self.directory)?;
+        let lock = match lock(&self.directory) {
+            Ok(lock) => Some(lock),
+            // The folder and its lock were left where they are: the lock is ours already.
+            Err(fs::TryLockError::WouldBlock) => None,
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        };
+        let gone = self.lines;
+        *self = Self::create(&self.directory, self.first + self.lines)?;
+        Ok((gone, lock))
+    }
+
+    pub(super) fn first(&self) -> u64 {
+        self.first
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -175,6 +207,10 @@ impl Segment {
         *self = Self::create(&self.directory, self.first + self.lines)?;
         Ok(())
     }
+}
+
+fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 #[cfg(test)]

@@ -9,14 +9,16 @@
 use std::fs::File;
 use std::io;
 use std::mem;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
+use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::ledger::Ledger;
 use super::segment::{self, Segment};
-use super::{Config, QUEUE_EVENTS, Tally, frame};
+use super::{Config, HEADROOM, QUEUE_EVENTS, Tally, frame, shelf};
 use crate::event::Event;
 
 /// Bytes gathered before they are written: large enough that the system call vanishes, small enough for the
@@ -72,8 +74,10 @@ pub(super) struct Writer {
     frames: Vec<u8>,
     pending: u64,
     scratch: Vec<u8>,
-    /// Bytes of all segments.
+    /// Bytes of all segments of the spool.
     used: u64,
+    ledger: Ledger,
+    organisation_full: Trouble,
     full: Trouble,
     recounted: Instant,
     failing: Trouble,
@@ -81,21 +85,23 @@ pub(super) struct Writer {
     unrotated: Trouble,
     overflowing: Trouble,
     overflow_seen: u64,
+    /// The folder that is this writer's.
+    shelf: PathBuf,
     /// Held for as long as the thread lives.
-    _lock: File,
+    lock: File,
 }
 
 impl Writer {
     /// Repairs the last segment and goes on after it.
     pub(super) fn resume(
         config: Config,
-        lock: File,
+        (shelf, lock): (PathBuf, File),
         queue: Receiver<Message>,
         tally: Arc<Tally>,
     ) -> io::Result<Self> {
-        let last = segment::list(&config.directory)?.last().map(|(first, _)| *first);
-        let segment = Segment::resume(&config.directory, last)?;
-        let used = bytes_in(&config)?;
+        let last = segment::list(&shelf)?.last().map(|(first, _)| *first);
+        let segment = Segment::resume(&shelf, last)?;
+        let used = shelf::bytes(&config.directory)?;
         Ok(Self {
             config,
             queue,
@@ -105,6 +111,8 @@ impl Writer {
             pending: 0,
             scratch: Vec::new(),
             used,
+            ledger: Ledger::default(),
+            organisation_full: Trouble::default(),
             full: Trouble::default(),
             recounted: Instant::now(),
             failing: Trouble::default(),
@@ -112,7 +120,8 @@ impl Writer {
             unrotated: Trouble::default(),
             overflowing: Trouble::default(),
             overflow_seen: 0,
-            _lock: lock,
+            shelf,
+            lock,
         })
     }
 
@@ -163,16 +172,78 @@ impl Writer {
             tracing::error!(id = %event.id, %error, "audit spool: an event could not be written as JSON");
             return;
         }
-        if self.used + self.frames.len() as u64 > self.config.quota_bytes {
+        let used = self.used + self.frames.len() as u64;
+        if used > self.config.quota_bytes {
             self.frames.truncate(before);
             self.tally.quota_full.fetch_add(1, Relaxed);
             self.fill();
+            return;
+        }
+        if is_scarce(used, self.config.quota_bytes) && !self.tally.scarce.swap(true, Relaxed) {
+            self.recounted = Instant::now();
+        }
+        if let Some(organisation) = &event.organisation
+            && !self.enter(organisation, (self.frames.len() - before) as u64)
+        {
+            self.frames.truncate(before);
             return;
         }
         self.pending += 1;
         if self.frames.len() >= BATCH_BYTES || self.frames.len() as u64 >= self.config.segment_bytes {
             self.commit();
         }
+    }
+
+    /// Enters an event into its organisation's account; whether there was room.
+    fn enter(&mut self, organisation: &Arc<str>, bytes: u64) -> bool {
+        let quota = self.config.organisation_quota_bytes;
+        let used = self.ledger.of(organisation) + bytes;
+        if is_scarce(used, quota) {
+            self.crowd(organisation);
+        }
+        if used > quota {
+            self.tally.organisation_full.fetch_add(1, Relaxed);
+            return false;
+        }
+        self.ledger.add(organisation, bytes);
+        true
+    }
+
+    /// Little room is left for an organisation. It is said once for all of them, as they may be many.
+    fn crowd(&mut self, organisation: &Arc<str>) {
+        let mut crowded = self.tally.crowded.write().unwrap_or_else(PoisonError::into_inner);
+        if crowded.insert(organisation.clone()) {
+            self.tally.crowded_count.store(crowded.len() as u64, Relaxed);
+            self.recounted = Instant::now();
+        }
+        drop(crowded);
+        if self.organisation_full.begins() {
+            tracing::error!(
+                %organisation,
+                quota_bytes = self.config.organisation_quota_bytes,
+                "audit spool: an organisation has used up its quota; remove shipped segments or raise it"
+            );
+        }
+    }
+
+    /// Somebody may have removed the segment that is written to, or its folder: what is written there would be lost,
+    /// and nobody would know.
+    fn look(&mut self) -> io::Result<()> {
+        if self.segment.is_there() {
+            return Ok(());
+        }
+        let (gone, lock) = self.segment.replace()?;
+        if let Some(lock) = lock {
+            self.lock = lock;
+        }
+        self.tally.removed.fetch_add(gone, Relaxed);
+        tracing::error!(
+            folder = %self.shelf.display(),
+            lost_events = gone,
+            "audit spool: the segment that was written to is gone, with its events; a new one was begun. \
+             Only finished segments may be removed, and never the last"
+        );
+        Ok(())
     }
 
     /// Writes what is pending; whether there was anything.
@@ -185,15 +256,17 @@ impl Writer {
         if self.segment.bytes() > 0 && self.segment.bytes() + bytes > self.config.segment_bytes {
             self.rotate();
         }
-        match self.segment.append(&self.frames, pending) {
+        match self.look().and_then(|()| self.segment.append(&self.frames, pending)) {
             Ok(()) => {
                 self.used += bytes;
+                self.ledger.written(self.segment.first());
                 self.tally.written.fetch_add(pending, Relaxed);
                 if self.failing.ends() {
                     tracing::info!("audit spool: events are written again");
                 }
             }
             Err(error) => {
+                self.ledger.lost();
                 self.tally.write_failed.fetch_add(pending, Relaxed);
                 if self.failing.begins() {
                     tracing::error!(%error, "audit spool: events are lost, check the disk");
@@ -252,13 +325,15 @@ impl Writer {
 
     /// A full spool takes events again once segments were removed.
     fn recount(&mut self) {
-        if !self.full.lasts || self.recounted.elapsed() < RECOUNT_AFTER {
+        let is_short = self.full.lasts || self.organisation_full.lasts || self.tally.scarce.load(Relaxed);
+        if !is_short || self.recounted.elapsed() < RECOUNT_AFTER {
             return;
         }
         self.recounted = Instant::now();
-        let Ok(used) = bytes_in(&self.config) else { return };
-        if used < self.used {
-            self.full.ends();
+        let Ok(used) = shelf::bytes(&self.config.directory) else { return };
+        self.tally.scarce.store(is_scarce(used, self.config.quota_bytes), Relaxed);
+        self.recount_organisations();
+        if used < self.used && self.full.ends() {
             self.tally.unable.store(self.failing.lasts, Relaxed);
             tracing::info!(
                 used_bytes = used,
@@ -267,6 +342,21 @@ impl Writer {
             );
         }
         self.used = used;
+    }
+
+    fn recount_organisations(&mut self) {
+        if !self.organisation_full.lasts {
+            return;
+        }
+        let Ok(segments) = segment::list(&self.shelf) else { return };
+        self.ledger.keep(&segments);
+        let mut crowded = self.tally.crowded.write().unwrap_or_else(PoisonError::into_inner);
+        let quota = self.config.organisation_quota_bytes;
+        crowded.retain(|organisation| is_scarce(self.ledger.of(organisation), quota));
+        self.tally.crowded_count.store(crowded.len() as u64, Relaxed);
+        if crowded.is_empty() && self.organisation_full.ends() {
+            tracing::info!("audit spool: every organisation has room again");
+        }
     }
 
     fn report_overflow(&mut self) {
@@ -284,6 +374,7 @@ impl Writer {
     }
 }
 
-fn bytes_in(config: &Config) -> io::Result<u64> {
-    Ok(segment::list(&config.directory)?.iter().map(|(_, bytes)| bytes).sum())
+/// Whether what is left is only enough for what is under way.
+fn is_scarce(used: u64, quota: u64) -> bool {
+    used > quota - quota / HEADROOM
 }

@@ -305,6 +305,7 @@ fn compile_tenant(
         routes: Routes::compile(&document.routes, &document.groups, &platform.providers)?,
         kill_switches: KillSwitches::compile(&document.kill_switches, &platform.providers)?,
         default_action: document.default_action,
+        on_full: document.audit.on_full,
         platform: platform.clone(),
         hash_key: derive(grounds.hash_secret, id),
         fingerprint,

@@ -8,7 +8,7 @@ pub mod decide;
 
 use crate::dlp::Scanner;
 use crate::documents::routes::KillSwitchDocument;
-use crate::documents::{CredintDocument, DefaultAction, ProviderDocument};
+use crate::documents::{CredintDocument, DefaultAction, OnFull, ProviderDocument};
 use crate::geoip::GeoRules;
 use crate::model_access::Access;
 use crate::networks::Networks;
@@ -81,6 +81,8 @@ pub struct Tenant {
     pub threshold: f32,
     /// Whether answers carry `x-palisade-findings`.
     pub findings_header: bool,
+    /// What happens to its requests while their events cannot be kept.
+    pub on_full: OnFull,
     pub(crate) suspended: bool,
     pub(crate) credint: CredintDocument,
     pub(crate) ip_allowlist: Networks,
