@@ -10,6 +10,9 @@ use std::fmt;
 
 /// Keys that reports may name together: past it, a base is the better place. They take 43 MiB.
 pub const DELTA_KEYS_MAX: usize = 10_000_000;
+/// A filter of a few dozen bits takes one key in a few hundred for another, whatever it was made for: there is always
+/// room for so many, in 4 KiB.
+const KEYS_MIN: usize = 1_000;
 /// How often a key is taken for another.
 const FALSE_POSITIVES: f64 = 1e-7;
 /// Keys are hashes already, and whoever writes reports is trusted: the seed need not be secret.
@@ -27,7 +30,10 @@ impl Delta {
     pub fn with_room_for(keys: usize) -> Self {
         let bloom = match keys {
             0 => None,
-            _ => Bloom::new_for_fp_rate_with_seed(keys.min(DELTA_KEYS_MAX), FALSE_POSITIVES, &SEED).ok(),
+            _ => {
+                Bloom::new_for_fp_rate_with_seed(keys.clamp(KEYS_MIN, DELTA_KEYS_MAX), FALSE_POSITIVES, &SEED)
+                    .ok()
+            }
         };
         Self { bloom, keys: 0 }
     }

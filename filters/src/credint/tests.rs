@@ -248,3 +248,12 @@ fn buckets_have_one_name_everywhere() {
     assert_eq!(Bucket::beginning_with(99), None);
     assert!(Some(Known::Listed(Bucket::Once)) > None && Known::Reported > Known::Listed(Bucket::Thousands));
 }
+
+#[test]
+fn a_report_of_few_refuses_nobody_else() {
+    for reported in 1_u32..4 {
+        let delta: Delta = (0..reported).map(|at| Key::of(&at.to_le_bytes())).collect();
+        let others = (100..100_000_u32).filter(|at| delta.holds(Key::of(&at.to_le_bytes()))).count();
+        assert_eq!(others, 0, "{others} keys are taken for one of {reported}");
+    }
+}
