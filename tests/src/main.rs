@@ -29,6 +29,7 @@ mod keys;
 mod leaks;
 mod limits;
 mod memory;
+mod message_properties;
 mod messages;
 mod mmdb;
 mod process;

@@ -12,7 +12,9 @@ use proptest::prelude::*;
 use std::sync::LazyLock;
 
 static POLICY: LazyLock<Policy> = LazyLock::new(|| {
-    let platform = "[[providers]]\nname = \"p\"\nbase_url = \"http://127.0.0.1:1/v1\"\nmodels = [\"*\"]";
+    let platform = "[[providers]]\nname = \"p\"\nbase_url = \"http://127.0.0.1:1/v1\"\nmodels = [\"*\"]\n\
+                    [[providers]]\nname = \"a\"\ndialect = \"anthropic\"\nbase_url = \"http://127.0.0.1:1\"\n\
+                    models = [\"claude\"]";
     let acme = format!(
         "id = \"acme\"\npolicy = [{{ name = \"mail\", direction = \"output\", entities = [\"EMAIL_ADDRESS\"], \
          action = \"redact\" }}]\n{}",
@@ -21,13 +23,13 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
     policy(platform, &[&acme])
 });
 
-static VISITOR: LazyLock<Visitor> = LazyLock::new(|| visitor(&POLICY, &key("acme").secret));
+pub(crate) static VISITOR: LazyLock<Visitor> = LazyLock::new(|| visitor(&POLICY, &key("acme").secret));
 
 /// What leaves for the first target.
-fn leaves(body: &str) -> Result<String, String> {
+pub(crate) fn leaves(surface: Surface, body: &str) -> Result<String, String> {
     let refused = |refusal: filters::Refusal| refusal.message();
     let bytes = Bytes::copy_from_slice(body.as_bytes());
-    let prompt = filters::read(&VISITOR, Surface::ChatCompletions, bytes).map_err(refused)?;
+    let prompt = filters::read(&VISITOR, surface, bytes).map_err(refused)?;
     let cleared = filters::clear(&VISITOR, prompt).map_err(refused)?;
     let application = filters::apply(&VISITOR, &cleared).map_err(refused)?;
     let receipt = Receipt { ask: application.ask().clone(), ..Receipt::default() };
@@ -43,7 +45,7 @@ fn head(is_stream: bool) -> Head {
 }
 
 /// Pieces of a text: words, and what is found.
-fn text() -> impl Strategy<Value = String> {
+pub(crate) fn text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         6 => "[a-zé]{1,9}",
         2 => "[ ,.;:\n\"\\\\-]{1,3}",
@@ -57,7 +59,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 /// Cuts at these places, moved to the next character.
-fn pieces<'a>(text: &'a str, places: &[prop::sample::Index]) -> Vec<&'a str> {
+pub(crate) fn pieces<'a>(text: &'a str, places: &[prop::sample::Index]) -> Vec<&'a str> {
     let mut places: Vec<usize> = places.iter().map(|place| place.index(text.len() + 1)).collect();
     places.sort_unstable();
     let mut out = Vec::new();
@@ -108,7 +110,7 @@ fn whole(text: &str) -> String {
 }
 
 /// A JSON value in which nothing is found, laid out oddly.
-fn value() -> impl Strategy<Value = String> {
+pub(crate) fn value() -> impl Strategy<Value = String> {
     let space = || prop::sample::select(vec!["", " ", "\t", "\n  ", "\r\n"]);
     let number =
         prop::sample::select(vec!["0", "-0.0", "1e400", "1E+2", "7", "0.30000000000000004", "12E-7"]);
@@ -195,7 +197,7 @@ proptest! {
     #[test]
     fn where_nothing_is_found_every_byte_leaves(one in value(), two in value(), space in "[ \t\r\n]{0,3}") {
         let body = format!("{{\"x\":{one}{space},{space}\"model\"{space}:{space}\"m\",\"y\":{two}}}{space}");
-        prop_assert_eq!(leaves(&body).unwrap(), body);
+        prop_assert_eq!(leaves(Surface::ChatCompletions, &body).unwrap(), body);
     }
 
     #[test]
@@ -214,7 +216,7 @@ proptest! {
             (format!("\"{before} {card}{after}\""), format!("\"{before} [CREDIT_CARD]{after}\""))
         };
         let body = |card: &str| format!("{{\"x\":{one} ,\"model\":\"m\",\"found\":[{card}],\"y\":{two} }}");
-        prop_assert_eq!(leaves(&body(&written)).unwrap(), body(&label));
+        prop_assert_eq!(leaves(Surface::ChatCompletions, &body(&written)).unwrap(), body(&label));
     }
 
     #[test]

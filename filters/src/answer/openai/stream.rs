@@ -177,6 +177,8 @@ impl Stream {
             Role::Choice => mark.value == Value::Object,
             Role::ToolCalls => mark.value == Value::Array || is_null(mark),
             Role::Message | Role::ToolCall | Role::Function => mark.value == Value::Object || is_null(mark),
+            // Clients would join its digits to the text.
+            Role::Lane(_) => mark.value != Value::Number,
             Role::ChoiceIndex => is_index(mark, self.choices),
             Role::ToolIndex => is_index(mark, LANES_MAX as u64),
             Role::Root
@@ -195,7 +197,6 @@ impl Stream {
             | Role::Data
             | Role::DataItem
             | Role::Embedding
-            | Role::Lane(_)
             | Role::Aside
             | Role::Named
             | Role::Other => true,
