@@ -18,6 +18,9 @@ struct Step {
 const DOCUMENT: &str = r#"
 id = "{organisation}"
 {settings}
+[credint]
+presented_key = {presented_key}
+text = {text}
 [[groups]]
 name = "engineering"
 [[keys]]
@@ -37,9 +40,13 @@ const POLICY_RULES: usize = 50;
 const STEPS: &[Step] = &[
     Step { name: "forward, tenant, events", settings: "", tables: "" },
     Step {
-        name: "+ addresses",
+        name: "+ address, country, leaked keys",
         settings: r#"ip_allowlist = ["127.0.0.0/8", "10.0.0.0/8", "203.0.113.10-20"]"#,
-        tables: "",
+        tables: r#"
+[geo]
+deny = { countries = ["KP"], asns = [64500] }
+unknown = "allow"
+"#,
     },
     Step {
         name: "+ prompts scanned",
@@ -124,6 +131,8 @@ fn rung(height: usize) -> Option<Rung> {
         .replace("{settings}", &settings.join("\n"))
         .replace("{id}", &key.id)
         .replace("{sha256}", &key.sha256)
+        .replace("{presented_key}", if height > 1 { "true" } else { "false" })
+        .replace("{text}", if height > 2 { "true" } else { "false" })
         .replace("{tables}", &tables);
     Some(Rung { name, organisation, document, key: key.key.expose().to_owned() })
 }
