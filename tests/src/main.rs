@@ -20,6 +20,7 @@ mod credint;
 mod drain;
 mod edge;
 mod errors;
+mod faults;
 mod fuzzed;
 mod geoip;
 mod health;
