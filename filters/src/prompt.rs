@@ -259,6 +259,7 @@ impl Head {
             | Role::Asks(_)
             | Role::Media
             | Role::MediaUrl
+            | Role::Audio
             | Role::SourceUrl
             | Role::SourceType
             | Role::Other => self.note_feature(mark, raw),
@@ -295,6 +296,7 @@ impl Head {
             | Role::TextItemItem
             | Role::Arguments
             | Role::Source
+            | Role::Audio
             | Role::Tools
             | Role::Tool
             | Role::ToolType

@@ -93,6 +93,10 @@ impl<N: LaneName> Lanes<N> {
             }
         };
         let Some(entry) = self.entries.get_mut(at) else { return Err(AnswerFault::Events) };
+        if !judge.looks() {
+            self.released.push_str(delta);
+            return Ok(Flow::Open);
+        }
         let Entry { lane, is_redacted, .. } = entry;
         let mut judged = judged(judge, name, report, is_redacted);
         let flow = lane.push(judge.scanner(), delta, &mut judged, &mut self.released);

@@ -222,6 +222,11 @@ impl Chains {
         judgement
     }
 
+    /// Whether any rule could say something about a finding that goes this way.
+    pub(crate) fn looks_at(&self, way: Direction) -> bool {
+        self.rules.iter().any(|rule| rule.direction == Direction::Both || rule.direction == way)
+    }
+
     /// Whether anything could be redacted or blocked in answers.
     pub(crate) fn acts_on_output(&self) -> bool {
         self.rules.iter().any(|rule| {

@@ -76,6 +76,7 @@ impl Positions for Requests {
             | Role::Asks(_)
             | Role::Media
             | Role::MediaUrl
+            | Role::Audio
             | Role::SourceUrl
             | Role::SourceType
             | Role::Tool

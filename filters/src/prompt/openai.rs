@@ -24,6 +24,13 @@ const MEMBERS: &[(Role, &str, Role)] = &[
     (Role::Root, "web_search_options", Role::Asks(Wish::WebSearch)),
     (Role::Root, "search_parameters", Role::Asks(Wish::WebSearch)),
     (Role::Root, "plugins", Role::Asks(Wish::WebSearch)),
+    (Role::Root, "previous_response_id", Role::Asks(Wish::Kept("previous_response_id"))),
+    (Role::Root, "conversation", Role::Asks(Wish::Kept("conversation"))),
+    (Role::Root, "container", Role::Asks(Wish::Container)),
+    (Role::Root, "cachedContent", Role::Asks(Wish::Kept("cachedContent"))),
+    (Role::Root, "cached_content", Role::Asks(Wish::Kept("cached_content"))),
+    (Role::Texts, "id", Role::Asks(Wish::Kept("prompt"))),
+    (Role::Audio, "id", Role::Asks(Wish::Kept("audio"))),
     (Role::Root, "metadata", Role::Free),
     (Role::Root, "tools", Role::Tools),
     (Role::Tool, "type", Role::ToolType),
@@ -39,6 +46,9 @@ const MEMBERS: &[(Role, &str, Role)] = &[
 const ANYWHERE: &[(&str, Role)] = &[
     ("arguments", Role::Arguments),
     ("file_id", Role::Asks(Wish::FileId)),
+    ("file_ids", Role::Asks(Wish::Kept("file_ids"))),
+    ("vector_store_ids", Role::Asks(Wish::Kept("vector_store_ids"))),
+    ("audio", Role::Audio),
     ("file_data", Role::Asks(Wish::FileData)),
     ("image_url", Role::Media),
     ("video_url", Role::Media),
@@ -80,6 +90,7 @@ impl Positions for Requests {
             | Role::Asks(_)
             | Role::Media
             | Role::MediaUrl
+            | Role::Audio
             | Role::Tool
             | Role::ToolType
             | Role::ToolBody

@@ -28,6 +28,8 @@ pub(crate) enum Role {
     Asks(Wish),
     Media,
     MediaUrl,
+    /// Sound that a message holds, or refers to.
+    Audio,
     /// Where an image or a document comes from.
     Source,
     SourceUrl,
@@ -77,6 +79,8 @@ pub(crate) enum Wish {
     Billing,
     SourceUrl,
     SourceFile,
+    /// Something that the provider keeps, by the member that refers to it: it may be another's.
+    Kept(&'static str),
 }
 
 impl Wish {
@@ -91,7 +95,8 @@ impl Wish {
             | Self::PreviousMessage
             | Self::CreditToken
             | Self::Fallbacks
-            | Self::Billing => value != Value::Literal(Literal::Null),
+            | Self::Billing
+            | Self::Kept(_) => value != Value::Literal(Literal::Null),
             Self::FileId | Self::FileData | Self::ServerTool => value == Value::String,
             Self::RemoteMedia | Self::SourceUrl => value == Value::String && is_remote(raw),
             Self::SourceFile => value == Value::String && !is_scannable(raw),
@@ -115,6 +120,7 @@ impl Wish {
             Self::Fallbacks => "fallbacks",
             Self::Billing => "billing_policy",
             Self::SourceUrl | Self::SourceFile => "source",
+            Self::Kept(member) => member,
         }
     }
 
@@ -123,9 +129,12 @@ impl Wish {
         match self {
             Self::Store => Capability::Store,
             Self::WebSearch => Capability::WebSearch,
-            Self::FileId | Self::Container | Self::Thread | Self::PreviousMessage | Self::CreditToken => {
-                Capability::ProviderObjects
-            }
+            Self::FileId
+            | Self::Container
+            | Self::Thread
+            | Self::PreviousMessage
+            | Self::CreditToken
+            | Self::Kept(_) => Capability::ProviderObjects,
             Self::FileData | Self::SourceFile => Capability::Files,
             Self::RemoteMedia | Self::SourceUrl => Capability::RemoteUrls,
             Self::ServerTool => Capability::ServerTools,
