@@ -226,11 +226,7 @@ impl Head {
                     self.null_limit = Some(mark.raw.clone());
                 }
             }
-            Role::Misspelt => {
-                let message =
-                    "names of members are written in lower case; a provider could read this one otherwise";
-                return Err(Refusal::InvalidRequest { param: None, message: message.to_owned() });
-            }
+            Role::Misspelt => return Err(misspelt()),
             Role::MaxTokens | Role::MaxCompletionTokens => {
                 let limit = whole_number(mark, raw).ok_or_else(|| not_a_number("max_tokens"))?;
                 self.output_tokens = Some(self.output_tokens.map_or(limit, |other| other.max(limit)));
@@ -357,6 +353,11 @@ impl Head {
         let none = StreamOptions { raw: 0..0, include_usage: None, kind: OptionsKind::Null };
         self.stream_options.get_or_insert(none)
     }
+}
+
+fn misspelt() -> Refusal {
+    let message = "names of members are written in lower case; a provider could read this one otherwise";
+    Refusal::InvalidRequest { param: None, message: message.to_owned() }
 }
 
 fn not_a_number(param: &'static str) -> Refusal {
