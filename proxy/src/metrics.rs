@@ -46,12 +46,20 @@ fn counter(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, pro
     IntCounterVec::new(Opts::new(name, help), labels)
 }
 
+fn gauges(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    IntGaugeVec::new(Opts::new(name, help), labels)
+}
+
 fn dollars(name: &str, help: &str, labels: &[&str]) -> Result<CounterVec, prometheus::Error> {
     CounterVec::new(Opts::new(name, help), labels)
 }
 
 fn histogram(name: &str, help: &str, buckets: &[f64]) -> HistogramOpts {
     HistogramOpts::new(name, help).buckets(buckets.to_vec())
+}
+
+fn histograms(name: &str, help: &str) -> Result<HistogramVec, prometheus::Error> {
+    HistogramVec::new(histogram(name, help, UPSTREAM_BUCKETS), &["provider"])
 }
 
 impl Metrics {
@@ -75,18 +83,8 @@ impl Metrics {
                 "Time spent on a request before it was sent on.",
                 STAGE_BUCKETS,
             ))?,
-            upstream: HistogramVec::new(
-                histogram("palisade_upstream_duration_seconds", "Time of the exchange.", UPSTREAM_BUCKETS),
-                &["provider"],
-            )?,
-            first_byte: HistogramVec::new(
-                histogram(
-                    "palisade_time_to_first_byte_seconds",
-                    "Time to the answer's head.",
-                    UPSTREAM_BUCKETS,
-                ),
-                &["provider"],
-            )?,
+            upstream: histograms("palisade_upstream_duration_seconds", "Time of the exchange.")?,
+            first_byte: histograms("palisade_time_to_first_byte_seconds", "Time to the answer's head.")?,
             tokens: counter("palisade_tokens_total", "Tokens by provider.", &["provider", "direction"])?,
             cost: dollars(
                 "palisade_cost_dollars_total",
@@ -103,19 +101,18 @@ impl Metrics {
                 "Findings by category and action.",
                 &["category", "action"],
             )?,
-            revision: IntGaugeVec::new(
-                Opts::new(
-                    "palisade_config_revision",
-                    "Policy revision: loaded, and documents refused by it.",
-                ),
+            revision: gauges(
+                "palisade_config_revision",
+                "Policy revision: loaded, and documents refused by it.",
                 &["state"],
             )?,
             spool_depth: IntGauge::new("palisade_audit_spool_depth", "Events waiting to be written.")?,
             dropped: IntGauge::new("palisade_audit_dropped_total", "Events that could not be written.")?,
             body_bytes: IntGauge::new("palisade_body_bytes", "Memory that bodies take up.")?,
             in_flight: IntGauge::new("palisade_requests_in_flight", "Exchanges under way.")?,
-            target_states: IntGaugeVec::new(
-                Opts::new("palisade_target_state", "Targets of a provider whose breaker is in this state."),
+            target_states: gauges(
+                "palisade_target_state",
+                "Targets of a provider whose breaker is in this state.",
                 &["provider", "state"],
             )?,
             breakers_opened: counter(

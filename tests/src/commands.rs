@@ -146,7 +146,7 @@ fn the_demo_works_at_once_and_says_where() {
     let text = demo.until("the ready file appears", || std::fs::read_to_string(&ready).ok());
     let said: serde_json::Value = serde_json::from_str(&text).unwrap();
     let members: Vec<&str> = said.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(members, ["admin", "demo", "metrics", "proxy"]);
+    assert_eq!(members, ["admin", "demo", "metrics", "process", "proxy"]);
     assert_eq!(said["demo"]["org"], "demo");
     let address = said["proxy"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
     let secret = said["demo"]["key"].as_str().unwrap();
