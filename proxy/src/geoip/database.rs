@@ -124,9 +124,14 @@ impl Database {
         if holds { Ok(Self { reader }) } else { Err(DatabaseError::WrongKind(kind)) }
     }
 
+    /// Whether it is about addresses of this kind: some files know the old ones only.
+    pub(super) fn covers(&self, address: IpAddr) -> bool {
+        address.is_ipv4() || self.reader.metadata().ip_version != 4
+    }
+
     /// What it says of an address; none: it says nothing.
     pub(super) fn row(&self, address: IpAddr) -> Result<Option<Row<'_>>, MaxMindDbError> {
-        if address.is_ipv6() && self.reader.metadata().ip_version == 4 {
+        if !self.covers(address) {
             return Ok(None);
         }
         self.reader.lookup(address)?.decode()

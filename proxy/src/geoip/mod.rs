@@ -100,7 +100,8 @@ impl Databases {
         if let Some(row) = self.asn.as_ref().and_then(|database| database.row(address).ok().flatten()) {
             location.asn = row.asn();
         }
-        if let Some(Ok(row)) = self.anonymous.as_ref().map(|database| database.row(address)) {
+        let anonymous = self.anonymous.as_ref().filter(|database| database.covers(address));
+        if let Some(Ok(row)) = anonymous.map(|database| database.row(address)) {
             // Such files list only what hides somebody: an address that is not there hides nobody.
             location.anonymous = Some(row.map_or_else(Disguises::default, |row| row.disguises()));
         }

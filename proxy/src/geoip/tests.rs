@@ -88,3 +88,19 @@ fn without_files_countries_are_known_and_networks_are_not() {
     assert_eq!(location.country, Country::read("DE"));
     assert_eq!((location.asn, location.anonymous), (None, None));
 }
+
+#[test]
+fn a_file_of_old_addresses_says_nothing_of_new_ones() {
+    let room = tempfile::tempdir().unwrap();
+    let path = room.path().join("anonymous");
+    // `203.0.113.0/24`, at the top of a tree that says it is one of IPv4.
+    let mut bytes = Mmdb::new(28).network("cb00:7100::/24", &json!({"is_tor_exit_node": true})).bytes();
+    let version = b"ip_version\xa1\x06";
+    let place = bytes.windows(version.len()).position(|window| window == version).unwrap();
+    bytes[place + version.len() - 1] = 4;
+    replace(&path, &bytes);
+    let geo = Geo::open(&GeoFiles { anonymous: Some(path), ..GeoFiles::default() }).unwrap();
+    assert_eq!(at(&geo, ADDRESS).anonymous, Some([Disguise::Tor].into_iter().collect()));
+    assert_eq!(at(&geo, "198.51.100.1").anonymous, Some(Disguises::default()));
+    assert_eq!(at(&geo, "2001:db8::1").anonymous, None, "whether it hides somebody is not known");
+}
