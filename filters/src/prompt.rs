@@ -91,7 +91,7 @@ pub struct Head {
     pub wants_usage: bool,
     /// The most tokens that an answer may have, if the caller said so.
     pub output_tokens: Option<u64>,
-    /// How many answers.
+    /// How many answers are made, at most: for each text of a list, and with those that the provider drops again.
     pub choices: u64,
     /// Whether there are answers at all; embeddings have none.
     pub has_output: bool,
@@ -108,6 +108,8 @@ pub struct Head {
     /// A limit that is there and says nothing.
     null_limit: Option<Range<usize>>,
     first_member: usize,
+    /// Texts of a list.
+    texts: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -160,9 +162,13 @@ pub fn read(surface: Surface, body: Bytes) -> Result<Prompt, Refusal> {
         stream_options: None,
         null_limit: None,
         first_member,
+        texts: 0,
     };
     for mark in &projection.marks {
         head.note(mark, &body)?;
+    }
+    if surface == Surface::Completions {
+        head.choices = head.choices.saturating_mul(head.texts.max(1));
     }
     if head.model_raw.is_empty() {
         return Err(invalid("model", "`model` is missing; name the model to use".to_owned()));
@@ -232,8 +238,10 @@ impl Head {
                 self.output_tokens = Some(self.output_tokens.map_or(limit, |other| other.max(limit)));
             }
             Role::Choices if !is_null => {
-                self.choices = whole_number(mark, raw).ok_or_else(|| not_a_number("n"))?;
+                let choices = whole_number(mark, raw).ok_or_else(|| not_a_number("n"))?;
+                self.choices = self.choices.max(choices);
             }
+            Role::TextItem if mark.value == Value::String => self.texts += 1,
             Role::TextItem | Role::TextItemItem if mark.value == Value::Number => {
                 let message = "token ids cannot be scanned; send the text itself";
                 return Err(invalid(self.texts_member(), message.to_owned()));

@@ -18,6 +18,7 @@ const MEMBERS: &[(Role, &str, Role)] = &[
     (Role::Root, "max_tokens", Role::MaxTokens),
     (Role::Root, "max_completion_tokens", Role::MaxCompletionTokens),
     (Role::Root, "n", Role::Choices),
+    (Role::Root, "best_of", Role::Choices),
     (Role::Root, "prompt", Role::Texts),
     (Role::Root, "input", Role::Texts),
     (Role::Root, "store", Role::Asks(Wish::Store)),
