@@ -71,6 +71,11 @@ impl Visitor {
         &self.caller.key
     }
 
+    /// The policy revision that judges this request.
+    pub fn revision(&self) -> u64 {
+        self.caller.revision
+    }
+
     /// When the key ends by itself, in milliseconds since 1970.
     pub fn expires_ms(&self) -> Option<u64> {
         self.caller.key.expires_ms

@@ -3,10 +3,10 @@
 use crate::bodies::BodyShare;
 use crate::fault::{Fault, Stop};
 use crate::health::Trial;
-use crate::house::House;
+use crate::house::{House, now_ms};
 use crate::meter::Held;
 use crate::record::Record;
-use crate::relay::{Next, interrupted};
+use crate::relay::{Next, interrupted, is_welcome};
 use crate::reply;
 use crate::serve::SCANNED_IN_PLACE_BYTES;
 use bytes::Bytes;
@@ -66,6 +66,21 @@ impl Exchange<'_> {
         self.time_left_for_all().is_zero()
     }
 
+    /// Why the exchange has to end now, if it has: asked between two waits, for where there is always something to do
+    /// nobody waits for [`interrupted`].
+    pub(crate) fn end(&mut self) -> Option<Fault> {
+        if self.house.is_cut() {
+            return Some(Fault::Stopping);
+        }
+        let is_changed = self.revision.has_changed().unwrap_or(false);
+        if is_changed {
+            self.revision.mark_unchanged();
+        }
+        let is_expired = || self.visitor.expires_ms().is_some_and(|end| end <= now_ms());
+        let is_over = is_changed && !is_welcome(self.house, self.visitor) || is_expired();
+        is_over.then_some(Fault::Revoked)
+    }
+
     fn time_left_for_all(&self) -> Duration {
         self.house.limits().answer_timeout.saturating_sub(self.began.elapsed())
     }
@@ -122,6 +137,9 @@ async fn pass(
     let mut out = Vec::new();
     let mut share = BodyShare::of(exchange.house, &exchange.visitor.tenant().id);
     loop {
+        if let Some(fault) = exchange.end() {
+            return Err(fault.into());
+        }
         let left = document.total_timeout.saturating_sub(exchange.began.elapsed());
         let burst = tokio::select! { biased;
             burst = pingora_timeout::timeout(left, read(up)) => burst,

@@ -67,7 +67,11 @@ pub(crate) async fn relay(
     let held = Held::new(house.meters.clone(), admission.reservation);
     let receipts = [passage.receipt().clone(), held.receipt().clone()];
     record.warned(receipts.iter().flat_map(Receipt::warnings));
-    let revision = house.revision.subscribe();
+    let mut revision = house.revision.subscribe();
+    if *revision.borrow() != visitor.revision() {
+        // The policy changed while the body came: whether this caller is still welcome was not asked then.
+        revision.mark_changed();
+    }
     let (began, is_first, trial) = (Instant::now(), true, Trial::default());
     let mut exchange =
         Exchange { house, down, visitor, cleared, record, held, receipts, revision, began, is_first, trial };
@@ -86,6 +90,9 @@ async fn try_targets(
     exchange.record.routed(route.as_deref());
     exchange.record.passed_over(passed_over);
     for (at, target) in targets.iter().enumerate() {
+        if let Some(fault) = exchange.end() {
+            return Err(fault.into());
+        }
         if !exchange.is_first && exchange.is_late() {
             timed_out = true;
             break;
@@ -265,8 +272,7 @@ pub(crate) async fn interrupted(
             if revision.changed().await.is_err() {
                 return std::future::pending().await;
             }
-            let welcome = house.policy().is_ok_and(|policy| still_welcome(&policy, visitor, now_ms()));
-            if !welcome {
+            if !is_welcome(house, visitor) {
                 return Fault::Revoked;
             }
         }
@@ -283,6 +289,10 @@ pub(crate) async fn interrupted(
         () = expired => Fault::Revoked,
         _ = down.read_body_or_idle(true) => Fault::ClientLeft,
     }
+}
+
+pub(crate) fn is_welcome(house: &House, visitor: &Visitor) -> bool {
+    house.policy().is_ok_and(|policy| still_welcome(&policy, visitor, now_ms()))
 }
 
 fn is_stale(error: &Error) -> bool {

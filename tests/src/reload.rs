@@ -4,7 +4,7 @@ use crate::house::organisation;
 use crate::http::{self, Connection, Told};
 use crate::keys::key;
 use crate::process::until;
-use crate::processes::{ENDLESS, SOON, Site, site};
+use crate::processes::{ENDLESS, PROMPT, SOON, Site, site};
 use palisade_audit::event::Ended;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -114,6 +114,30 @@ fn a_credential_that_ends_ends_its_streams() {
         let (events, _) = site.house.events();
         assert_eq!((events.len(), events[0].answer.unwrap().ended), (1, Some(Ended::Revoked)));
     }
+}
+
+#[test]
+fn a_credential_that_ends_while_its_body_comes_sends_nothing() {
+    let mut site = site("");
+    let secret = key("acme").secret;
+    let body = PROMPT.as_bytes();
+    let headers = [
+        ("authorization", &*format!("Bearer {secret}")),
+        ("content-type", "application/json"),
+        ("expect", "100-continue"),
+    ];
+    let mut request = http::request("POST", "/v1/chat/completions", &headers, body);
+    let body = request.split_off(request.len() - body.len());
+    let mut client = Connection::open(site.house.proxy);
+    client.send(&request);
+    assert_eq!(client.head().status, 100, "the caller is known, and the body is waited for");
+    site.house.write("acme", &organisation("acme", "suspended = true").1);
+    until("nobody gets in", || (site.house.chat("acme", CARD).status == 401).then_some(()));
+    client.send(&body);
+    let answer = client.answer();
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (401, &"invalid_api_key".into()));
+    assert!(site.double.received().is_empty(), "the provider has nothing of it");
+    site.house.stop();
 }
 
 /// A moment from now as documents write it; whole seconds.
