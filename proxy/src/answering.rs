@@ -108,7 +108,7 @@ pub(crate) async fn answer(
     // A target whose answer never began may be followed by another; its text is scanned and charged there.
     if was_begun || !matches!(result, Err(Next::Target(..))) {
         exchange.record.attempted(target, Outcome::Answered { status: 200 }, latency);
-        settle(exchange, &answer);
+        settle(exchange, &answer, result.is_ok());
     }
     result
 }
@@ -335,8 +335,9 @@ fn is_long_number(value: &str) -> bool {
     value.bytes().filter(u8::is_ascii_digit).count() > 8
 }
 
-/// Charges what was used: as the provider counted it, or else as its text was counted.
-fn settle(exchange: &mut Exchange<'_>, answer: &Answer) {
+/// Charges what was used: as the provider counted it, or else as its text was counted. What it says on the way is not
+/// all of it: an answer that broke off used at least what came.
+fn settle(exchange: &mut Exchange<'_>, answer: &Answer, is_whole: bool) {
     let report = answer.report();
     let counted = || Usage {
         prompt_tokens: exchange.held.prompt_tokens(),
@@ -344,7 +345,10 @@ fn settle(exchange: &mut Exchange<'_>, answer: &Answer) {
         ..Usage::default()
     };
     let source = if report.usage.is_some() { TokenSource::Provider } else { TokenSource::Counted };
-    let usage = report.usage.unwrap_or_else(counted);
+    let mut usage = report.usage.unwrap_or_else(counted);
+    if !is_whole {
+        usage.completion_tokens = usage.completion_tokens.max(report.counted_tokens);
+    }
     exchange.held.used(usage);
     let tokens = Tokens {
         prompt: usage.prompt_tokens,

@@ -151,7 +151,9 @@ mod tests {
                 "pk_live_ is the beginning of a local key; ä",
             ),
         ] {
-            let body = serde_json::json!({"error": {"message": said, "type": CREDENTIAL, "code": ours, "param": "model"}});
+            let error =
+                serde_json::json!({"message": said, "type": CREDENTIAL, "code": ours, "param": "model"});
+            let body = serde_json::json!({ "error": error });
             let failure = read(&visitor, body.to_string().as_bytes());
             assert_eq!(failure.message.as_deref(), Some(passed), "{said}");
             let names = [failure.kind.as_deref(), failure.code.as_deref(), failure.param.as_deref()];
