@@ -140,6 +140,25 @@ fn a_credential_that_ends_while_its_body_comes_sends_nothing() {
     site.house.stop();
 }
 
+#[test]
+fn a_credential_that_ends_ends_a_stream_that_never_pauses() {
+    let mut site = site("");
+    let flood = ENDLESS.replace("bytes:60000@chunk:1@delay:20ms", "bytes:60000000@chunk:1000");
+    let mut client = Connection::open(site.house.proxy);
+    client.send(&http::chat(&key("acme").secret, &flood));
+    let mut answer = client.head();
+    client.chunk(&mut answer);
+    // The client does not read on: there is always something that waits to be written.
+    site.house.write("acme", &organisation("acme", "suspended = true").1);
+    until("nobody gets in", || (site.house.chat("acme", CARD).status == 401).then_some(()));
+    while client.chunk(&mut answer) {}
+    assert!(answer.is_whole && answer.body.ends_with(b"}\n\n"), "it is told");
+    let tail = answer.body.split_off(answer.body.len().saturating_sub(1_000));
+    let tail = String::from_utf8_lossy(&tail);
+    assert!(tail.contains("invalid_api_key") && !tail.contains("[DONE]"), "{tail}");
+    site.house.stop();
+}
+
 /// A moment from now as documents write it; whole seconds.
 fn in_seconds(seconds: u64) -> String {
     let moment = std::time::SystemTime::now() + std::time::Duration::from_secs(seconds);
