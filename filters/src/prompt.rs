@@ -238,8 +238,7 @@ impl Head {
                 self.output_tokens = Some(self.output_tokens.map_or(limit, |other| other.max(limit)));
             }
             Role::Choices if !is_null => {
-                let choices = whole_number(mark, raw).ok_or_else(|| not_a_number("n"))?;
-                self.choices = self.choices.max(choices);
+                self.choices = whole_number(mark, raw).ok_or_else(|| not_a_number("n"))?.max(self.choices);
             }
             Role::TextItem if mark.value == Value::String => self.texts += 1,
             Role::TextItem | Role::TextItemItem if mark.value == Value::Number => {

@@ -133,6 +133,7 @@ fn a_credential_that_ends_while_its_body_comes_sends_nothing() {
     assert_eq!(client.head().status, 100, "the caller is known, and the body is waited for");
     site.house.write("acme", &organisation("acme", "suspended = true").1);
     until("nobody gets in", || (site.house.chat("acme", CARD).status == 401).then_some(()));
+    site.double.forget();
     client.send(&body);
     let answer = client.answer();
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (401, &"invalid_api_key".into()));

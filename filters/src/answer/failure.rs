@@ -107,7 +107,6 @@ mod tests {
     use crate::policy::Policy;
     use crate::policy::compile::{Grounds, Source};
     use crate::tenant::{self, Knock};
-    use std::net::{IpAddr, Ipv4Addr};
     use std::sync::Arc;
 
     const CREDENTIAL: &str = "correct.horse.battery";
@@ -132,7 +131,7 @@ mod tests {
         let (policy, errors) = Policy::compile(None, &source(&platform), &[source(&keys)], &grounds);
         assert_eq!(errors, []);
         let credentials = [key.key.expose().to_owned()];
-        let knock = Knock { credentials: &credentials, address: IpAddr::V4(Ipv4Addr::LOCALHOST), now_ms: 0 };
+        let knock = Knock { credentials: &credentials, address: None, certificate: None, now_ms: 0 };
         let caller = tenant::identify(&policy.unwrap(), &knock).unwrap();
         tenant::admit(caller, &knock, Location::default(), &Arc::new(Intelligence::default())).unwrap()
     }

@@ -95,7 +95,7 @@ fn a_file_of_old_addresses_says_nothing_of_new_ones() {
     let path = room.path().join("anonymous");
     // `203.0.113.0/24`, at the top of a tree that says it is one of IPv4.
     let mut bytes = Mmdb::new(28).network("cb00:7100::/24", &json!({"is_tor_exit_node": true})).bytes();
-    let version = b"ip_version\xa1\x06";
+    let version = b"ip_version\xa2\x00\x06";
     let place = bytes.windows(version.len()).position(|window| window == version).unwrap();
     bytes[place + version.len() - 1] = 4;
     replace(&path, &bytes);
