@@ -207,9 +207,12 @@ impl GeoRules {
         };
         let is_country_known = (location.country.is_some() || !self.asks_country())
             && (location.continent.is_some() || !self.asks_continent());
+        // What `allow` asks may be known though what `deny` asks is not.
+        let is_allow_known = (location.country.is_some() || self.allow.countries.is_empty())
+            && (location.continent.is_some() || self.allow.continents.is_empty());
         if self.deny.hold_country(location)
             || !is_country_known && !unknown_passes
-            || is_country_known && self.allow.state_country() && !self.allow.hold_country(location)
+            || is_allow_known && self.allow.state_country() && !self.allow.hold_country(location)
         {
             return Err(Refusal::CountryNotAllowed);
         }
