@@ -169,13 +169,22 @@ fn in_seconds(seconds: u64) -> String {
     .to_string()
 }
 
+/// Waits until a change of the documents is.
+fn in_force(site: &mut Site) {
+    let log = site.house.folder.path().join("serve.log");
+    site.house.process.as_mut().unwrap().until("the documents are in force", || {
+        std::fs::read_to_string(&log).unwrap().contains("policy in force").then_some(())
+    });
+}
+
 #[test]
 fn a_key_that_expires_ends_its_streams() {
-    let site = site("");
+    let mut site = site("");
     let until_then = format!("expires = \"{}\"\n", in_seconds(3));
     site.house.write("acme", &(organisation("acme", "").1 + &until_then));
     let answer = http::ask(site.house.admin, &http::request("POST", "/reload", &[], b""));
     assert_eq!(answer.status, 202);
+    in_force(&mut site);
     let mut client = Connection::open(site.house.proxy);
     client.send(&http::chat(&key("acme").secret, ENDLESS));
     let mut answer = client.head();
@@ -199,9 +208,6 @@ fn who_takes_anothers_id_of_a_key_locks_nobody_out() {
     site.house.write("mallory", &document);
     let answer = http::ask(site.house.admin, &http::request("POST", "/reload", &[], b""));
     assert_eq!(answer.status, 202);
-    site.house.process.as_mut().unwrap().until("the document is in force", || {
-        let log = std::fs::read_to_string(site.house.folder.path().join("serve.log")).unwrap();
-        (log.matches("policy in force").count() > 0).then_some(())
-    });
+    in_force(&mut site);
     assert_eq!(site.house.chat("acme", CARD).status, 200);
 }
