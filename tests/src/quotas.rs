@@ -56,9 +56,13 @@ fn one_too_many_at_once_is_refused_until_another_ends() {
     // One leaves while it waits, and one in the middle of a stream.
     drop(waiting.pop());
     until("its slot is free", || (site.house.chat("acme", PROMPT).status == 200).then_some(()));
-    let mut stream = Connection::open(site.house.proxy);
-    stream.send(&http::chat(&key("acme").secret, ENDLESS));
-    let mut answer = stream.head();
+    // The slot of an answer is free a moment after its client has read it.
+    let (mut stream, mut answer) = until("a stream begins", || {
+        let mut stream = Connection::open(site.house.proxy);
+        stream.send(&http::chat(&key("acme").secret, ENDLESS));
+        let answer = stream.head();
+        (answer.status == 200).then_some((stream, answer))
+    });
     stream.chunk(&mut answer);
     assert_eq!(code(&site.house.chat("acme", PROMPT)), "concurrency_limit_exceeded");
     drop(stream);
