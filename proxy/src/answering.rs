@@ -4,7 +4,7 @@ use crate::bodies::BodyShare;
 use crate::fault::{Fault, Stop};
 use crate::health::Trial;
 use crate::house::{House, now_ms};
-use crate::meter::Held;
+use crate::meter::{Held, Passage};
 use crate::record::Record;
 use crate::relay::{Next, interrupted, is_welcome};
 use crate::reply;
@@ -42,6 +42,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) cleared: &'a Cleared,
     pub(crate) record: &'a mut Record,
     pub(crate) held: Held,
+    /// One of those under way at once; it ends after its budget is settled.
+    pub(crate) passage: Passage,
     /// What the meters said, before and after the body was read.
     pub(crate) receipts: [Receipt; 2],
     pub(crate) revision: watch::Receiver<u64>,
@@ -81,6 +83,13 @@ impl Exchange<'_> {
         is_over.then_some(Fault::Revoked)
     }
 
+    /// All is known: what was used is charged, and another may come. It is done before the last byte is sent, so that
+    /// who has read an answer finds its slot free.
+    fn settle(&mut self) {
+        self.held.settle();
+        self.passage.end();
+    }
+
     fn time_left_for_all(&self) -> Duration {
         self.house.limits().answer_timeout.saturating_sub(self.began.elapsed())
     }
@@ -103,12 +112,11 @@ pub(crate) async fn answer(
     let latency = started.elapsed();
     exchange.trial.head(&exchange.house.health, latency, exchange.cleared.head().stream);
     let mut answer = begin(exchange, up).map_err(|fault| malformed(&fault))?;
-    let result = pass(exchange, up, &mut answer, target).await;
+    let result = pass(exchange, up, &mut answer, (target, latency)).await;
     let was_begun = reply::has_begun(exchange.down);
     // A target whose answer never began may be followed by another; its text is scanned and charged there.
-    if was_begun || !matches!(result, Err(Next::Target(..))) {
-        exchange.record.attempted(target, Outcome::Answered { status: 200 }, latency);
-        settle(exchange, &answer, result.is_ok());
+    if !exchange.held.is_settled() && (was_begun || !matches!(result, Err(Next::Target(..)))) {
+        settle(exchange, &answer, (target, latency), false);
     }
     result
 }
@@ -130,9 +138,9 @@ async fn pass(
     exchange: &mut Exchange<'_>,
     up: &mut HttpSession,
     answer: &mut Answer,
-    target: &AuthorisedTarget,
+    from: (&AuthorisedTarget, Duration),
 ) -> Result<bool, Next> {
-    let document = &target.provider().document;
+    let document = &from.0.provider().document;
     up.set_read_timeout(Some(document.idle_timeout));
     let mut out = Vec::new();
     let mut share = BodyShare::of(exchange.house, &exchange.visitor.tenant().id);
@@ -160,7 +168,10 @@ async fn pass(
         match feed(answer, &burst, &mut out) {
             Ok(Flow::Open) if burst.is_end => {
                 match finish(exchange, answer, &mut out).await {
-                    Ok(()) => write_end(exchange, answer, up, &mut out).await?,
+                    Ok(()) => {
+                        settle(exchange, answer, from, true);
+                        write_end(exchange, answer, up, &mut out).await?;
+                    }
                     Err(fault) => {
                         write(exchange, answer, up, &mut out).await?;
                         return Err(broken(exchange, Outcome::Malformed, Some(fault)));
@@ -174,6 +185,7 @@ async fn pass(
             }
             Ok(Flow::Open) => write(exchange, answer, up, &mut out).await?,
             Ok(Flow::Ended) => {
+                settle(exchange, answer, from, true);
                 write_end(exchange, answer, up, &mut out).await?;
                 return Ok(burst.is_end || has_ended(up));
             }
@@ -336,8 +348,18 @@ fn is_long_number(value: &str) -> bool {
 }
 
 /// Charges what was used: as the provider counted it, or else as its text was counted. What it says on the way is not
-/// all of it: an answer that broke off used at least what came.
-fn settle(exchange: &mut Exchange<'_>, answer: &Answer, is_whole: bool) {
+/// all of it: an answer that broke off used at least what came. Of one in one piece that did not come whole, nobody
+/// knows anything.
+fn settle(
+    exchange: &mut Exchange<'_>,
+    answer: &Answer,
+    (target, latency): (&AuthorisedTarget, Duration),
+    is_whole: bool,
+) {
+    exchange.record.attempted(target, Outcome::Answered { status: 200 }, latency);
+    if !is_whole && !answer.is_stream() {
+        return;
+    }
     let report = answer.report();
     let counted = || Usage {
         prompt_tokens: exchange.held.prompt_tokens(),
@@ -358,6 +380,7 @@ fn settle(exchange: &mut Exchange<'_>, answer: &Answer, is_whole: bool) {
         source,
     };
     exchange.record.reported(report, tokens);
+    exchange.settle();
 }
 
 /// Passes on an upstream error about the caller's own request, rewritten.
@@ -380,6 +403,7 @@ pub(crate) async fn pass_failure(
     let _ = read.await;
     let failure = failure::read(exchange.visitor, &body);
     exchange.held.used(Usage::default());
+    exchange.settle();
     reply::failure(exchange.down, exchange.record, status, &failure).await?;
     exchange.record.completed();
     Ok(())

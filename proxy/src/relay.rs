@@ -61,7 +61,7 @@ pub(crate) async fn relay(
     visitor: &Visitor,
     cleared: &Cleared,
     admission: Admission,
-    passage: &Passage,
+    passage: Passage,
     record: &mut Record,
 ) -> Result<(), Stop> {
     let held = Held::new(house.meters.clone(), admission.reservation);
@@ -73,8 +73,20 @@ pub(crate) async fn relay(
         revision.mark_changed();
     }
     let (began, is_first, trial) = (Instant::now(), true, Trial::default());
-    let mut exchange =
-        Exchange { house, down, visitor, cleared, record, held, receipts, revision, began, is_first, trial };
+    let mut exchange = Exchange {
+        house,
+        down,
+        visitor,
+        cleared,
+        record,
+        held,
+        passage,
+        receipts,
+        revision,
+        began,
+        is_first,
+        trial,
+    };
     let ended = try_targets(&mut exchange, upstreams, &admission.itinerary).await;
     exchange.record.charged(exchange.held.cost());
     ended
@@ -114,10 +126,7 @@ async fn try_targets(
             Ok(()) => return Ok(()),
             Err(Next::Stop(stop)) => return Err(stop),
             Err(Next::Target(outcome, after)) => {
-                // A provider that refuses charges nothing; one that breaks off may have worked.
-                if matches!(outcome, Outcome::RefusedStatus { .. }) {
-                    exchange.held.used(Usage::default());
-                }
+                charge(&mut exchange.held, outcome);
                 timed_out = outcome == Outcome::TimedOut;
                 retry_after = [retry_after, after].into_iter().flatten().min();
                 tracing::warn!(target = %target.provider().document.name, ?outcome, "target failed");
@@ -126,6 +135,16 @@ async fn try_targets(
         }
     }
     Err(if timed_out { Fault::Timeout } else { Fault::Unavailable { retry_after } }.into())
+}
+
+/// A provider that refuses charges nothing. One that breaks off had the prompt. One that was not waited for any longer
+/// may have worked all the time.
+fn charge(held: &mut Held, outcome: Outcome) {
+    match outcome {
+        Outcome::RefusedStatus { .. } => held.used(Usage::default()),
+        Outcome::ConnectFailed | Outcome::TlsFailed | Outcome::Reset | Outcome::Malformed => held.failed(),
+        Outcome::TimedOut | Outcome::ClientLeft | Outcome::Answered { .. } => {}
+    }
 }
 
 /// Remembers of a target how an attempt at it ended. The caller's own errors, its leaving and our own time limits say
@@ -248,7 +267,7 @@ async fn send(
             }
         };
         if has_begun.load(Ordering::Relaxed) {
-            exchange.held.sent();
+            exchange.held.sent(target, exchange.cleared.head().stream);
         }
         match sent? {
             Ok(Ok(up)) => return Ok(up),

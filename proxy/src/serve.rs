@@ -6,6 +6,7 @@ use crate::body;
 use crate::edge::Connection;
 use crate::fault::{Fault, Stop};
 use crate::house::{House, now_ms};
+use crate::meter::Passage;
 use crate::record::Record;
 use crate::relay;
 use crate::reply;
@@ -46,15 +47,15 @@ pub(crate) async fn serve(
     record.lap(Stage::IpAllowlist);
 
     let passage = house.meters.enter(&filters::gate(&visitor)).await; // how often, and how many at once?
-    let passage = passage.map_err(MeterRefusal::into_refusal)?; // one of them, until this function ends
+    let passage = passage.map_err(MeterRefusal::into_refusal)?; // one of them, until its answer is known
     let version = arrival.version()?; // in words that are understood?
     let surface = match arrival.endpoint {
         Endpoint::Prompt(surface) => surface,
         Endpoint::Models => {
-            return list(down, record, model_access::list(&visitor, arrival.dialect)).await;
+            return list(down, record, passage, model_access::list(&visitor, arrival.dialect)).await;
         }
         Endpoint::Model(ref name) => {
-            return show(down, record, model_access::find(&visitor, name, arrival.dialect)?).await;
+            return show(down, record, passage, model_access::find(&visitor, name, arrival.dialect)?).await;
         }
     };
 
@@ -74,7 +75,7 @@ pub(crate) async fn serve(
     record.lap(Stage::Quota);
     record.overhead();
 
-    relay::relay(house, upstreams, down, &visitor, &cleared, admission, &passage, record).await
+    relay::relay(house, upstreams, down, &visitor, &cleared, admission, passage, record).await
 }
 
 /// Reads, scans and judges a prompt.
@@ -104,8 +105,10 @@ async fn clear(
 async fn list(
     down: &mut ServerSession,
     record: &mut Record,
+    passage: Passage,
     models: Vec<model_access::ListedModel>,
 ) -> Result<(), Stop> {
+    drop(passage);
     record.allowed();
     reply::models(down, record, &models).await?;
     record.completed();
@@ -115,8 +118,10 @@ async fn list(
 async fn show(
     down: &mut ServerSession,
     record: &mut Record,
+    passage: Passage,
     model: model_access::ListedModel,
 ) -> Result<(), Stop> {
+    drop(passage);
     record.allowed();
     reply::model(down, record, &model).await?;
     record.completed();

@@ -101,8 +101,10 @@ enum Client {
 #[serde(rename_all = "snake_case")]
 enum Charged {
     Nothing,
-    /// The prompt as it was reckoned: the provider has it, and nobody knows what it did.
+    /// The prompt as it was reckoned: the provider had it, and broke off.
     Prompt,
+    /// What was put aside: the provider was not waited for any longer, and may have worked all the time.
+    Reserved,
     /// The prompt as it was reckoned, and the text that came.
     Counted,
     /// What the provider stated of the prompt when it began, and the text that came.
@@ -192,6 +194,7 @@ fn judge_charge(charged: u64, expected: Charged, prompt: u64) -> Option<String> 
     let is_right = match expected {
         Charged::Nothing => charged == 0,
         Charged::Prompt => charged == prompt,
+        Charged::Reserved => charged == prompt + OUTPUT,
         Charged::Counted => charged > prompt && charged < prompt + OUTPUT,
         Charged::Begun => charged > 0 && charged != prompt && charged < OUTPUT,
         Charged::Stated => charged == 120,

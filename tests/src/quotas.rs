@@ -56,26 +56,49 @@ fn one_too_many_at_once_is_refused_until_another_ends() {
     // One leaves while it waits, and one in the middle of a stream.
     drop(waiting.pop());
     until("its slot is free", || (site.house.chat("acme", PROMPT).status == 200).then_some(()));
-    // The slot of an answer is free a moment after its client has read it.
-    let (mut stream, mut answer) = until("a stream begins", || {
-        let mut stream = Connection::open(site.house.proxy);
-        stream.send(&http::chat(&key("acme").secret, ENDLESS));
-        let answer = stream.head();
-        (answer.status == 200).then_some((stream, answer))
-    });
+    // The slot of an answer is free when its client has read it.
+    for _ in 0..20 {
+        assert_eq!(site.house.chat("acme", PROMPT).status, 200);
+    }
+    let mut stream = Connection::open(site.house.proxy);
+    stream.send(&http::chat(&key("acme").secret, ENDLESS));
+    let mut answer = stream.head();
+    assert_eq!(answer.status, 200);
     stream.chunk(&mut answer);
     assert_eq!(code(&site.house.chat("acme", PROMPT)), "concurrency_limit_exceeded");
     drop(stream);
     until("its slot is free", || (site.house.chat("acme", PROMPT).status == 200).then_some(()));
     // A body that never comes holds a slot too, and gives it back.
     let mut dawdling = Connection::open(site.house.proxy);
-    let request = http::chat(&key("acme").secret, PROMPT);
+    let bearer = format!("Bearer {}", key("acme").secret);
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+        ("expect", "100-continue"),
+    ];
+    let request = http::request("POST", "/v1/chat/completions", &headers, PROMPT.as_bytes());
     dawdling.send(&request[..request.len() - 10]);
-    until("it is counted before its body is there", || {
-        (code(&site.house.chat("acme", PROMPT)) == "concurrency_limit_exceeded").then_some(())
-    });
+    assert_eq!(dawdling.head().status, 100, "it is told to go on when it is counted");
+    assert_eq!(code(&site.house.chat("acme", PROMPT)), "concurrency_limit_exceeded");
     drop(dawdling);
     until("its slot is free", || (site.house.chat("acme", PROMPT).status == 200).then_some(()));
+}
+
+#[test]
+fn who_leaves_before_an_answer_is_charged_what_was_put_aside() {
+    let quotas = format!("[[quotas]]\nsubject = \"key\"\ntokens_per_month = {MANY}\nrequests_at_once = 1");
+    let site = site(&quotas);
+    let ask = || left(&site.house.chat("acme", PROMPT), "tokens");
+    let (first, second) = (ask(), ask());
+    let mut client = Connection::open(site.house.proxy);
+    client.send(&http::chat(&key("acme").secret, STALLED));
+    until("the double has it", || (site.double.received().len() == 3).then_some(()));
+    drop(client);
+    let after = until("its slot is free", || {
+        Some(site.house.chat("acme", PROMPT)).filter(|answer| answer.status == 200)
+    });
+    let charged = second - left(&after, "tokens") - (first - second);
+    assert_eq!(charged, 100 + (STALLED.len() as u64).div_ceil(3));
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub use windows::{DAY_MS, MINUTE_MS, Window};
 use crate::dlp::Cleared;
 use crate::model_access::Grant;
 use crate::policy::Provider;
+use crate::prompt::Head;
 use crate::refusal::Refusal;
 use crate::routing::{AuthorisedTarget, Candidates};
 use crate::tenant::Visitor;
@@ -108,8 +109,29 @@ impl Receipt {
 pub struct Reservation {
     receipt: Receipt,
     prompt_tokens: u64,
+    output: Output,
     limits_output: bool,
     asked: Option<String>,
+}
+
+/// How long an answer may become, as far as its prompt says.
+#[derive(Clone, Copy, Debug)]
+struct Output {
+    /// The caller's own limit.
+    asked: Option<u64>,
+    /// How many answers there will be; none where there is no text in it.
+    choices: u64,
+}
+
+impl Output {
+    fn of(head: &Head) -> Self {
+        Self { asked: head.output_tokens, choices: if head.has_output { head.choices.max(1) } else { 0 } }
+    }
+
+    /// The most tokens that this target can answer with.
+    fn most(self, provider: &Provider, served: &str) -> u64 {
+        output_tokens(self.asked, provider, served).saturating_mul(self.choices).min(TOKENS_MAX)
+    }
 }
 
 /// What to ask before the body is read: blocked requests count in rates, and in what is under way at once.
@@ -129,7 +151,9 @@ pub fn ask(
     let limits = &visitor.key().limits;
     let head = cleared.head();
     let prompt_tokens = (cleared.body_bytes() as u64).div_ceil(BYTES_PER_TOKEN);
-    let mut estimate = Estimate { ask: Ask::default(), prompt_tokens, limits_output: false, asked: None };
+    let output = Output::of(head);
+    let mut estimate =
+        Estimate { ask: Ask::default(), prompt_tokens, output, limits_output: false, asked: None };
     if limits.budgets.is_empty() {
         return Ok(estimate);
     }
@@ -146,11 +170,9 @@ pub fn ask(
         candidates.retain(is_priced);
     }
     let mut ask = Ask { limits: limits.budgets.clone(), ..Ask::default() };
-    let choices = head.choices.max(1);
     for (provider, served) in candidates.targets() {
         ask.mask |= held_by(provider, served);
-        let output = if head.has_output { output_tokens(head.output_tokens, provider, served) } else { 0 };
-        let output = output.saturating_mul(choices).min(TOKENS_MAX);
+        let output = output.most(provider, served);
         ask.tokens = ask.tokens.max(prompt_tokens.saturating_add(output).min(TOKENS_MAX));
         let worst = price(provider, served).map_or(0, |price| price.worst(prompt_tokens, output));
         ask.nanos = ask.nanos.max(worst);
@@ -194,6 +216,7 @@ pub struct Estimate {
     /// The question.
     pub ask: Ask,
     prompt_tokens: u64,
+    output: Output,
     limits_output: bool,
     asked: Option<String>,
 }
@@ -201,8 +224,8 @@ pub struct Estimate {
 /// Takes the meters' answer.
 pub fn reserve(estimate: Estimate, answer: Result<Receipt, MeterRefusal>) -> Result<Reservation, Refusal> {
     let receipt = answer.map_err(MeterRefusal::into_refusal)?;
-    let Estimate { prompt_tokens, limits_output, asked, .. } = estimate;
-    Ok(Reservation { receipt, prompt_tokens, limits_output, asked })
+    let Estimate { prompt_tokens, output, limits_output, asked, .. } = estimate;
+    Ok(Reservation { receipt, prompt_tokens, output, limits_output, asked })
 }
 
 /// The meters' no.
@@ -322,6 +345,12 @@ impl Reservation {
     /// The prompt's tokens as they were reckoned.
     pub fn prompt_tokens(&self) -> u64 {
         self.prompt_tokens
+    }
+
+    /// The most that this target can use, as it was put aside.
+    pub fn worst(&self, target: &AuthorisedTarget) -> Usage {
+        let completion_tokens = self.output.most(target.provider(), target.model());
+        Usage { prompt_tokens: self.prompt_tokens, completion_tokens, ..Usage::default() }
     }
 
     /// How an attempt at this target is charged.

@@ -41,7 +41,7 @@ impl Meters {
     /// The same, for what ends with the exchange and is charged nothing.
     pub(crate) async fn enter(self: &Arc<Self>, ask: &Ask) -> Result<Passage, MeterRefusal> {
         let receipt = self.reserve(ask).await?;
-        Ok(Passage { meters: self.clone(), receipt })
+        Ok(Passage { meters: self.clone(), receipt, is_over: false })
     }
 
     fn settle(&self, receipt: &Receipt, charges: impl Iterator<Item = Charge> + Clone) {
@@ -49,11 +49,12 @@ impl Meters {
     }
 }
 
-/// What was asked before the body was read: one of those under way at once, until it is dropped.
+/// What was asked before the body was read: one of those under way at once, until it ends or is dropped.
 #[derive(Debug)]
 pub(crate) struct Passage {
     meters: Arc<Meters>,
     receipt: Receipt,
+    is_over: bool,
 }
 
 impl Passage {
@@ -61,11 +62,18 @@ impl Passage {
     pub(crate) fn receipt(&self) -> &Receipt {
         &self.receipt
     }
+
+    /// It is under way no longer.
+    pub(crate) fn end(&mut self) {
+        if !std::mem::replace(&mut self.is_over, true) {
+            self.meters.settle(&self.receipt, std::iter::empty());
+        }
+    }
 }
 
 impl Drop for Passage {
     fn drop(&mut self) {
-        self.meters.settle(&self.receipt, std::iter::empty());
+        self.end();
     }
 }
 
@@ -78,13 +86,14 @@ pub(crate) struct Held {
     /// The attempt under way.
     attempt: Option<(Tariff, Usage)>,
     /// Attempts before it, whose providers had the prompt.
-    settled: Vec<Charge>,
+    before: Vec<Charge>,
+    is_settled: bool,
 }
 
 impl Held {
     /// Holds a reservation. Until something is sent, nothing is used.
     pub(crate) fn new(meters: Arc<Meters>, reservation: Reservation) -> Self {
-        Self { meters, reservation, attempt: None, settled: Vec::new() }
+        Self { meters, reservation, attempt: None, before: Vec::new(), is_settled: false }
     }
 
     /// What the meters said.
@@ -95,15 +104,26 @@ impl Held {
     /// Another target is tried. What the one before used is used.
     pub(crate) fn begin(&mut self, target: &AuthorisedTarget) {
         let before = self.attempt.replace((self.reservation.tariff(target), Usage::default()));
-        self.settled.extend(before.map(charge).filter(|charge| !charge.is_nothing()));
+        self.before.extend(before.map(charge).filter(|charge| !charge.is_nothing()));
     }
 
-    /// A provider has the prompt: from now on it costs at least that.
-    pub(crate) fn sent(&mut self) {
-        let prompt_tokens = self.reservation.prompt_tokens();
-        if let Some((_, used)) = &mut self.attempt {
-            used.prompt_tokens = used.prompt_tokens.max(prompt_tokens);
+    /// A provider has the prompt. A stream shows what it uses as it comes; of an answer in one piece nobody learns
+    /// anything until it is there, so until then it costs what was put aside.
+    pub(crate) fn sent(&mut self, target: &AuthorisedTarget, is_stream: bool) {
+        let worst = self.reservation.worst(target);
+        self.used(if is_stream { self.prompt() } else { worst });
+    }
+
+    /// The provider had the prompt and broke off by itself.
+    pub(crate) fn failed(&mut self) {
+        let prompt = self.prompt();
+        if let Some((_, used)) = self.attempt.as_mut().filter(|(_, used)| *used != Usage::default()) {
+            *used = prompt;
         }
+    }
+
+    fn prompt(&self) -> Usage {
+        Usage { prompt_tokens: self.prompt_tokens(), ..Usage::default() }
     }
 
     /// What the attempt under way is known to have used.
@@ -118,9 +138,20 @@ impl Held {
         self.reservation.prompt_tokens()
     }
 
+    /// Charges what was used, once: what becomes known later changes nothing.
+    pub(crate) fn settle(&mut self) {
+        if !std::mem::replace(&mut self.is_settled, true) {
+            self.meters.settle(self.reservation.receipt(), charges(self.attempt, &self.before));
+        }
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_settled
+    }
+
     /// What the exchange cost so far, in billionths of dollars; none if an attempt used what has no price.
     pub(crate) fn cost(&self) -> Option<u64> {
-        charges(self.attempt, &self.settled)
+        charges(self.attempt, &self.before)
             .filter(|charge| !charge.is_nothing())
             .try_fold(0, |sum: u64, charge| Some(sum.saturating_add(charge.nanos?)))
     }
@@ -130,13 +161,13 @@ fn charge((tariff, used): (Tariff, Usage)) -> Charge {
     tariff.charge(used)
 }
 
-fn charges(attempt: Option<(Tariff, Usage)>, settled: &[Charge]) -> impl Iterator<Item = Charge> + Clone {
-    settled.iter().copied().chain(attempt.map(charge))
+fn charges(attempt: Option<(Tariff, Usage)>, before: &[Charge]) -> impl Iterator<Item = Charge> + Clone {
+    before.iter().copied().chain(attempt.map(charge))
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.meters.settle(self.reservation.receipt(), charges(self.attempt, &self.settled));
+        self.settle();
     }
 }
 
