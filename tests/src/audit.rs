@@ -19,7 +19,7 @@ fn of<'a>(events: &'a [palisade_audit::Event], organisation: &str) -> Vec<&'a pa
 
 #[test]
 fn a_full_quota_is_its_organisation_s_alone_and_each_says_what_then() {
-    const MOST: usize = 1_000;
+    const MOST: usize = 5_000;
     let folder = TempDir::new().unwrap();
     let double = Double::start(folder.path());
     let mut house = House::start(&Plan {
@@ -29,7 +29,7 @@ fn a_full_quota_is_its_organisation_s_alone_and_each_says_what_then() {
             organisation("lax", ""),
             organisation("other", "audit = { on_full = \"refuse\" }"),
         ],
-        config: "[audit]\nflush = \"1ms\"\norganisation_quota = \"64KiB\"".to_owned(),
+        config: "[audit]\nflush = \"1ms\"\norganisation_quota = \"512KiB\"".to_owned(),
     });
     let mut answered = 0;
     let refused = loop {
