@@ -14,6 +14,7 @@ mod load;
 mod passthrough;
 mod picture;
 mod process;
+mod recall;
 mod report;
 mod rungs;
 mod scan;
@@ -23,7 +24,7 @@ mod soak;
 use clap::{Parser, Subcommand};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What a request costs, beside a bare Pingora pass-through in the same run.
@@ -35,7 +36,7 @@ struct Arguments {
     #[command(flatten)]
     ladder: ladder::Options,
     /// Folder of the records.
-    #[arg(long, default_value = "benches/record", value_name = "FOLDER")]
+    #[arg(long, global = true, default_value = "benches/record", value_name = "FOLDER")]
     out: PathBuf,
 }
 
@@ -60,6 +61,8 @@ enum Command {
         #[arg(long, value_name = "KEYS")]
         generate: Option<u64>,
     },
+    /// What the detection rules find in labelled samples and in clean text.
+    Recall(recall::Options),
     /// Half load for half an hour: does memory stay flat?
     Soak(soak::Options),
 }
@@ -81,13 +84,11 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         Some(Command::Credint { generate: Some(keys), .. }) => credint::generate(*keys, io::stdout().lock())?,
         Some(Command::Credint { file, generate: None }) => credint::run(file.as_deref(), &mut io::stdout())?,
         Some(Command::Scan) => scan::run(&mut io::stdout())?,
-        Some(Command::Soak(options)) => {
-            let text = soak::run(options)?;
-            let file = arguments.out.join(format!("{}-soak.md", report::today()));
-            std::fs::create_dir_all(&arguments.out)?;
-            std::fs::write(&file, &text)?;
-            println!("{text}\nwritten to `{}`", file.display());
+        Some(Command::Recall(options)) => {
+            let text = recall::run(options, &mut io::stdout().lock())?;
+            write_record(&arguments.out, "recall", &text)?;
         }
+        Some(Command::Soak(options)) => write_record(&arguments.out, "soak", &soak::run(options)?)?,
         None => {
             std::fs::create_dir_all(&arguments.out)?;
             let outcome = ladder::run(&arguments.ladder, &arguments.out.join("pictures"))?;
@@ -98,5 +99,15 @@ fn run(arguments: &Arguments) -> io::Result<()> {
             println!("{text}\nwritten to `{}`", file.display());
         }
     }
+    Ok(())
+}
+
+/// Prints a record and keeps it under today's date.
+#[expect(clippy::print_stdout, reason = "the record is what this program is started for")]
+fn write_record(folder: &Path, what: &str, text: &str) -> io::Result<()> {
+    let file = folder.join(format!("{}-{what}.md", report::today()));
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(&file, text)?;
+    println!("{text}\nwritten to `{}`", file.display());
     Ok(())
 }
