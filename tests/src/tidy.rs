@@ -320,8 +320,8 @@ fn nothing_is_left_for_later() {
 
 #[test]
 fn nothing_is_unsafe() {
-    // Maps files, and argues at its head why that may be.
-    let argued = ["proxy/src/mapped.rs"];
+    // One maps files, one uses the processor's vectors; both argue at their head why that may be.
+    let argued = ["proxy/src/mapped.rs", "filters/src/dlp/anchors/paths.rs"];
     let wrong: Vec<String> = sources()
         .iter()
         .filter(|source| !source.path.ends_with("tidy.rs") && !argued.contains(&source.path.as_str()))

@@ -1,10 +1,16 @@
 //! Where could anything be? One sweep that finds every anchor of every rule at once.
 //!
 //! An anchor is the start of a digit run, an `@`, or a literal. Literals are recognised by their rarest four bytes,
-//! case folded, looked up in a small table; what passes is compared in full. The sweep knows neither rules nor
-//! findings, and depends on nothing before the last three bytes, so it can be continued in a stream.
+//! case folded, looked up in a small table; what passes is compared in full. Where the processor has vectors, `paths`
+//! leaves few positions to look at; the hits are the same on every path. The sweep knows neither rules nor findings,
+//! and depends on nothing before the last three bytes, so it can be continued in a stream.
+
+mod buckets;
+mod paths;
 
 use super::rules::LITERAL_BYTES_MIN;
+use buckets::Buckets;
+use paths::{Masks, Path};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -45,6 +51,9 @@ pub(super) struct Anchors {
     /// Literals with the offset of their window, grouped by window.
     entries: Vec<(u16, u16)>,
     literals: Vec<Box<[u8]>>,
+    buckets: Buckets,
+    /// How the sweep goes; none is the portable way.
+    path: Option<Path>,
 }
 
 /// Folds the case of four bytes; other characters fold too, alike in text and table.
@@ -65,6 +74,7 @@ impl Anchors {
                 by_window.entry(window).or_default().push((number, offset as u16));
             }
         }
+        let windows = literals.iter().filter_map(|literal| window_bytes(literal.as_bytes())).collect();
         let table_bits = (by_window.len() * 2).next_power_of_two().trailing_zeros().max(TABLE_BITS_MIN);
         let mut anchors = Self {
             filter: Box::new([0; 1 << (FILTER_BITS - 6)]),
@@ -72,6 +82,8 @@ impl Anchors {
             table_bits,
             entries: Vec::with_capacity(literals.len()),
             literals: literals.iter().map(|literal| literal.as_bytes().into()).collect(),
+            buckets: Buckets::new(windows, commonness),
+            path: Path::all().first().copied(),
         };
         for (window, entries) in by_window {
             let bit = hash(window, FILTER_BITS);
@@ -93,19 +105,49 @@ impl Anchors {
         self.literals.get(usize::from(number)).map_or(0, |literal| literal.len())
     }
 
-    /// Appends the anchors of `text` in no particular order: literals whose window begins in `windows`, digit runs and
-    /// `@` in `marks`.
-    pub(super) fn sweep(&self, text: &[u8], windows: Range<usize>, marks: Range<usize>, hits: &mut Vec<Hit>) {
-        mark(text, marks, hits);
+    /// Appends the anchors of `text` in no particular order: literals whose window begins in `windows`, and digit runs
+    /// and `@` from `marks_from` on.
+    pub(super) fn sweep(&self, text: &[u8], windows: Range<usize>, marks_from: usize, hits: &mut Vec<Hit>) {
+        let Some(path) = self.path else {
+            mark(text, marks_from..windows.end, hits);
+            return self.sweep_portably(text, windows, hits);
+        };
+        let is_digit = |at: usize| text.get(at).is_some_and(u8::is_ascii_digit);
+        let mut after_digit = u64::from(windows.start.checked_sub(1).is_some_and(is_digit));
+        path.sweep(&self.buckets, text, (windows.start, windows.end), |at, masks| {
+            let Masks { windows, digits, ats } = masks;
+            let starts = digits & !(digits << 1 | after_digit);
+            after_digit = digits >> 63;
+            // Before `marks_from`, digits and `@` are known.
+            let known = u32::try_from(marks_from.saturating_sub(at)).unwrap_or(u32::MAX);
+            let marks = u64::MAX.checked_shl(known).unwrap_or(0);
+            each_bit(starts & marks, |bit| hits.push(Hit { at: at + bit, kind: Kind::Digits }));
+            each_bit(ats & marks, |bit| hits.push(Hit { at: at + bit, kind: Kind::AtSign }));
+            each_bit(windows, |bit| self.verify(text, at + bit, hits));
+        });
+    }
+
+    fn sweep_portably(&self, text: &[u8], windows: Range<usize>, hits: &mut Vec<Hit>) {
         let end = text.len().min(windows.end + LITERAL_BYTES_MIN - 1);
-        for (offset, bytes) in
-            text.get(windows.start..end).unwrap_or_default().array_windows::<4>().enumerate()
-        {
-            let window = fold(*bytes);
-            let bit = hash(window, FILTER_BITS);
-            if self.filter.get((bit >> 6) as usize).is_some_and(|word| word >> (bit & 63) & 1 == 1) {
-                self.verify(text, windows.start + offset, window, hits);
+        let read = text.get(windows.start..end).unwrap_or_default();
+        for (offset, bytes) in read.array_windows::<LITERAL_BYTES_MIN>().enumerate() {
+            if self.may_be(fold(*bytes)) {
+                self.look_up(text, windows.start + offset, fold(*bytes), hits);
             }
+        }
+    }
+
+    /// Whether the table has to be asked.
+    fn may_be(&self, window: u32) -> bool {
+        let bit = hash(window, FILTER_BITS);
+        self.filter.get((bit >> 6) as usize).is_some_and(|word| word >> (bit & 63) & 1 == 1)
+    }
+
+    /// Appends the literals whose window begins here.
+    fn verify(&self, text: &[u8], at: usize, hits: &mut Vec<Hit>) {
+        let bytes = text.get(at..).and_then(|rest| rest.first_chunk::<LITERAL_BYTES_MIN>());
+        if let Some(window) = bytes.map(|bytes| fold(*bytes)).filter(|window| self.may_be(*window)) {
+            self.look_up(text, at, window, hits);
         }
     }
 
@@ -115,7 +157,7 @@ impl Anchors {
     }
 
     #[cold]
-    fn verify(&self, text: &[u8], at: usize, window: u32, hits: &mut Vec<Hit>) {
+    fn look_up(&self, text: &[u8], at: usize, window: u32, hits: &mut Vec<Hit>) {
         let rows = self.probe(window).map_while(|place| self.table.get(place).filter(|row| row.2 > 0));
         let Some((_, first, count)) = rows.into_iter().find(|row| row.0 == window) else { return };
         let entries = self.entries.get(*first as usize..(first + count) as usize).unwrap_or_default();
@@ -167,28 +209,65 @@ fn may_hold_marks(eight: u64) -> bool {
     has_zero(upper_half ^ (LOW * 3)) | has_zero(eight ^ (LOW * 0x40)) != 0
 }
 
+fn each_bit(mut bits: u64, mut each: impl FnMut(usize)) {
+    while bits != 0 {
+        each(bits.trailing_zeros() as usize);
+        bits &= bits - 1;
+    }
+}
+
+/// How common a byte is in English prose and code, about.
+fn commonness(byte: u8) -> f32 {
+    1.0 / (rank(byte) as f32 + 4.0)
+}
+
+fn rank(byte: u8) -> usize {
+    let byte = byte.to_ascii_lowercase();
+    COMMONEST.iter().position(|common| *common == byte).unwrap_or(COMMONEST.len())
+}
+
 fn rarest_window(literal: &[u8]) -> Option<(usize, u32)> {
-    let rarity = |byte: &u8| {
-        let byte = byte.to_ascii_lowercase();
-        COMMONEST.iter().position(|common| *common == byte).unwrap_or(COMMONEST.len())
+    let (offset, window) = rarest(literal)?;
+    Some((offset, fold(window)))
+}
+
+fn window_bytes(literal: &[u8]) -> Option<[u8; LITERAL_BYTES_MIN]> {
+    rarest(literal).map(|(_, window)| window.map(|byte| byte.to_ascii_lowercase()))
+}
+
+fn rarest(literal: &[u8]) -> Option<(usize, [u8; LITERAL_BYTES_MIN])> {
+    let windows = literal.array_windows::<LITERAL_BYTES_MIN>().enumerate();
+    let rarity = |(_, window): &(usize, &[u8; LITERAL_BYTES_MIN])| {
+        window.iter().map(|byte| rank(*byte)).sum::<usize>()
     };
-    literal
-        .array_windows::<LITERAL_BYTES_MIN>()
-        .enumerate()
-        .max_by_key(|(_, window)| window.iter().map(rarity).sum::<usize>())
-        .map(|(offset, window)| (offset, fold(*window)))
+    windows.max_by_key(rarity).map(|(offset, window)| (offset, *window))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dlp::rules::LITERAL_BYTES_MAX;
     use proptest::prelude::*;
 
-    fn swept(anchors: &Anchors, text: &[u8]) -> Vec<Hit> {
-        let mut hits = Vec::new();
-        anchors.sweep(text, 0..text.len(), 0..text.len(), &mut hits);
-        hits.sort_unstable();
-        hits
+    /// On every path of this processor: all at once, and cut in two, the second part seeing a little of the first.
+    fn swept(literals: &[&str], text: &[u8], cut: usize) -> Vec<Vec<Hit>> {
+        let mut anchors = Anchors::new(literals);
+        let paths: Vec<Option<Path>> = Path::all().into_iter().map(Some).chain([None]).collect();
+        let mut all = Vec::new();
+        for path in paths {
+            anchors.path = path;
+            let mut whole = Vec::new();
+            anchors.sweep(text, 0..text.len(), 0, &mut whole);
+            let (mut parts, again) = (Vec::new(), cut.saturating_sub(LITERAL_BYTES_MAX - 1));
+            anchors.sweep(&text[..cut], 0..cut, 0, &mut parts);
+            anchors.sweep(text, again..text.len(), cut, &mut parts);
+            for mut hits in [whole, parts] {
+                hits.sort_unstable();
+                hits.dedup();
+                all.push(hits);
+            }
+        }
+        all
     }
 
     fn naive(literals: &[&str], text: &[u8]) -> Vec<Hit> {
@@ -213,12 +292,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_sweep_finds_what_the_naive_search_finds(
-            words in prop::collection::vec("[AKIakisp_@0-9 -]{1,9}|AKIA|sk-proj-|PASSWORD|é", 0..40)
+        fn every_path_finds_what_the_naive_search_finds(
+            words in prop::collection::vec("[AKIakisp_@0-9 -]{1,9}|AKIA|sk-proj-|PASSWORD|é|[\\[{_\u{7f}]", 0..80),
+            cut in any::<prop::sample::Index>(),
         ) {
-            let literals = ["AKIA", "sk-proj-", "password", "sk-p", "kiak"];
+            let literals = ["AKIA", "sk-proj-", "password", "sk-p", "kiak", "[{_@", "éé"];
             let text = words.concat();
-            prop_assert_eq!(swept(&Anchors::new(&literals), text.as_bytes()), naive(&literals, text.as_bytes()));
+            let expected = naive(&literals, text.as_bytes());
+            for hits in swept(&literals, text.as_bytes(), cut.index(text.len() + 1)) {
+                prop_assert_eq!(&hits, &expected);
+            }
+        }
+
+        #[test]
+        fn many_literals_are_found_on_every_path(
+            literals in prop::collection::hash_set("[ -~]{4,12}", 1..300),
+            noise in "[ -~]{0,200}",
+        ) {
+            let literals: Vec<&str> = literals.iter().map(String::as_str).collect();
+            let text = literals.concat() + &noise;
+            let expected = naive(&literals, text.as_bytes());
+            for hits in swept(&literals, text.as_bytes(), text.len() / 2) {
+                prop_assert_eq!(&hits, &expected);
+            }
         }
     }
 }

@@ -154,7 +154,7 @@ impl Scanner {
         // In blocks, so that a text that is nothing but anchors does not become a list of them.
         for from in (0..text.len()).step_by(BLOCK_BYTES) {
             let block = from..text.len().min(from + BLOCK_BYTES);
-            self.anchors.sweep(text, block.clone(), block, &mut hits);
+            self.anchors.sweep(text, block, from, &mut hits);
             for hit in hits.drain(..) {
                 if hit.kind == Kind::Digits && !self.may_be_digits(text, hit.at) {
                     continue;
@@ -219,7 +219,7 @@ impl Scan {
         let mut hits = std::mem::take(&mut self.hits);
         let from = self.swept.saturating_sub(LITERAL_BYTES_MAX - 1);
         let end = view.text.len();
-        scanner.anchors.sweep(view.text, from..end, self.swept..end, &mut hits);
+        scanner.anchors.sweep(view.text, from..end, self.swept, &mut hits);
         let swept = self.swept;
         for hit in hits.drain(..) {
             if !Self::was_known(scanner, hit, swept) {

@@ -1,0 +1,321 @@
+//! Which positions could begin something? 64 at a time, on what the processor has.
+//!
+//! Needs [`Buckets`]; proves that no position is left out that one of their windows matches, and tells digits and `@`
+//! exactly. Every path yields the same digits and `@`; candidates may differ, because what passes is verified anyway.
+//!
+//! This is one of the two modules of ours with `unsafe` in it, so here is the argument. There are two kinds:
+//!
+//! - **A path is entered** though the compiler does not know that this processor can. [`Path`] has a private variant for
+//!   each, and is only made by [`Path::all`], which asks the processor.
+//! - **Bytes are loaded** through a pointer, since that is what the instructions take. It comes from a reference to an
+//!   array of the length that is read, and unaligned loads ask no more.
+
+use super::buckets::Buckets;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use super::buckets::{Table, WINDOW};
+
+/// Positions that are looked at together.
+pub(super) const BLOCK: usize = 64;
+/// With the rest of the window that begins at the last of them.
+const SEEN: usize = BLOCK + 3;
+
+/// What a block of 64 positions holds, as bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Masks {
+    /// Where a window may begin.
+    pub(super) windows: u64,
+    /// Where a digit stands.
+    pub(super) digits: u64,
+    /// Where an `@` stands.
+    pub(super) ats: u64,
+}
+
+/// A way to find masks that this processor has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Path(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+}
+
+impl Path {
+    /// The paths of this processor, best first; none where only the portable way is left.
+    pub(super) fn all() -> Vec<Self> {
+        let mut paths = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            if has!("avx512f") && has!("avx512bw") && has!("avx512vbmi") {
+                paths.push(Self(Kind::Avx512));
+            }
+            if has!("avx2") {
+                paths.push(Self(Kind::Avx2));
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            paths.push(Self(Kind::Neon));
+        }
+        paths
+    }
+
+    /// Hands every block of `text` from `from` to `end` to `sink`, with the offset of its first position.
+    #[expect(unsafe_code, reason = "argued at the head of this module")]
+    pub(super) fn sweep(
+        self,
+        buckets: &Buckets,
+        text: &[u8],
+        (from, end): (usize, usize),
+        sink: impl FnMut(usize, Masks),
+    ) {
+        match self.0 {
+            // SAFETY: `Path::all` made this path, having asked the processor.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => unsafe { x86::avx512(buckets, text, (from, end), sink) },
+            // SAFETY: `Path::all` made this path, having asked the processor.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => unsafe { x86::avx2(buckets, text, (from, end), sink) },
+            // SAFETY: `Path::all` made this path, having asked the processor.
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => unsafe { arm::neon(buckets, text, (from, end), sink) },
+        }
+    }
+}
+
+/// Cuts a text into blocks; the last is filled up with zeros, which begin nothing.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "the kernel's instructions are only used where it is inlined")]
+fn each_block(
+    text: &[u8],
+    (from, end): (usize, usize),
+    kernel: impl Fn(&[u8; SEEN]) -> Masks,
+    mut sink: impl FnMut(usize, Masks),
+) {
+    let mut at = from;
+    while at < end {
+        let masks = match text.get(at..).and_then(|rest| rest.first_chunk::<SEEN>()) {
+            Some(block) => kernel(block),
+            None => kernel(&padded(text.get(at..).unwrap_or_default())),
+        };
+        let inside = if end - at < BLOCK { (1 << (end - at)) - 1 } else { u64::MAX };
+        let Masks { windows, digits, ats } = masks;
+        sink(at, Masks { windows: windows & inside, digits: digits & inside, ats: ats & inside });
+        at += BLOCK;
+    }
+}
+
+#[cold]
+fn padded(rest: &[u8]) -> [u8; SEEN] {
+    let mut block = [0; SEEN];
+    for (byte, known) in block.iter_mut().zip(rest) {
+        *byte = *known;
+    }
+    block
+}
+
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "argued at the head of the file")]
+mod x86 {
+    use super::{Buckets, Masks, SEEN, Table, WINDOW, each_block};
+    use std::arch::x86_64::{
+        __m256i, __m512i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8,
+        _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
+        _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_sub_epi8, _mm512_and_si512,
+        _mm512_cmpeq_epi8_mask, _mm512_cmple_epu8_mask, _mm512_loadu_si512, _mm512_or_si512,
+        _mm512_permutex2var_epi8, _mm512_permutexvar_epi8, _mm512_set1_epi8, _mm512_setzero_si512,
+        _mm512_sub_epi8, _mm512_ternarylogic_epi32, _mm512_test_epi8_mask,
+    };
+
+    /// 64 bytes as a vector.
+    #[target_feature(enable = "avx512f")]
+    fn load(bytes: &[u8; 64]) -> __m512i {
+        // SAFETY: the reference is to 64 bytes, which is what is read.
+        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+    }
+
+    /// 32 bytes as a vector.
+    #[target_feature(enable = "avx2")]
+    fn load_half(bytes: &[u8; 32]) -> __m256i {
+        // SAFETY: the reference is to 32 bytes, which is what is read.
+        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    }
+
+    /// 16 bytes as a vector, twice.
+    #[target_feature(enable = "avx2")]
+    fn load_table(table: &Table<16>) -> __m256i {
+        // SAFETY: the reference is to 16 bytes, which is what is read.
+        _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(table.0.as_ptr().cast()) })
+    }
+
+    /// The bytes of a block from a place of the window on.
+    fn shifted<const N: usize>(block: &[u8; SEEN], from: usize) -> &[u8; N] {
+        block.get(from..).and_then(|rest| rest.first_chunk()).unwrap_or(&[0; N])
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    pub(super) fn avx512(
+        buckets: &Buckets,
+        text: &[u8],
+        range: (usize, usize),
+        sink: impl FnMut(usize, Masks),
+    ) {
+        let (first, second) = buckets.classes.0.split_at(64);
+        let [first, second] = [first, second].map(|half| half.first_chunk().unwrap_or(&[0; 64]));
+        let (first, second) = (load(first), load(second));
+        let (zero, nine, at) =
+            (_mm512_set1_epi8(b'0'.cast_signed()), _mm512_set1_epi8(9), _mm512_set1_epi8(b'@'.cast_signed()));
+        let kernel = |block: &[u8; SEEN]| {
+            let bytes: [__m512i; WINDOW] = std::array::from_fn(|place| load(shifted(block, place)));
+            let classes = bytes.map(|bytes| _mm512_permutex2var_epi8(first, bytes, second));
+            let mut any = _mm512_setzero_si512();
+            for group in &*buckets.by_class {
+                let [a, b, c, d]: [__m512i; WINDOW] = std::array::from_fn(|place| {
+                    let (classes, table) = (classes.get(place), group.get(place));
+                    let empty = _mm512_setzero_si512();
+                    let table = table.map_or(empty, |table| load(&table.0));
+                    _mm512_permutexvar_epi8(classes.copied().unwrap_or(empty), table)
+                });
+                let all = _mm512_and_si512(_mm512_ternarylogic_epi32::<0x80>(a, b, c), d);
+                any = _mm512_or_si512(any, all);
+            }
+            let [here, ..] = bytes;
+            Masks {
+                windows: _mm512_test_epi8_mask(any, any),
+                digits: _mm512_cmple_epu8_mask(_mm512_sub_epi8(here, zero), nine),
+                ats: _mm512_cmpeq_epi8_mask(here, at),
+            }
+        };
+        each_block(text, range, kernel, sink);
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn avx2(
+        buckets: &Buckets,
+        text: &[u8],
+        range: (usize, usize),
+        sink: impl FnMut(usize, Masks),
+    ) {
+        let (zero, nine, at) =
+            (_mm256_set1_epi8(b'0'.cast_signed()), _mm256_set1_epi8(9), _mm256_set1_epi8(b'@'.cast_signed()));
+        let (low_half, empty) = (_mm256_set1_epi8(15), _mm256_setzero_si256());
+        let half = |block: &[u8; SEEN], from: usize| {
+            let bytes: [__m256i; WINDOW] =
+                std::array::from_fn(|place| load_half(shifted(block, from + place)));
+            let halves = bytes.map(|bytes| {
+                let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), low_half);
+                (_mm256_and_si256(bytes, low_half), high)
+            });
+            let mut any = empty;
+            for group in &*buckets.by_half {
+                let mut all = _mm256_set1_epi8(-1);
+                for ((low, high), [low_table, high_table]) in halves.into_iter().zip(group) {
+                    let low = _mm256_shuffle_epi8(load_table(low_table), low);
+                    let high = _mm256_shuffle_epi8(load_table(high_table), high);
+                    all = _mm256_and_si256(all, _mm256_and_si256(low, high));
+                }
+                any = _mm256_or_si256(any, all);
+            }
+            let [here, ..] = bytes;
+            let digit = _mm256_sub_epi8(here, zero);
+            let bits = |vector| u64::from(_mm256_movemask_epi8(vector).cast_unsigned());
+            Masks {
+                windows: bits(_mm256_cmpeq_epi8(any, empty)) ^ 0xffff_ffff,
+                digits: bits(_mm256_cmpeq_epi8(_mm256_min_epu8(digit, nine), digit)),
+                ats: bits(_mm256_cmpeq_epi8(here, at)),
+            }
+        };
+        let kernel = |block: &[u8; SEEN]| {
+            let (one, other) = (half(block, 0), half(block, 32));
+            Masks {
+                windows: one.windows | other.windows << 32,
+                digits: one.digits | other.digits << 32,
+                ats: one.ats | other.ats << 32,
+            }
+        };
+        each_block(text, range, kernel, sink);
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[expect(unsafe_code, reason = "argued at the head of the file")]
+mod arm {
+    use super::super::buckets::GROUPS;
+    use super::{Buckets, Masks, SEEN, Table, WINDOW, each_block};
+    use std::arch::aarch64::{
+        uint8x16_t, vaddv_u8, vandq_u8, vceqq_u8, vcleq_u8, vdupq_n_u8, vget_high_u8, vget_low_u8, vorrq_u8,
+        vshrq_n_u8, vsubq_u8, vtstq_u8,
+    };
+
+    const LANES: usize = 16;
+
+    /// 16 bytes as a vector.
+    #[target_feature(enable = "neon")]
+    fn load(bytes: &[u8; LANES]) -> uint8x16_t {
+        // SAFETY: the reference is to 16 bytes, which is what is read.
+        unsafe { vld1q_u8(bytes.as_ptr()) }
+    }
+
+    /// The highest bit of every byte.
+    #[target_feature(enable = "neon")]
+    fn bits(vector: uint8x16_t) -> u64 {
+        let weights = load(&[1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128]);
+        let weighed = vandq_u8(vector, weights);
+        u64::from(vaddv_u8(vget_low_u8(weighed))) | u64::from(vaddv_u8(vget_high_u8(weighed))) << 8
+    }
+
+    #[target_feature(enable = "neon")]
+    pub(super) fn neon(
+        buckets: &Buckets,
+        text: &[u8],
+        range: (usize, usize),
+        sink: impl FnMut(usize, Masks),
+    ) {
+        let tables: [[[uint8x16_t; 2]; WINDOW]; GROUPS] = std::array::from_fn(|group| {
+            std::array::from_fn(|place| {
+                std::array::from_fn(|half| {
+                    let table: Option<&Table<LANES>> =
+                        buckets.by_half.get(group).and_then(|group| group.get(place)?.get(half));
+                    table.map_or(vdupq_n_u8(0), |table| load(&table.0))
+                })
+            })
+        });
+        let part = |block: &[u8; SEEN], from: usize| {
+            let bytes: [uint8x16_t; WINDOW] = std::array::from_fn(|place| {
+                load(block.get(from + place..).and_then(|rest| rest.first_chunk()).unwrap_or(&[0; LANES]))
+            });
+            let halves = bytes.map(|bytes| (vandq_u8(bytes, vdupq_n_u8(15)), vshrq_n_u8::<4>(bytes)));
+            let mut any = vdupq_n_u8(0);
+            for group in &tables {
+                let mut all = vdupq_n_u8(0xff);
+                for ((low, high), [low_table, high_table]) in halves.into_iter().zip(*group) {
+                    all = vandq_u8(all, vandq_u8(vqtbl1q_u8(low_table, low), vqtbl1q_u8(high_table, high)));
+                }
+                any = vorrq_u8(any, all);
+            }
+            let [here, ..] = bytes;
+            let digit = vcleq_u8(vsubq_u8(here, vdupq_n_u8(b'0')), vdupq_n_u8(9));
+            Masks {
+                windows: bits(vtstq_u8(any, any)),
+                digits: bits(digit),
+                ats: bits(vceqq_u8(here, vdupq_n_u8(b'@'))),
+            }
+        };
+        let kernel = |block: &[u8; SEEN]| {
+            let mut masks = Masks { windows: 0, digits: 0, ats: 0 };
+            for lane in 0..super::BLOCK / LANES {
+                let one = part(block, lane * LANES);
+                masks.windows |= one.windows << (lane * LANES);
+                masks.digits |= one.digits << (lane * LANES);
+                masks.ats |= one.ats << (lane * LANES);
+            }
+            masks
+        };
+        each_block(text, range, kernel, sink);
+    }
+}
