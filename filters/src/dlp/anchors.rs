@@ -6,6 +6,7 @@
 //! and depends on nothing before the last three bytes, so it can be continued in a stream.
 
 mod buckets;
+mod commonness;
 mod paths;
 
 use super::rules::LITERAL_BYTES_MIN;
@@ -19,9 +20,6 @@ use std::ops::Range;
 const FILTER_BITS: u32 = 16;
 /// Places of the table behind it, as a power of two; at most half of them are taken.
 const TABLE_BITS_MIN: u32 = 8;
-/// Bytes of English prose and code, commonest first; what is not listed is rarest.
-const COMMONEST: &[u8] = b" etaoinsrhldcumfpgwybv,.k'\"-_()/:;=x01j2qz3456789";
-
 /// An anchor in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Hit {
@@ -82,7 +80,7 @@ impl Anchors {
             table_bits,
             entries: Vec::with_capacity(literals.len()),
             literals: literals.iter().map(|literal| literal.as_bytes().into()).collect(),
-            buckets: Buckets::new(windows, commonness),
+            buckets: Buckets::new(windows, commonness::of_byte),
             path: Path::all().first().copied(),
         };
         for (window, entries) in by_window {
@@ -216,16 +214,6 @@ fn each_bit(mut bits: u64, mut each: impl FnMut(usize)) {
     }
 }
 
-/// How common a byte is in English prose and code, about.
-fn commonness(byte: u8) -> f32 {
-    1.0 / (rank(byte) as f32 + 4.0)
-}
-
-fn rank(byte: u8) -> usize {
-    let byte = byte.to_ascii_lowercase();
-    COMMONEST.iter().position(|common| *common == byte).unwrap_or(COMMONEST.len())
-}
-
 fn rarest_window(literal: &[u8]) -> Option<(usize, u32)> {
     let (offset, window) = rarest(literal)?;
     Some((offset, fold(window)))
@@ -237,10 +225,9 @@ fn window_bytes(literal: &[u8]) -> Option<[u8; LITERAL_BYTES_MIN]> {
 
 fn rarest(literal: &[u8]) -> Option<(usize, [u8; LITERAL_BYTES_MIN])> {
     let windows = literal.array_windows::<LITERAL_BYTES_MIN>().enumerate();
-    let rarity = |(_, window): &(usize, &[u8; LITERAL_BYTES_MIN])| {
-        window.iter().map(|byte| rank(*byte)).sum::<usize>()
-    };
-    windows.max_by_key(rarity).map(|(offset, window)| (offset, *window))
+    let costs = windows.map(|(offset, window)| (commonness::of_window(*window), offset, *window));
+    let rarest = costs.min_by(|(one, ..), (other, ..)| one.total_cmp(other));
+    rarest.map(|(_, offset, window)| (offset, window))
 }
 
 #[cfg(test)]

@@ -248,8 +248,8 @@ mod arm {
     use super::super::buckets::GROUPS;
     use super::{Buckets, Masks, SEEN, Table, WINDOW, each_block};
     use std::arch::aarch64::{
-        uint8x16_t, vaddv_u8, vandq_u8, vceqq_u8, vcleq_u8, vdupq_n_u8, vget_high_u8, vget_low_u8, vorrq_u8,
-        vshrq_n_u8, vsubq_u8, vtstq_u8,
+        uint8x16_t, vaddv_u8, vandq_u8, vceqq_u8, vcleq_u8, vdupq_n_u8, vget_high_u8, vget_low_u8, vld1q_u8,
+        vorrq_u8, vqtbl1q_u8, vshrq_n_u8, vsubq_u8, vtstq_u8,
     };
 
     const LANES: usize = 16;
