@@ -16,14 +16,15 @@ use palisade_filters::policy::compile::CompileError;
 const DEMO: &str = "demo";
 /// The group of the key: the one that may use every model.
 const GROUP: &str = "developers";
-const MOCK: &str = "mock";
+/// The double as providers: each with what its base URL ends with.
+const MOCKS: [(&str, &str); 2] = [("mock", "/v1"), ("mock-anthropic", "")];
 const UPSTREAM: &str = "upstream";
 
 /// What the demo can reach.
 #[derive(Clone, Debug, Default)]
 pub struct DemoProviders {
-    /// The base URL of the provider double, if one runs. An upstream takes its place.
-    pub double_base_url: Option<String>,
+    /// Where the provider double is, such as `http://127.0.0.1:4001`, if one runs. An upstream takes its place.
+    pub double: Option<String>,
     /// The base URL that the user gave.
     pub upstream: Option<String>,
     /// Whether the environment has `OPENAI_API_KEY`.
@@ -77,13 +78,16 @@ fn seed_platform(folder: &Folder, lock: &Lock, providers: &DemoProviders) -> Res
     let path = folder.platform_path();
     let former = read_document(&path).map_err(broken)?;
     let text = former.clone().unwrap_or_else(|| platform_text(providers));
-    let text = match (&providers.upstream, &providers.double_base_url) {
+    let text = match (&providers.upstream, &providers.double) {
         (Some(url), _) => {
             let pointed = edit::set_base_url(&text, UPSTREAM, url).map_err(broken)?;
             pointed.ok_or(SeedError::NoUpstream)?
         }
         // Who took the double out of the document did so on purpose.
-        (None, Some(url)) => edit::set_base_url(&text, MOCK, url).map_err(broken)?.unwrap_or(text),
+        (None, Some(url)) => MOCKS.iter().try_fold(text, |text, (mock, end)| {
+            let pointed = edit::set_base_url(&text, mock, &format!("{url}{end}")).map_err(broken)?;
+            Ok::<_, SeedError>(pointed.unwrap_or(text))
+        })?,
         (None, None) => text,
     };
     if former.as_ref() != Some(&text) {
@@ -114,7 +118,7 @@ fn organisation_text(providers: &DemoProviders) -> String {
 }
 
 fn has_double(providers: &DemoProviders) -> bool {
-    providers.upstream.is_none() && providers.double_base_url.is_some()
+    providers.upstream.is_none() && providers.double.is_some()
 }
 
 fn joined(parts: &[(bool, &str)]) -> String {
@@ -138,10 +142,7 @@ mod tests {
     }
 
     fn double(port: u16) -> DemoProviders {
-        DemoProviders {
-            double_base_url: Some(format!("http://127.0.0.1:{port}/v1")),
-            ..DemoProviders::default()
-        }
+        DemoProviders { double: Some(format!("http://127.0.0.1:{port}")), ..DemoProviders::default() }
     }
 
     /// Compiles the folder as if every variable were set.
@@ -166,7 +167,7 @@ mod tests {
         for kinds in 0..16 {
             let has = |kind: u8| kinds & kind != 0;
             let providers = DemoProviders {
-                double_base_url: has(1).then(|| "http://127.0.0.1:4001/v1".to_owned()),
+                double: has(1).then(|| "http://127.0.0.1:4001".to_owned()),
                 upstream: has(2).then(|| "http://localhost:11434/v1".to_owned()),
                 openai: has(4),
                 anthropic: has(8),
@@ -183,8 +184,10 @@ mod tests {
             assert_eq!(identify(&policy, &knock).unwrap().key().groups, [GROUP]);
             let names: Vec<_> =
                 policy.providers().iter().map(|provider| provider.document.name.as_str()).collect();
+            let is_double = has(1) && !has(2);
+            let [mock, mock_anthropic] = MOCKS.map(|(name, _)| (is_double, name));
             let expected =
-                [(has(2), UPSTREAM), (has(1) && !has(2), MOCK), (has(4), "openai"), (has(8), "anthropic")];
+                [(has(2), UPSTREAM), mock, mock_anthropic, (has(4), "openai"), (has(8), "anthropic")];
             let expected: Vec<_> = expected.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
             assert_eq!(names, expected);
         }
@@ -201,7 +204,8 @@ mod tests {
         let second = seed(&folder, &double(4002)).unwrap();
         assert_ne!(first.id, second.id);
         let replaced = organisation.replace(&first.id, &second.id).replace(&first.sha256, &second.sha256);
-        assert_eq!(texts(), [platform.replace(":4001/", ":4002/"), replaced]);
+        assert_eq!(texts(), [platform.replace(":4001", ":4002"), replaced]);
+        assert!(platform.contains("4001\" # set anew when the demo starts"), "{platform}");
         assert!(platform.contains("4001/v1\" # set anew when the demo starts"), "{platform}");
         let rows = keys::list(&folder, Some(DEMO)).unwrap();
         assert_eq!((rows.len(), &rows[0].id), (1, &second.id));

@@ -43,7 +43,7 @@ pub(crate) fn demo(options: DemoFlags) -> Result<()> {
     let key = seed(
         &folder,
         &DemoProviders {
-            double_base_url: double.map(|address| format!("http://{address}/v1")),
+            double: double.map(|address| format!("http://{address}")),
             upstream: options.upstream,
             openai: has("OPENAI_API_KEY"),
             anthropic: has("ANTHROPIC_API_KEY"),
@@ -97,7 +97,14 @@ A prompt that holds a card number, which never leaves:
     -H "content-type: application/json" \
     -d '{{"model":"gpt-4o-mini","messages":[{{"role":"user","content":"My card is 4111 1111 1111 1111, thanks"}}]}}'
 
-Any OpenAI SDK works with these two variables, streaming included. Ctrl-C stops.
+The same in Anthropic's API:
+
+  curl -s {proxy}/v1/messages -H "x-api-key: {key}" -H "anthropic-version: 2023-06-01" \
+    -H "content-type: application/json" -d '{{"model":"claude-haiku-4-5","max_tokens":64,
+    "messages":[{{"role":"user","content":"My card is 4111 1111 1111 1111, thanks"}}]}}'
+
+Any OpenAI SDK works with these two variables, and Anthropic's with ANTHROPIC_BASE_URL={proxy};
+streaming included. Ctrl-C stops.
 "#
     );
 }

@@ -153,6 +153,19 @@ fn the_demo_works_at_once_and_says_where() {
     let body = r#"{"model":"resilient","messages":[{"role":"user","content":"My card is 4111 1111 1111 1111, thanks"}]}"#;
     let answer = http::ask(address, &http::chat(secret, body));
     assert_eq!(answer.json()["choices"][0]["message"]["content"], "My card is [CREDIT_CARD], thanks");
+    // And what it says to paste works as it stands there.
+    let printed = demo.until("it says what to paste", || {
+        Some(std::fs::read_to_string(folder.path().join("demo.log")).unwrap())
+            .filter(|log| log.contains("Ctrl-C"))
+    });
+    let pasted = printed.split("\n\n").filter(|block| block.starts_with("  curl ")).map(|block| {
+        let output = Command::new("bash").args(["-c", block]).env("no_proxy", "*").output().unwrap();
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    });
+    let [hello, card, message] = pasted.collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(hello["choices"][0]["message"]["content"], "Say hello");
+    assert_eq!(card["choices"][0]["message"]["content"], "My card is [CREDIT_CARD], thanks");
+    assert_eq!(message["content"][0]["text"], "My card is [CREDIT_CARD], thanks");
     demo.terminate();
     assert!(demo.ended().success());
     assert!(!key("demo").secret.contains(secret));

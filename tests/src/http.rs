@@ -75,6 +75,12 @@ pub(crate) fn chat(key: &str, body: &str) -> Vec<u8> {
     request("POST", "/v1/chat/completions", &headers, body.as_bytes())
 }
 
+/// A prompt to `/v1/messages`.
+pub(crate) fn messages(key: &str, body: &str) -> Vec<u8> {
+    let headers = [("x-api-key", key), ("anthropic-version", "2023-06-01"), ("content-type", "application/json")];
+    request("POST", "/v1/messages", &headers, body.as_bytes())
+}
+
 /// Sends one request on a connection of its own.
 pub(crate) fn ask(address: SocketAddr, request: &[u8]) -> Answer {
     let mut connection = Connection::open(address);
