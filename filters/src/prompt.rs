@@ -273,43 +273,14 @@ impl Head {
     /// What is asked for besides an answer; whether it may be, `model_access` says.
     fn note_feature(&mut self, mark: &Mark<Role>, raw: &[u8]) {
         let is_string = mark.value == Value::String;
-        let wish = match mark.role {
-            Role::ToolName if is_string => {
-                self.tools.push(mark.raw.clone());
-                return;
-            }
-            Role::ToolType if is_string && !self.is_local_tool(&string(raw)) => {
-                self.tools.push(mark.raw.clone());
-                Wish::ServerTool
-            }
-            Role::Asks(wish) => wish,
-            Role::Media | Role::MediaUrl => Wish::RemoteMedia,
-            Role::SourceUrl => Wish::SourceUrl,
-            Role::SourceType => Wish::SourceFile,
-            Role::Root
-            | Role::Model
-            | Role::Stream
-            | Role::StreamOptions
-            | Role::IncludeUsage
-            | Role::MaxTokens
-            | Role::MaxCompletionTokens
-            | Role::Choices
-            | Role::Texts
-            | Role::TextItem
-            | Role::TextItemItem
-            | Role::Arguments
-            | Role::Source
-            | Role::Audio
-            | Role::Tools
-            | Role::Tool
-            | Role::ToolType
-            | Role::ToolBody
-            | Role::ToolName
-            | Role::Functions
-            | Role::Free
-            | Role::Misspelt
-            | Role::Other => return,
-        };
+        let is_foreign = || is_string && !self.is_local_tool(&string(raw));
+        if mark.role == Role::ToolType && !is_foreign() {
+            return;
+        }
+        if is_string && matches!(mark.role, Role::ToolName | Role::ToolType) {
+            self.tools.push(mark.raw.clone());
+        }
+        let Some(wish) = mark.role.wish() else { return };
         if wish.is_asked(mark.value, raw) && !self.wishes.contains(&wish) {
             self.wishes.push(wish);
         }

@@ -57,36 +57,7 @@ impl Positions for Requests {
     }
 
     fn element(parent: Role) -> Role {
-        match parent {
-            Role::Tools => Role::Tool,
-            Role::Free => Role::Free,
-            Role::Source => Role::Source,
-            Role::Root
-            | Role::Model
-            | Role::Stream
-            | Role::StreamOptions
-            | Role::IncludeUsage
-            | Role::MaxTokens
-            | Role::MaxCompletionTokens
-            | Role::Choices
-            | Role::Texts
-            | Role::TextItem
-            | Role::TextItemItem
-            | Role::Arguments
-            | Role::Asks(_)
-            | Role::Media
-            | Role::MediaUrl
-            | Role::Audio
-            | Role::SourceUrl
-            | Role::SourceType
-            | Role::Tool
-            | Role::ToolType
-            | Role::ToolBody
-            | Role::ToolName
-            | Role::Functions
-            | Role::Misspelt
-            | Role::Other => Role::Other,
-        }
+        parent.element()
     }
 }
 

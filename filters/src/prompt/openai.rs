@@ -72,36 +72,7 @@ impl Positions for Requests {
     }
 
     fn element(parent: Role) -> Role {
-        match parent {
-            Role::Texts => Role::TextItem,
-            Role::TextItem => Role::TextItemItem,
-            Role::Tools => Role::Tool,
-            Role::Functions => Role::ToolBody,
-            Role::Free => Role::Free,
-            Role::Root
-            | Role::Model
-            | Role::Stream
-            | Role::StreamOptions
-            | Role::IncludeUsage
-            | Role::MaxTokens
-            | Role::MaxCompletionTokens
-            | Role::Choices
-            | Role::TextItemItem
-            | Role::Arguments
-            | Role::Asks(_)
-            | Role::Media
-            | Role::MediaUrl
-            | Role::Audio
-            | Role::Tool
-            | Role::ToolType
-            | Role::ToolBody
-            | Role::ToolName
-            | Role::Source
-            | Role::SourceUrl
-            | Role::SourceType
-            | Role::Misspelt
-            | Role::Other => Role::Other,
-        }
+        parent.element()
     }
 }
 

@@ -49,6 +49,51 @@ pub(crate) enum Role {
     Other,
 }
 
+impl Role {
+    /// What the elements of a list in this place mean.
+    pub(super) fn element(self) -> Self {
+        self.follows().0
+    }
+
+    /// What a member here may ask for.
+    pub(super) fn wish(self) -> Option<Wish> {
+        self.follows().1
+    }
+
+    /// Everything that follows from a role alone: what its elements mean, and what it may ask for.
+    fn follows(self) -> (Self, Option<Wish>) {
+        match self {
+            Self::Texts => (Self::TextItem, None),
+            Self::TextItem => (Self::TextItemItem, None),
+            Self::Tools => (Self::Tool, None),
+            Self::Functions => (Self::ToolBody, None),
+            Self::Free => (Self::Free, None),
+            Self::Source => (Self::Source, None),
+            Self::Asks(wish) => (Self::Other, Some(wish)),
+            Self::Media | Self::MediaUrl => (Self::Other, Some(Wish::RemoteMedia)),
+            Self::SourceUrl => (Self::Other, Some(Wish::SourceUrl)),
+            Self::SourceType => (Self::Other, Some(Wish::SourceFile)),
+            Self::ToolType => (Self::Other, Some(Wish::ServerTool)),
+            Self::Root
+            | Self::Model
+            | Self::Stream
+            | Self::StreamOptions
+            | Self::IncludeUsage
+            | Self::MaxTokens
+            | Self::MaxCompletionTokens
+            | Self::Choices
+            | Self::TextItemItem
+            | Self::Arguments
+            | Self::Audio
+            | Self::Tool
+            | Self::ToolBody
+            | Self::ToolName
+            | Self::Misspelt
+            | Self::Other => (Self::Other, None),
+        }
+    }
+}
+
 impl Meaning for Role {
     const OTHER: Self = Self::Other;
 
