@@ -1,20 +1,11 @@
 //! What holds for every stream of Anthropic's dialect, in memory: any framing and any chunking come to what the whole
 //! comes to, and what is broken on the way leaks nothing. Its requests leave byte for byte where nothing is found.
 
-use crate::http::Told;
 use crate::memory::pushed;
-use crate::properties::{VISITOR, pieces, text, value};
-use bytes::Bytes;
-use palisade_filters::prompt::Head;
-use palisade_filters::{self as filters, Surface};
+use crate::properties::{VISITOR, damaged, fails_well, head, leaves, pieces, read_in_pieces, text, value};
+use palisade_filters::Surface;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-
-fn head(is_stream: bool) -> Head {
-    let body = format!(r#"{{"model":"claude","max_tokens":1,"stream":{is_stream},"messages":[]}}"#);
-    let prompt = filters::read(&VISITOR, Surface::Messages, Bytes::from(body)).unwrap();
-    prompt.head().clone()
-}
 
 /// How events are laid out.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +65,8 @@ fn laid_out(event: &Value, framing: Framing) -> String {
 /// What a client reads of the same text in one piece.
 fn whole(text: &str) -> String {
     let body = json!({"type": "message", "content": [{"type": "text", "text": text}]}).to_string();
-    let (out, fault) = pushed(&VISITOR, &head(false), "application/json", &[body.as_bytes()], false);
+    let (out, fault) =
+        pushed(&VISITOR, &head(Surface::Messages, false), "application/json", &[body.as_bytes()], false);
     assert_eq!(fault, None);
     let out: Value = serde_json::from_slice(&out).unwrap();
     out["content"][0]["text"].as_str().unwrap().to_owned()
@@ -94,19 +86,7 @@ proptest! {
         let blocks: Vec<(&str, Vec<&str>)> =
             texts.iter().zip(fields).map(|(text, field)| (field, pieces(text, &deltas))).collect();
         let stream = stream(&blocks, framing);
-        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
-        cuts.sort_unstable();
-        cuts.push(stream.len());
-        let mut from = 0;
-        let chunks: Vec<&[u8]> = cuts.iter().map(|cut| {
-            let chunk = &stream.as_bytes()[from..*cut];
-            from = *cut;
-            chunk
-        }).collect();
-        let (out, fault) = pushed(&VISITOR, &head(true), "text/event-stream", &chunks, false);
-        prop_assert_eq!(fault, None);
-        let told = Told::read(&out);
-        prop_assert!(told.is_done);
+        let told = read_in_pieces(Surface::Messages, &stream, &cuts);
         for (at, (text, field)) in texts.iter().zip(fields).enumerate() {
             prop_assert_eq!(told.lane(&format!("{at}.{field}")), whole(text));
         }
@@ -122,9 +102,7 @@ proptest! {
         let value = format!("{before} 4111 1111 1111 1111 {after}");
         let input = json!({"a": value, "n": 5_555_555_555_554_444_u64, "z": [after]}).to_string();
         let stream = stream(&[("partial_json", pieces(&input, &deltas))], framing);
-        let (out, fault) = pushed(&VISITOR, &head(true), "text/event-stream", &[stream.as_bytes()], false);
-        prop_assert_eq!(fault, None);
-        let told = Told::read(&out);
+        let told = read_in_pieces(Surface::Messages, &stream, &[]);
         let read: Value = serde_json::from_str(told.lane("0.partial_json")).unwrap();
         prop_assert_eq!(&read["a"], &format!("{before} [CREDIT_CARD] {after}"));
         prop_assert_eq!(&read["n"], "[CREDIT_CARD]");
@@ -143,12 +121,7 @@ proptest! {
         let card = "4111 1111 1111 1111";
         let found = format!("  {card}  ");
         let stream = stream(&[("text", vec![&before, &found, "end"])], framing);
-        let mut at = place.index(stream.len());
-        while !stream.is_char_boundary(at) { at += 1; }
-        let after = if is_inserted { at } else { (at + 1).min(stream.len()) };
-        let damaged = format!("{}{damage}{}", &stream[..at], &stream[after..]);
-        let (out, _) = pushed(&VISITOR, &head(true), "text/event-stream", &[damaged.as_bytes()], false);
-        let out = String::from_utf8(out).unwrap();
+        let out = damaged(Surface::Messages, &stream, damage, place, is_inserted);
         prop_assert!(!out.contains(&format!(" {card} ")), "{}", out);
     }
 
@@ -157,7 +130,7 @@ proptest! {
         let body = format!(
             "{{\"x\":{one} , \"model\" : \"claude\",\"max_tokens\":1,\"messages\":[{{\"content\":[{{\"y\":{two}}}]}}]}} "
         );
-        let left = crate::properties::leaves(Surface::Messages, &body);
+        let left = leaves(Surface::Messages, &body);
         prop_assert_eq!(left.unwrap(), body);
     }
 
@@ -166,11 +139,6 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         cut in any::<prop::sample::Index>(),
     ) {
-        let _ = filters::read(&VISITOR, Surface::Messages, Bytes::from(bytes.clone()));
-        let (one, two) = bytes.split_at(cut.index(bytes.len() + 1));
-        for kind in ["text/event-stream", "application/json"] {
-            let (out, fault) = pushed(&VISITOR, &head(true), kind, &[one, two], false);
-            prop_assert!(fault.is_some() || out.is_empty() || kind == "application/json");
-        }
+        fails_well(Surface::Messages, &bytes, cut);
     }
 }

@@ -38,10 +38,55 @@ pub(crate) fn leaves(surface: Surface, body: &str) -> Result<String, String> {
     Ok(String::from_utf8(cleared.for_target(&admission.itinerary.targets[0]).to_vec()).unwrap())
 }
 
-fn head(is_stream: bool) -> Head {
-    let body = format!(r#"{{"model":"m","stream":{is_stream},"messages":[]}}"#);
-    let prompt = filters::read(&VISITOR, Surface::ChatCompletions, Bytes::from(body)).unwrap();
+/// What the smallest request there asks for.
+pub(crate) fn head(surface: Surface, is_stream: bool) -> Head {
+    let body = format!(r#"{{"model":"m","max_tokens":1,"stream":{is_stream},"messages":[]}}"#);
+    let prompt = filters::read(&VISITOR, surface, Bytes::from(body)).unwrap();
     prompt.head().clone()
+}
+
+/// What a client reads of a stream that comes in pieces, cut at these places.
+pub(crate) fn read_in_pieces(surface: Surface, stream: &str, cuts: &[prop::sample::Index]) -> Told {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
+    cuts.sort_unstable();
+    cuts.push(stream.len());
+    let mut from = 0;
+    let chunks = cuts.iter().map(|cut| &stream.as_bytes()[std::mem::replace(&mut from, *cut)..*cut]);
+    let chunks: Vec<&[u8]> = chunks.collect();
+    let (out, fault) = pushed(&VISITOR, &head(surface, true), "text/event-stream", &chunks, false);
+    assert_eq!(fault, None);
+    let told = Told::read(&out);
+    assert!(told.is_done);
+    told
+}
+
+/// What a client gets of a stream with this in it: before one of its characters, or in that one's place.
+pub(crate) fn damaged(
+    surface: Surface,
+    stream: &str,
+    damage: &str,
+    place: prop::sample::Index,
+    is_inserted: bool,
+) -> String {
+    let mut at = place.index(stream.len());
+    while !stream.is_char_boundary(at) {
+        at += 1;
+    }
+    let after = if is_inserted { at } else { (at + 1).min(stream.len()) };
+    let damaged = format!("{}{damage}{}", &stream[..at], &stream[after..]);
+    let head = head(surface, true);
+    let (out, _) = pushed(&VISITOR, &head, "text/event-stream", &[damaged.as_bytes()], false);
+    String::from_utf8(out).unwrap()
+}
+
+/// Reads any bytes as a request and as an answer: what is none fails, and nothing of it is passed on.
+pub(crate) fn fails_well(surface: Surface, bytes: &[u8], cut: prop::sample::Index) {
+    let _ = filters::read(&VISITOR, surface, Bytes::copy_from_slice(bytes));
+    let (one, two) = bytes.split_at(cut.index(bytes.len() + 1));
+    for kind in ["text/event-stream", "application/json"] {
+        let (out, fault) = pushed(&VISITOR, &head(surface, true), kind, &[one, two], false);
+        assert!(fault.is_some() || out.is_empty() || kind == "application/json");
+    }
 }
 
 /// Pieces of a text: words, and what is found.
@@ -103,7 +148,13 @@ fn whole(text: &str) -> String {
     let content = serde_json::to_string(text).unwrap();
     let body =
         format!(r#"{{"choices":[{{"index":0,"message":{{"content":{content}}},"finish_reason":"stop"}}]}}"#);
-    let (out, fault) = pushed(&VISITOR, &head(false), "application/json", &[body.as_bytes()], false);
+    let (out, fault) = pushed(
+        &VISITOR,
+        &head(Surface::ChatCompletions, false),
+        "application/json",
+        &[body.as_bytes()],
+        false,
+    );
     assert_eq!(fault, None);
     let out: serde_json::Value = serde_json::from_slice(&out).unwrap();
     out["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
@@ -159,19 +210,7 @@ proptest! {
         is_spaced in any::<bool>(),
     ) {
         let stream = stream(&pieces(&text, &deltas), end, has_comments, is_spaced);
-        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
-        cuts.sort_unstable();
-        cuts.push(stream.len());
-        let mut from = 0;
-        let chunks: Vec<&[u8]> = cuts.iter().map(|cut| {
-            let chunk = &stream.as_bytes()[from..*cut];
-            from = *cut;
-            chunk
-        }).collect();
-        let (out, fault) = pushed(&VISITOR, &head(true), "text/event-stream", &chunks, false);
-        prop_assert_eq!(fault, None);
-        let told = Told::read(&out);
-        prop_assert!(told.is_done);
+        let told = read_in_pieces(Surface::ChatCompletions, &stream, &cuts);
         prop_assert_eq!(told.lane("0.content"), whole(&text));
     }
 
@@ -184,12 +223,7 @@ proptest! {
     ) {
         let card = "4111 1111 1111 1111";
         let stream = stream(&[&before, &format!("  {card}  "), "end"], "\n", false, true);
-        let mut at = place.index(stream.len());
-        while !stream.is_char_boundary(at) { at += 1; }
-        let after = if is_inserted { at } else { (at + 1).min(stream.len()) };
-        let damaged = format!("{}{damage}{}", &stream[..at], &stream[after..]);
-        let (out, _) = pushed(&VISITOR, &head(true), "text/event-stream", &[damaged.as_bytes()], false);
-        let out = String::from_utf8(out).unwrap();
+        let out = damaged(Surface::ChatCompletions, &stream, damage, place, is_inserted);
         // Damage beside the card may join it to a word, and then it is none.
         prop_assert!(!out.contains(&format!(" {card} ")), "{}", out);
     }
@@ -224,11 +258,6 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         cut in any::<prop::sample::Index>(),
     ) {
-        let _ = filters::read(&VISITOR, Surface::ChatCompletions, Bytes::from(bytes.clone()));
-        let (one, two) = bytes.split_at(cut.index(bytes.len() + 1));
-        for kind in ["text/event-stream", "application/json"] {
-            let (out, fault) = pushed(&VISITOR, &head(true), kind, &[one, two], false);
-            prop_assert!(fault.is_some() || out.is_empty() || kind == "application/json");
-        }
+        fails_well(Surface::ChatCompletions, &bytes, cut);
     }
 }
