@@ -1,5 +1,6 @@
 //! The end and the change of a process, as an orchestrator and an operator bring it about.
 
+use crate::h2::{self, Event};
 use crate::http::{self, Connection, Told};
 use crate::keys::key;
 use crate::process::until;
@@ -38,6 +39,40 @@ fn readiness_goes_first_and_the_doors_stay_open_meanwhile() {
     assert!(status.success() && told.elapsed() < SOON, "{status} after {:?}", told.elapsed());
     assert!(Connection::try_open(site.house.proxy).is_none());
     assert_eq!(site.house.events().0.len(), 3);
+}
+
+#[test]
+fn http_2_is_told_to_go_away_and_its_streams_end_whole() {
+    let mut site = site("");
+    let stream = |bytes: u32| ENDLESS.replace("bytes:60000@chunk:1@", &format!("bytes:{bytes}@chunk:10@"));
+    let mut client = h2::Client::open(site.house.proxy);
+    client.chat(1, &key("acme").secret, &stream(300));
+    client.chat(3, &key("acme").secret, &stream(600));
+    while client.bodies.len() < 2 {
+        assert!(client.frame());
+    }
+    let mut resting = h2::Client::open(site.house.proxy);
+    resting.chat(1, &key("acme").secret, PROMPT);
+    while resting.story.is_empty() {
+        assert!(resting.frame());
+    }
+    let mut process = site.house.process.take().unwrap();
+    process.terminate();
+    for connection in [&mut resting, &mut client] {
+        while connection.frame() {}
+    }
+    // First all streams that could still come, then, once that was heard, no more than there are (RFC 9113 §6.8).
+    let gone = Event::GoAway(0);
+    assert_eq!(client.story, [gone, gone, Event::Ended(1), Event::Ended(3)]);
+    assert_eq!(resting.story, [Event::Ended(1), gone, gone]);
+    for (stream, bytes) in [(1, 300), (3, 600)] {
+        let told = Told::read(&client.bodies[&stream]);
+        assert!(told.is_done && told.lane("0.content").len() == bytes, "{told:?}");
+    }
+    assert!(process.ended().success());
+    let (events, _) = site.house.events();
+    assert!(events.iter().all(|event| event.answer.unwrap().ended == Some(Ended::Complete)));
+    assert_eq!(events.len(), 3);
 }
 
 #[test]

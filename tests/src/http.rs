@@ -77,7 +77,8 @@ pub(crate) fn chat(key: &str, body: &str) -> Vec<u8> {
 
 /// A prompt to `/v1/messages`.
 pub(crate) fn messages(key: &str, body: &str) -> Vec<u8> {
-    let headers = [("x-api-key", key), ("anthropic-version", "2023-06-01"), ("content-type", "application/json")];
+    let headers =
+        [("x-api-key", key), ("anthropic-version", "2023-06-01"), ("content-type", "application/json")];
     request("POST", "/v1/messages", &headers, body.as_bytes())
 }
 
@@ -183,6 +184,12 @@ impl Connection {
                 return None;
             }
         }
+    }
+
+    /// Reads so many bytes; none if the connection ends before.
+    pub(crate) fn bytes(&mut self, bytes: usize) -> Option<Vec<u8>> {
+        while self.ahead.len() < bytes && self.more() {}
+        (self.ahead.len() >= bytes).then(|| self.take(bytes))
     }
 
     fn take(&mut self, bytes: usize) -> Vec<u8> {

@@ -23,6 +23,7 @@ mod errors;
 mod faults;
 mod fuzzed;
 mod geoip;
+mod h2;
 mod health;
 mod house;
 mod http;
