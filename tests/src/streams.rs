@@ -3,9 +3,10 @@
 //! The organisation redacts answers only, so that the double's echo carries what must be found on the way back.
 
 use crate::house::{House, Plan, organisation, provider};
-use crate::http::{self, Told};
+use crate::http::{self, Answer, Told};
 use crate::keys::key;
 use crate::provider::Double;
+use crate::wire::anthropic;
 use tempfile::TempDir;
 
 /// What the double says, and what of it may reach the client.
@@ -25,8 +26,9 @@ struct Site {
 fn site() -> Site {
     let folder = TempDir::new().unwrap();
     let double = Double::start(folder.path());
-    let platform =
-        "[floor]\nshipped = \"none\"\n".to_owned() + &provider("double", double.address, "mock*", "");
+    let platform = "[floor]\nshipped = \"none\"\n".to_owned()
+        + &provider("double", double.address, "mock*", "")
+        + &anthropic("claude", double.address, "mock*", "");
     let house = House::start(&Plan {
         platform,
         organisations: vec![organisation("acme", RULES)],
@@ -40,20 +42,46 @@ fn prompt(model: &str, more: &str) -> String {
     format!(r#"{{"model":"{model}","stream":true{more},"messages":[{{"role":"user","content":{said}}}]}}"#)
 }
 
-#[test]
-fn every_cut_of_a_stream_tells_the_same() {
-    let mut site = site();
+/// Every way to cut a stream of the double.
+fn cuts() -> Vec<String> {
     let mut models: Vec<String> = (1..=40).map(|bytes| format!("mock@cut:{bytes}")).collect();
     models.extend((1..=7).map(|characters| format!("mock@chunk:{characters}@delay:0ms")));
     models.extend((1..=7).map(|deltas| format!("mock@count:{deltas}")));
     models.extend(["mock@crlf@comments@cut:3".to_owned(), "mock@comments@chunk:1".to_owned()]);
-    for model in models {
+    models
+}
+
+fn assert_told(answer: &Answer, lane: &str, finish: &str, model: &str) {
+    let told = Told::read(&answer.body);
+    assert_eq!(told.lane(lane), TOLD, "{model}");
+    assert!(answer.is_whole && told.is_done, "{model}: {}", answer.text());
+    assert_eq!(told.finish[&0], finish, "{model}");
+}
+
+#[test]
+fn every_cut_of_a_stream_tells_the_same() {
+    let mut site = site();
+    for model in cuts() {
         let answer = site.house.chat("acme", &prompt(&model, ""));
-        let told = Told::read(&answer.body);
-        assert_eq!(told.lane("0.content"), TOLD, "{model}");
-        assert!(answer.is_whole && told.is_done && !told.has_usage, "{model}: {}", answer.text());
-        assert_eq!(told.finish[&0], "stop", "{model}");
+        assert_told(&answer, "0.content", "stop", &model);
+        assert!(!Told::read(&answer.body).has_usage, "{model}: nobody asked for it");
     }
+    site.house.stop();
+}
+
+#[test]
+fn every_cut_of_a_message_tells_the_same() {
+    let mut site = site();
+    let message = |model: &str| http::messages(&key("acme").secret, &prompt(model, r#","max_tokens":500"#));
+    for model in cuts() {
+        let answer = http::ask(site.house.proxy, &message(&model));
+        assert_told(&answer, "0.text", "end_turn", &model);
+        assert!(Told::read(&answer.body).has_usage, "{model}: it is always there");
+    }
+    // Reasoning is a block of its own, and before the text.
+    let answer = http::ask(site.house.proxy, &message("mock@lane:reasoning@cut:11"));
+    assert_told(&answer, "1.text", "end_turn", "reasoning");
+    assert_eq!(Told::read(&answer.body).lane("0.thinking"), TOLD);
     site.house.stop();
 }
 
