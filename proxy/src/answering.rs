@@ -149,6 +149,10 @@ async fn pass(
             return Err(fault.into());
         }
         let left = document.total_timeout.saturating_sub(exchange.began.elapsed());
+        if left.is_zero() {
+            // Asked here too: where there is always something to read, nobody waits until a wait is over.
+            return Err(broken(exchange, Outcome::TimedOut, None));
+        }
         let burst = tokio::select! { biased;
             burst = pingora_timeout::timeout(left, read(up)) => burst,
             fault = interrupted(exchange.down, &mut exchange.revision, exchange.house, exchange.visitor) => {

@@ -7,7 +7,7 @@ use crate::http::{self, Answer, Connection, Told};
 use crate::keys::key;
 use crate::process::until;
 use crate::processes::{PROMPT, SOON, Site, site};
-use crate::provider::Double;
+use crate::provider::{Double, flood};
 use palisade_audit::event::Ended;
 use std::io::{Read, Write};
 use std::time::Instant;
@@ -354,4 +354,26 @@ fn a_stream_of_silence_is_ended_by_the_provider_s_limits_and_told() {
     let answer = house.chat("acme", prompt);
     let told = Told::read(&answer.body);
     assert!(answer.is_whole && told.has_error && !told.is_done, "{}", answer.text());
+}
+
+#[test]
+fn a_provider_that_never_pauses_has_no_more_time_than_others() {
+    let words = "word ".repeat(400);
+    let event = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{words}\"}}}}]}}\n\n");
+    // More than anybody scans in this time.
+    let flood = flood(&event, GIB as usize);
+    let house = House::start(&Plan {
+        platform: provider("flood", flood, "flood", "total_timeout = \"1s\""),
+        organisations: vec![organisation("acme", "")],
+        config: String::new(),
+    });
+    let asked = Instant::now();
+    let prompt = PROMPT.replace("mock", "flood").replacen('{', r#"{"stream":true,"#, 1);
+    let answer = house.chat("acme", &prompt);
+    let took = asked.elapsed();
+    assert!(took.as_secs() >= 1 && took < SOON, "it took {took:?}");
+    let told = Told::read(&answer.body);
+    assert!(answer.is_whole && told.has_error && !told.is_done, "{:?}", told.finish);
+    assert!(told.lane("0.content").starts_with("word word "));
+    assert_eq!(house.event_of(&answer).answer.unwrap().ended, Some(Ended::UpstreamBroken));
 }

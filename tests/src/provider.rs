@@ -140,23 +140,30 @@ impl Scripted {
     }
 }
 
+/// A provider that answers one request with a stream of this event, as often and as fast as it is read: whoever reads
+/// never waits, for as long as the most bytes last.
+pub(crate) fn flood(event: &str, bytes_max: usize) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let events = event.repeat(64 * 1024 / event.len());
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(listener.accept().unwrap().0);
+        hear(&mut reader);
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+        let chunk = format!("{:x}\r\n{events}\r\n", events.len());
+        let mut sent = reader.get_mut().write_all(head.as_bytes());
+        for _ in 0..bytes_max / chunk.len() {
+            // Whoever asked leaves in the end.
+            sent = sent.and_then(|()| reader.get_mut().write_all(chunk.as_bytes()));
+        }
+    });
+    address
+}
+
 /// One request, one answer, and the connection's end: nothing of it outlives a scenario.
 fn attend(stream: TcpStream, inside: &Mutex<Inside>) {
     let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line).unwrap();
-    let mut headers = Vec::new();
-    loop {
-        line.clear();
-        reader.read_line(&mut line).unwrap();
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
-        headers.push((name.to_owned(), value.trim().to_owned()));
-    }
-    let mut received = Received { headers, body: String::new(), done: true, client_left: false };
-    let length = received.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    received.body = String::from_utf8(body).unwrap();
+    let received = hear(&mut reader);
     let said = {
         let mut inside = inside.lock().unwrap();
         inside.received.push(received);
@@ -173,4 +180,23 @@ fn attend(stream: TcpStream, inside: &Mutex<Inside>) {
     out += &said.body[..said.cut.unwrap_or(said.body.len())];
     // Whoever asked may have left.
     let _ = reader.get_mut().write_all(out.as_bytes());
+}
+
+/// Reads a request.
+fn hear(reader: &mut BufReader<TcpStream>) -> Received {
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    let mut headers = Vec::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    let mut received = Received { headers, body: String::new(), done: true, client_left: false };
+    let length = received.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    received.body = String::from_utf8(body).unwrap();
+    received
 }
