@@ -19,6 +19,10 @@ use uuid::Uuid;
 
 /// Rules that the findings header names.
 const FINDINGS_LISTED_MAX: usize = 50;
+/// Soft limits that the warning header names.
+const WARNINGS_LISTED_MAX: usize = 5;
+/// What each of them may take there: a group's name can be as long as somebody likes.
+const WARNING_CHARACTERS_MAX: usize = 200;
 
 /// A head with what every answer carries.
 pub(crate) fn head(record: &Record, status: u16) -> Result<ResponseHeader, Fault> {
@@ -68,14 +72,21 @@ pub(crate) fn insert_rate_limits(head: &mut ResponseHeader, receipts: &[Receipt]
             insert_limit(head, unit, limit.hard.unwrap_or(0), nearest.left, nearest.reset_ms)?;
         }
     }
-    let warnings: Vec<String> = receipts.iter().flat_map(Receipt::warnings).map(Limit::warning).collect();
-    if warnings.is_empty() {
-        return Ok(());
-    }
+    insert_warnings(head, receipts)
+}
+
+/// The `x-palisade-quota-warning` header: the first soft limits that are passed, and how many more there are.
+fn insert_warnings(head: &mut ResponseHeader, receipts: &[Receipt]) -> Result<(), Fault> {
     // Names of groups and users are somebody's text, and a header holds less than a document does.
-    let is_plain = |one: char| one == ' ' || one.is_ascii_graphic();
-    let text = warnings.join(", ").chars().map(|one| if is_plain(one) { one } else { '?' }).collect();
-    insert(head, "x-palisade-quota-warning", text)
+    let plain = |one: char| if one == ' ' || one.is_ascii_graphic() { one } else { '?' };
+    let said = |limit: &Limit| limit.warning().chars().take(WARNING_CHARACTERS_MAX).map(plain).collect();
+    let mut passed = receipts.iter().flat_map(Receipt::warnings);
+    let mut listed: Vec<String> = passed.by_ref().take(WARNINGS_LISTED_MAX).map(said).collect();
+    let more = passed.count();
+    if more > 0 {
+        listed.push(format!("and {more} more"));
+    }
+    if listed.is_empty() { Ok(()) } else { insert(head, "x-palisade-quota-warning", listed.join(", ")) }
 }
 
 fn insert_limit(
