@@ -1,8 +1,8 @@
 //! Is this file still the one that was read? For files that operators replace while they are in use.
 //!
 //! Needs a path, and a thread that may wait for the disk; proves that a change is noticed at the next look, that a file
-//! which cannot be used leaves the last good one in force, and that the reason is logged once for each change. What a
-//! file says is its reader's to know.
+//! which cannot be used leaves the last good one in force, and that the reason is logged once for each change. What is
+//! no regular file is not opened. What a file says is its reader's to know.
 
 use std::fmt::Display;
 use std::os::unix::fs::MetadataExt;
@@ -16,6 +16,7 @@ pub(crate) const LOOKED_AT_EVERY: Duration = Duration::from_millis(300);
 /// readable in between. (Two writes in place within one tick of its clock, of the same length, are one to it.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
+    is_file: bool,
     device: u64,
     inode: u64,
     bytes: u64,
@@ -28,6 +29,7 @@ impl Facts {
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(path).ok()?;
         Some(Self {
+            is_file: metadata.is_file(),
             device: metadata.dev(),
             inode: metadata.ino(),
             bytes: metadata.size(),
@@ -72,6 +74,11 @@ impl Watched {
             && now.is_overwritten(before)
         {
             tracing::warn!(%file, "written into while in use; write a new file beside it and rename it over this one");
+        }
+        // A pipe that nobody writes to would be waited for, for ever.
+        if now.is_some_and(|now| !now.is_file) {
+            tracing::error!(%file, "file not used: it is no regular file; its last good state stays, if there was one");
+            return None;
         }
         match read(&self.path) {
             Ok(value) => {
@@ -141,6 +148,26 @@ mod tests {
         assert_eq!((watched.look(number), watched.look(nobody)), (None, None));
         put("3");
         assert_eq!((watched.look(number), watched.look(nobody)), (Some(3), None));
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_even_opened() {
+        let room = tempfile::tempdir().unwrap();
+        let path = room.path().join("number");
+        fs::write(&path, "1").unwrap();
+        let mut watched = Watched::new(path.clone());
+        assert_eq!(watched.look(number), Some(1));
+        let nobody = |_: &Path| -> Result<u32, String> { panic!("it was opened") };
+        fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert_eq!(watched.look(nobody), None);
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(watched.look(nobody), None);
+        assert_eq!(Watched::new("/dev/null".into()).look(nobody), None);
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, "2").unwrap();
+        assert_eq!(watched.look(number), Some(2));
     }
 
     #[test]

@@ -189,6 +189,8 @@ mod tests {
         assert_eq!((known(&files, "hidden-one"), known(&files, "noted-one")), (None, None));
         assert!(!files.look(), "nothing changed");
         std::fs::write(folder.join("bad.sha1"), "no hash\n").unwrap();
+        let pipe = std::process::Command::new("mkfifo").arg(folder.join("pipe.txt")).status();
+        assert!(pipe.unwrap().success());
         files.look();
         assert_eq!(known(&files, "Zx81-spectrum"), Some(Known::Reported), "a bad file spoils no other");
         std::fs::remove_file(folder.join("today.txt")).unwrap();
