@@ -17,6 +17,8 @@ use uuid::Uuid;
 
 const MAGIC: &[u8; 8] = b"PALMETER";
 const VERSION: u32 = 1;
+/// What the name of a file begins with while it is written; its writer follows.
+const UNFINISHED: &str = ".counters.";
 /// Magic, version, owner, number.
 const HEAD_BYTES: usize = 8 + 4 + 16 + 8;
 const COUNTER_BYTES: usize = 6 * 8;
@@ -87,6 +89,19 @@ impl Files {
         Ok(Self { folder, owner: Uuid::now_v7() })
     }
 
+    /// Removes what others began to write and did not finish: they crashed, or write here no more.
+    fn remove_unfinished(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let owner = name.and_then(|name| name.strip_prefix(UNFINISHED)).map(Uuid::parse_str);
+            if matches!(owner, Some(Ok(owner)) if owner != self.owner) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
     fn newest(&self) -> PathBuf {
         self.folder.join("counters")
     }
@@ -128,7 +143,10 @@ impl Files {
         if !is_first && !self.is_ours()? {
             return Err(SnapshotError::TakenOver(newest));
         }
-        let beside = self.folder.join(format!(".counters.{}", self.owner));
+        if is_first && let Err(error) = self.remove_unfinished() {
+            tracing::warn!(%error, folder = %self.folder.display(), "what a crash left is not removed");
+        }
+        let beside = self.folder.join(format!("{UNFINISHED}{}", self.owner));
         let written = File::create(&beside).and_then(|mut file| {
             file.write_all(&encode(self.owner, rows))?;
             file.sync_data()

@@ -360,6 +360,20 @@ fn without_a_whole_file_no_process_begins() {
 }
 
 #[test]
+fn what_a_crash_left_half_written_is_removed() {
+    let room = tempfile::tempdir().unwrap();
+    let left = room.path().join(".counters.0193a1f0-0000-7000-8000-000000000000");
+    let others = [room.path().join(".counters.of-mine"), room.path().join("counters.damaged.x")];
+    for path in others.iter().chain([&left]) {
+        std::fs::write(path, b"half").unwrap();
+    }
+    let kept = Kept::restore(Arc::new(Meters::new()), room.path().to_owned()).unwrap();
+    kept.keep().unwrap().finish().unwrap();
+    assert!(!left.exists());
+    assert!(others.iter().all(|path| path.exists()), "what is not ours stays");
+}
+
+#[test]
 fn a_second_process_takes_over_and_the_first_writes_no_more() {
     let room = tempfile::tempdir().unwrap();
     let first = restarted(room.path());
