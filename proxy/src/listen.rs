@@ -264,17 +264,25 @@ pub(crate) struct SocketFile {
     inode: u64,
 }
 
+/// The number of no file.
+const NOBODYS: u64 = 0;
+
 impl SocketFile {
-    /// The file of a socket that was handed over.
-    pub(crate) fn found(path: &Path) -> Result<Self> {
-        let found = fs::symlink_metadata(path).with_context(|| format!("`{}` is gone", path.display()))?;
-        Ok(Self { path: path.to_owned(), inode: found.ino() })
+    /// The file of a socket that was handed over. Its former owner may serve on, so it is not this process's to remove.
+    pub(crate) fn lent(path: &Path) -> Result<Self> {
+        fs::symlink_metadata(path).with_context(|| format!("`{}` is gone", path.display()))?;
+        Ok(Self { path: path.to_owned(), inode: NOBODYS })
+    }
+
+    /// It goes with this process from now on.
+    pub(crate) fn own(&mut self) {
+        let found = fs::symlink_metadata(&self.path).ok().filter(|found| found.file_type().is_socket());
+        self.inode = found.map_or(NOBODYS, |found| found.ino());
     }
 
     /// Leaves it where it is.
     pub(crate) fn leave(mut self) {
-        // No file has this number.
-        self.inode = 0;
+        self.inode = NOBODYS;
     }
 }
 

@@ -73,6 +73,7 @@ pub(crate) fn run(settings: Settings, folder: Folder, is_upgrade: bool, demo: Op
     let keeper = kept.keep()?;
     announce(config, &server, settings.ready_file(), demo)?;
     inherited.serving();
+    server.own_files();
     systemd::serving();
     let successor = Successor { program, relieved: Arc::new(Notify::new()) };
     let post = Post::open(&config.data_dir, server.spares(), successor.relieved.clone());

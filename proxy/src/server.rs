@@ -157,6 +157,11 @@ impl Server {
         self.spares.clone()
     }
 
+    /// Unix sockets that were handed over go with this process from now on, whose predecessor has heard that it serves.
+    pub(crate) fn own_files(&mut self) {
+        self.files.iter_mut().for_each(SocketFile::own);
+    }
+
     /// Leaves unix sockets where they are: a process that took over listens there.
     pub(crate) fn leave_files(&mut self) {
         self.files.drain(..).for_each(SocketFile::leave);
@@ -205,7 +210,7 @@ impl Opening<'_> {
                 listen.address.clone()
             }
             Address::Unix(path) => {
-                self.files.push(SocketFile::found(path)?);
+                self.files.push(SocketFile::lent(path)?);
                 listen.address.clone()
             }
             Address::Inet(address) => {

@@ -6,6 +6,7 @@
 //! that systemd opened are taken the same way. Does not: move connections that are under way; they end where they
 //! began.
 
+use crate::listen::{Address, SocketFile};
 use anyhow::{Context, Result, bail};
 use listenfd::ListenFd;
 use parking_lot::Mutex;
@@ -132,6 +133,12 @@ impl Inherited {
                 address = unused.listen,
                 "a socket that was handed over is not in the configuration, and is closed"
             );
+            // Nobody else removes its file: its former owner leaves it to the process that took over.
+            if let Ok(Address::Unix(path)) = unused.listen.parse()
+                && let Ok(mut file) = SocketFile::lent(&path)
+            {
+                file.own();
+            }
         }
         let Some(predecessor) = self.predecessor else { return };
         if let Err(error) = send(&predecessor, &Message::Serving, None) {

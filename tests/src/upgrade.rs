@@ -3,13 +3,17 @@
 use crate::drain::rewrite;
 use crate::http::{self, Answer, Connection, Told};
 use crate::keys::key;
-use crate::process::until;
+use crate::process::{PATIENCE, until};
 use crate::processes::{ENDLESS, PROMPT, site};
 use palisade_audit::event::Ended;
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tempfile::TempDir;
 
 const STREAM: &str = r#"{"model":"mock@bytes:300@chunk:8@delay:5ms","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
 
@@ -191,6 +195,98 @@ fn a_signal_is_enough_to_be_replaced() {
     until("its event is written", || (site.house.events().0.len() == 1).then_some(()));
 }
 
+/// What a unix socket answers: everything, to the connection's end.
+fn over_unix(socket: &Path) -> std::io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let bearer = format!("Bearer {}", key("acme").secret);
+    let headers =
+        [("authorization", bearer.as_str()), ("content-type", "application/json"), ("connection", "close")];
+    stream.write_all(&http::request("POST", "/v1/chat/completions", &headers, PROMPT.as_bytes()))?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The configuration with the proxy on a unix socket.
+fn on_unix(socket: &Path, more: &str) -> String {
+    format!("workers = 2\n{more}\n[proxy]\nlisten = \"unix:{}\"\nmode = \"0600\"\n", socket.display())
+}
+
+#[test]
+fn a_unix_socket_is_handed_over_without_a_gap() {
+    let folder = TempDir::new().unwrap();
+    let socket = folder.path().join("proxy.sock");
+    let mut site = site(&on_unix(&socket, "drain_grace = \"1s\""));
+    let inode = || std::fs::symlink_metadata(&socket).unwrap().ino();
+    let first = inode();
+    let seen = Seen::default();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while seen.goes_on() {
+                    match over_unix(&socket) {
+                        Ok(answer)
+                            if answer.starts_with("HTTP/1.1 200") && answer.contains("[CREDIT_CARD]") =>
+                        {
+                            seen.answered.fetch_add(1, Ordering::SeqCst);
+                        }
+                        other => seen.wrong.lock().unwrap().push(format!("{other:?}")),
+                    }
+                }
+            });
+        }
+        seen.more(10);
+        for _ in 0..2 {
+            let mut old = site.house.upgrade();
+            assert!(old.ended().success(), "{}", old.log());
+            assert_eq!(inode(), first, "the file is the same one throughout");
+            seen.more(10);
+        }
+        seen.is_over.store(true, Ordering::SeqCst);
+    });
+    let (wrong, answered) = (seen.wrong.into_inner().unwrap(), seen.answered.into_inner());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    site.house.stop();
+    assert!(!socket.exists(), "the last one takes it along");
+    assert_eq!(site.house.events().0.len(), answered);
+}
+
+#[test]
+fn a_successor_that_fails_leaves_a_unix_socket_where_it_is() {
+    let folder = TempDir::new().unwrap();
+    let socket = folder.path().join("proxy.sock");
+    let mut site = site(&on_unix(&socket, ""));
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    // By then it has been handed the socket of the proxy.
+    let arguments = site.house.arguments.clone();
+    let flag = arguments.iter().position(|argument| argument == "--admin-listen").unwrap();
+    site.house.arguments[flag + 1] = taken.local_addr().unwrap().to_string();
+    let mut new = site.house.successor();
+    assert!(!new.ended().success(), "{}", new.log());
+    assert!(new.log().contains("is another process there?"), "{}", new.log());
+    assert!(over_unix(&socket).unwrap().contains("[CREDIT_CARD]"));
+    site.house.arguments = arguments;
+    let mut old = site.house.upgrade();
+    assert!(old.ended().success());
+    assert!(over_unix(&socket).unwrap().contains("[CREDIT_CARD]"));
+    site.house.stop();
+}
+
+#[test]
+fn a_unix_socket_that_is_listened_on_no_more_is_removed() {
+    let folder = TempDir::new().unwrap();
+    let [before, after] = ["before.sock", "after.sock"].map(|name| folder.path().join(name));
+    let mut site = site(&on_unix(&before, ""));
+    rewrite(site.house.folder.path(), &on_unix(&after, "drain_grace = \"0s\""));
+    let mut old = site.house.upgrade();
+    assert!(old.ended().success(), "{}", old.log());
+    assert!(over_unix(&after).unwrap().contains("[CREDIT_CARD]"));
+    assert!(!before.exists(), "nobody listens there");
+    site.house.stop();
+    assert!(!after.exists());
+}
+
 #[test]
 fn sockets_that_systemd_opened_are_used() {
     let mut site = site("");
@@ -206,8 +302,8 @@ fn sockets_that_systemd_opened_are_used() {
     // A client that was there before the process did is served.
     let mut early = TcpStream::connect(address).unwrap();
     drop(listener);
-    std::io::Write::write_all(&mut early, b"GET /v1/models HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
-    early.set_read_timeout(Some(crate::process::PATIENCE)).unwrap();
+    early.write_all(b"GET /v1/models HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    early.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut first = [0; 12];
     match early.read_exact(&mut first) {
         Ok(()) => assert_eq!(&first, b"HTTP/1.1 401"),
