@@ -1,7 +1,7 @@
 //! The pure core of Palisade: judges, never acts.
 //!
 //! No I/O, no clock, no async: what it needs to know comes in as arguments, what the network must be asked goes out
-//! as a value. The way of a request is [`identify`], [`recognize`],
+//! as a value. The way of a request is [`identify`], [`locate`], [`recognize`],
 //! [`gate`], [`read`], [`clear`], [`apply`], [`admit`], and then
 //! [`Answer`]. Each step takes the evidence of the one before it, and evidence can be made nowhere else, so the order
 //! below is not a habit: another one does not compile.
@@ -50,7 +50,7 @@ pub use policy::Policy;
 pub use prompt::{Prompt, Surface};
 pub use refusal::{Refusal, Stage};
 pub use routing::{AuthorisedTarget, Candidates, Itinerary, Outlook};
-pub use tenant::{Caller, Knock, Visitor};
+pub use tenant::{Caller, Knock, Located, Visitor};
 
 use bytes::Bytes;
 use credint::Intelligence;
@@ -62,14 +62,18 @@ pub fn identify(policy: &Policy, knock: &Knock<'_>) -> Result<Caller, Refusal> {
     tenant::identify(policy, knock)
 }
 
+/// Whether they may come from where they do: the address, the country, the network.
+pub fn locate(caller: Caller, knock: &Knock<'_>, location: Location) -> Result<Located, Refusal> {
+    tenant::locate(caller, knock, location)
+}
+
 /// Who is at the door: someone we know, from where they may come from, with a key that nobody else is known to have.
 pub fn recognize(
-    caller: Caller,
+    located: Located,
     knock: &Knock<'_>,
-    location: Location,
     intelligence: &Arc<Intelligence>,
 ) -> Result<Visitor, Refusal> {
-    tenant::admit(caller, knock, location, intelligence)
+    tenant::admit(located, knock, intelligence)
 }
 
 /// What to ask the meters before the body is read: refused requests count in rates.

@@ -51,7 +51,15 @@ impl Caller {
     }
 }
 
-/// Someone we know, from where they may come from.
+/// Someone we know, from where they may come from. Whether their key is burned is not asked yet.
+#[derive(Debug)]
+pub struct Located {
+    caller: Caller,
+    origin: Origin,
+    location: Location,
+}
+
+/// The same, with a key that nobody else is known to have.
 #[derive(Clone, Debug)]
 pub struct Visitor {
     caller: Caller,
@@ -110,14 +118,8 @@ pub(crate) fn identify(policy: &Policy, knock: &Knock<'_>) -> Result<Caller, Ref
     }
 }
 
-/// Admits a caller with the certificate it must have, from the address that it comes from, from where that is, and with
-/// a key that is not known to be burned.
-pub(crate) fn admit(
-    caller: Caller,
-    knock: &Knock<'_>,
-    location: Location,
-    intelligence: &Arc<Intelligence>,
-) -> Result<Visitor, Refusal> {
+/// Lets a caller in with the certificate it must have, from the address that it comes from, and from where that is.
+pub(crate) fn locate(caller: Caller, knock: &Knock<'_>, location: Location) -> Result<Located, Refusal> {
     let is_bound_elsewhere = |bound: &[u8; 32]| knock.certificate.as_ref() != Some(bound);
     if caller.key.client_certificate.as_ref().is_some_and(is_bound_elsewhere) {
         return Err(Refusal::CertificateRequired);
@@ -125,7 +127,17 @@ pub(crate) fn admit(
     let lists = [&caller.tenant.ip_allowlist, &caller.key.ip_allowlist];
     let origin = ip_allowlist::admit(knock.address, lists)?; // may it come from there?
     let location = geoip::locate(&caller.tenant, origin, location)?; // from that country, that network?
-    let vouched = credint::vouch(&caller, knock, intelligence)?; // is the key itself known to be burned?
+    Ok(Located { caller, origin, location })
+}
+
+/// And with a key that is not known to be burned.
+pub(crate) fn admit(
+    located: Located,
+    knock: &Knock<'_>,
+    intelligence: &Arc<Intelligence>,
+) -> Result<Visitor, Refusal> {
+    let Located { caller, origin, location } = located;
+    let vouched = credint::vouch(&caller, knock, intelligence)?;
     Ok(Visitor { caller, origin, location, vouched })
 }
 

@@ -41,10 +41,12 @@ pub(crate) async fn serve(
     let location = knock.address.map(|address| house.geo.find(address)).unwrap_or_default(); // where is that?
     record.located(&location);
     record.lap(Stage::GeoIp);
-    let known = house.intelligence.load(); // which keys are burned?
-    let visitor = filters::recognize(caller, &knock, location, &known)?; // from here, with this key?
-    house.remembers(visitor.tenant())?; // can what it does be recorded, if it must be?
+    let located = filters::locate(caller, &knock, location)?; // may it come from there?
     record.lap(Stage::IpAllowlist);
+    let known = house.intelligence.load(); // which keys are burned?
+    let visitor = filters::recognize(located, &knock, &known)?; // and with this key?
+    house.remembers(visitor.tenant())?; // can what it does be recorded, if it must be?
+    record.lap(Stage::CredInt);
 
     let passage = house.meters.enter(&filters::gate(&visitor)).await; // how often, and how many at once?
     let passage = passage.map_err(MeterRefusal::into_refusal)?; // one of them, until its answer is known

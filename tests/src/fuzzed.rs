@@ -51,7 +51,8 @@ static VISITOR: LazyLock<Visitor> = LazyLock::new(|| {
     let credentials = [key.key.expose().to_owned()];
     let knock = Knock { credentials: &credentials, address: None, certificate: None, now_ms: 1 };
     let caller = filters::identify(&policy.unwrap(), &knock).unwrap();
-    filters::recognize(caller, &knock, filters::Location::default(), &Arc::default()).unwrap()
+    let located = filters::locate(caller, &knock, filters::Location::default()).unwrap();
+    filters::recognize(located, &knock, &Arc::default()).unwrap()
 });
 
 /// A request's body: what is let through is JSON that is let through again, and nothing in it is redacted twice.

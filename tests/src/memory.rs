@@ -92,7 +92,8 @@ pub(crate) fn compile(platform: &str, organisations: &[&str]) -> (Option<Policy>
 pub(crate) fn visitor(policy: &Policy, secret: &str) -> Visitor {
     let knock = Knock { credentials: &[secret.to_owned()], address: HERE, certificate: None, now_ms: NOW_MS };
     let caller = filters::identify(policy, &knock).unwrap();
-    filters::recognize(caller, &knock, Location::default(), &intelligence(&[])).unwrap()
+    let located = filters::locate(caller, &knock, Location::default()).unwrap();
+    filters::recognize(located, &knock, &intelligence(&[])).unwrap()
 }
 
 fn run(case: &Case) -> Outcome {
@@ -129,7 +130,8 @@ fn ask(case: &Case, policy: &Policy, meters: &mut Meters) -> Result<Outcome, Ref
     let location = case.address.map(world::location).unwrap_or_default();
     let knock = Knock { credentials: &credentials, address, certificate: None, now_ms: NOW_MS };
     let caller = filters::identify(policy, &knock)?;
-    let visitor = filters::recognize(caller, &knock, location, &intelligence(&case.reported()))?;
+    let located = filters::locate(caller, &knock, location)?;
+    let visitor = filters::recognize(located, &knock, &intelligence(&case.reported()))?;
     meters.reserve(&filters::gate(&visitor)).map_err(MeterRefusal::into_refusal)?;
     let betas = headers.iter().filter(|(name, _)| name == "anthropic-beta");
     let betas = betas.flat_map(|(_, value)| value.split(',')).map(|name| name.trim().to_owned()).collect();

@@ -133,7 +133,8 @@ mod tests {
         let credentials = [key.key.expose().to_owned()];
         let knock = Knock { credentials: &credentials, address: None, certificate: None, now_ms: 0 };
         let caller = tenant::identify(&policy.unwrap(), &knock).unwrap();
-        tenant::admit(caller, &knock, Location::default(), &Arc::new(Intelligence::default())).unwrap()
+        let located = tenant::locate(caller, &knock, Location::default()).unwrap();
+        tenant::admit(located, &knock, &Arc::new(Intelligence::default())).unwrap()
     }
 
     #[test]
