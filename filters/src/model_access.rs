@@ -151,7 +151,7 @@ pub fn list(visitor: &Visitor, dialect: Dialect) -> Vec<ListedModel> {
     let tenant = visitor.tenant();
     let served = tenant.platform.providers.iter().flat_map(|provider| &provider.document.models);
     let mut out: Vec<ListedModel> = Vec::new();
-    for id in routing::named_models(tenant, &visitor.key().groups).chain(served) {
+    for id in routing::named_models(visitor).chain(served) {
         if !id.contains('*') && !out.iter().any(|known| known.id == *id) {
             out.extend(find(visitor, id, dialect));
         }

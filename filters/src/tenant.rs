@@ -30,6 +30,7 @@ pub struct Knock<'a> {
 #[derive(Clone, Debug)]
 pub struct Caller {
     revision: u64,
+    came_ms: u64,
     tenant: Arc<Tenant>,
     key: Arc<TenantKey>,
 }
@@ -84,6 +85,11 @@ impl Visitor {
         self.caller.revision
     }
 
+    /// When it knocked, in milliseconds since 1970.
+    pub(crate) fn came_ms(&self) -> u64 {
+        self.caller.came_ms
+    }
+
     /// When the key ends by itself, in milliseconds since 1970.
     pub fn expires_ms(&self) -> Option<u64> {
         self.caller.key.expires_ms
@@ -112,7 +118,7 @@ pub(crate) fn identify(policy: &Policy, knock: &Knock<'_>) -> Result<Caller, Ref
     let presented = api_key::parse(credential).ok_or(Refusal::InvalidApiKey)?;
     match policy.key(presented.id, &presented.sha256) {
         Some((tenant, key)) if is_alive(&tenant, &key, knock.now_ms) => {
-            Ok(Caller { revision: policy.revision(), tenant, key })
+            Ok(Caller { revision: policy.revision(), came_ms: knock.now_ms, tenant, key })
         }
         Some(_) | None => Err(Refusal::InvalidApiKey),
     }

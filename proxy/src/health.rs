@@ -20,6 +20,8 @@ const SHARDS: usize = 16;
 /// Targets of one part. Callers name models, so their number has a limit: past it, one that is well and was not heard
 /// of for the longest is forgotten.
 const SHARD_TARGETS_MAX: usize = 256;
+/// Routes whose turns are counted; past it, all of them begin anew.
+const TURNS_MAX: usize = 4096;
 /// What was seen of a target's speed is asked for anew after this long: by one request, lest all of them find out.
 const SPEED_KEPT_FOR: Duration = Duration::from_secs(10);
 /// A new sample weighs this much less than what is known, as in TCP's round-trip times (RFC 6298).
@@ -31,6 +33,8 @@ const SPEED_WEIGHT_STALE: u64 = 2;
 #[derive(Debug)]
 pub(crate) struct Health {
     shards: Vec<RwLock<HashMap<u64, Arc<Target>>>>,
+    /// Requests of each route whose targets take turns.
+    turns: Mutex<HashMap<u64, u64>>,
     hasher: RandomState,
     started: Instant,
 }
@@ -91,7 +95,7 @@ pub(crate) struct TargetRow {
 impl Health {
     pub(crate) fn new() -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
-        Self { shards, hasher: RandomState::new(), started: Instant::now() }
+        Self { shards, turns: Mutex::default(), hasher: RandomState::new(), started: Instant::now() }
     }
 
     /// Milliseconds of a clock that does not go back.
@@ -110,7 +114,19 @@ impl Health {
             TargetState { breaker: target.state(now_ms), first_byte }
         };
         // Each new `RandomState` has other keys: chance without a lock and without a generator of our own.
-        Outlook { states: candidates.names().map(state).collect(), random: RandomState::new().hash_one(0) }
+        let random = RandomState::new().hash_one(0);
+        let turn = candidates.takes_turns().map_or(0, |route| self.turn(route));
+        Outlook { states: candidates.names().map(state).collect(), random, turn }
+    }
+
+    /// How many requests a route had before this one, which is counted.
+    fn turn(&self, route: u64) -> u64 {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.len() >= TURNS_MAX && !turns.contains_key(&route) {
+            turns.clear();
+        }
+        let next = turns.entry(route).or_default();
+        std::mem::replace(next, next.wrapping_add(1))
     }
 
     /// Begins an attempt. None: the target is half-open and somebody else is trying it; unless it `must` be tried.

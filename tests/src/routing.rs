@@ -101,7 +101,11 @@ fn outlook() -> impl Strategy<Value = Outlook> {
     ];
     let state = (breaker, proptest::option::of(0..9_000u64))
         .prop_map(|(breaker, millis)| TargetState { breaker, first_byte: millis.map(Duration::from_millis) });
-    (prop::collection::vec(state, 0..9), any::<u64>()).prop_map(|(states, random)| Outlook { states, random })
+    (prop::collection::vec(state, 0..9), any::<u64>()).prop_map(|(states, random)| Outlook {
+        states,
+        random,
+        turn: random,
+    })
 }
 
 fn way(policy: &Policy, outlook: &Outlook) -> Result<Itinerary, Refusal> {

@@ -18,6 +18,11 @@ pub struct RouteDocument {
     /// What is asked of them, such as `chat_completions`; none: anything.
     #[serde(default)]
     pub endpoints: Vec<String>,
+    /// On which days of the week, in UTC; none: on every day.
+    #[serde(default)]
+    pub days: Vec<Day>,
+    /// In which hours, in UTC, such as `08:00-18:00`; none: in all of them.
+    pub hours: Option<String>,
     /// `provider/model`; `provider` alone keeps the model that was asked for.
     pub targets: Vec<String>,
     /// Which target is the first; the others follow it as fallbacks.
@@ -46,6 +51,33 @@ pub enum Strategy {
     Sticky,
     /// Of two by chance, the one whose answers begin sooner.
     LeastLatency,
+    /// Each in its turn.
+    RoundRobin,
+}
+
+/// A day of the week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Day {
+    /// Monday.
+    Mon,
+    /// Tuesday.
+    Tue,
+    /// Wednesday.
+    Wed,
+    /// Thursday.
+    Thu,
+    /// Friday.
+    Fri,
+    /// Saturday.
+    Sat,
+    /// Sunday.
+    Sun,
+}
+
+impl Day {
+    /// All of them.
+    pub const ALL: [Self; 7] = [Self::Mon, Self::Tue, Self::Wed, Self::Thu, Self::Fri, Self::Sat, Self::Sun];
 }
 
 /// What sticks to a target.

@@ -13,6 +13,7 @@ mod order;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod times;
 
 pub(crate) use kill_switch::KillSwitches;
 pub use order::{Outlook, Passed, TargetState};
@@ -85,6 +86,11 @@ impl Candidates {
         self.plan.latency_max.is_some() || self.plan.strategy == Strategy::LeastLatency
     }
 
+    /// Whose turns are counted, as a number, if targets take turns: one route of one organisation.
+    pub fn takes_turns(&self) -> Option<u64> {
+        (self.plan.strategy == Strategy::RoundRobin).then_some(self.plan.affinity)
+    }
+
     /// Whether the answer will be a stream: whole ones begin when they end.
     pub fn is_stream(&self) -> bool {
         self.is_stream
@@ -138,7 +144,7 @@ pub fn candidates(visitor: &Visitor, cleared: &Cleared, grant: &Grant) -> Result
     let tenant = visitor.tenant();
     let model = grant.model();
     let head = cleared.head();
-    let route = tenant.routes.find(model, &visitor.key().groups, head.surface);
+    let route = tenant.routes.find(model, visitor, head.surface);
     let mut targets = route.map_or_else(|| served_by(tenant, model), |route| route.candidates(model));
     targets.retain(|target| model_access::authorises(visitor, &target.provider, &target.model));
     if targets.is_empty() {
@@ -161,6 +167,9 @@ pub fn candidates(visitor: &Visitor, cleared: &Cleared, grant: &Grant) -> Result
         plan.affinity = hashed(&[tenant.id.as_bytes(), &own.to_le_bytes()]);
     }
     let route = route.map(|route| route.name.clone());
+    if let (Strategy::RoundRobin, Some(name)) = (plan.strategy, &route) {
+        plan.affinity = hashed(&[tenant.id.as_bytes(), name.as_bytes()]);
+    }
     Ok(Candidates { route, plan, is_stream: head.stream, targets, switched_off })
 }
 
@@ -239,7 +248,7 @@ fn switched_off_because<'a>(tenant: &'a Tenant, provider: &Provider, model: &str
 /// Who would serve a model to this visitor in this dialect: the first that it may use and that is not switched off.
 pub(crate) fn server_of<'a>(visitor: &'a Visitor, model: &str, dialect: Dialect) -> Option<&'a str> {
     let tenant = visitor.tenant();
-    let mut routes = tenant.routes.concerning(&visitor.key().groups);
+    let mut routes = tenant.routes.concerning(visitor);
     let route = routes.find(|route| route.models.iter().any(|pattern| matches(pattern, model)));
     let targets = route.map_or_else(|| served_by(tenant, model), |route| route.candidates(model));
     let mut usable = targets.iter().filter(|target| {
@@ -252,9 +261,9 @@ pub(crate) fn server_of<'a>(visitor: &'a Visitor, model: &str, dialect: Dialect)
     Some(route.map_or(provider.document.name.as_str(), |route| route.name.as_str()))
 }
 
-/// Names that routes give to models, for these groups.
-pub(crate) fn named_models<'a>(tenant: &'a Tenant, groups: &'a [String]) -> impl Iterator<Item = &'a String> {
-    tenant.routes.concerning(groups).flat_map(|route| &route.models)
+/// Names that routes give to models, for this visitor.
+pub(crate) fn named_models(visitor: &Visitor) -> impl Iterator<Item = &String> {
+    visitor.tenant().routes.concerning(visitor).flat_map(|route| &route.models)
 }
 
 /// Turns candidates into targets, now that there is budget for them and it is known how they are doing.
@@ -278,7 +287,7 @@ impl Candidate {
     /// Its part in drawing lots, where lots are drawn.
     fn share(&self, plan: Plan) -> Share {
         let hash = match plan.strategy {
-            Strategy::Fallback | Strategy::LeastLatency => 0,
+            Strategy::Fallback | Strategy::LeastLatency | Strategy::RoundRobin => 0,
             Strategy::Weighted | Strategy::Sticky => {
                 hashed(&[self.provider.document.name.as_bytes(), self.model.as_bytes()])
             }

@@ -23,13 +23,15 @@ pub struct Outlook {
     pub states: Vec<TargetState>,
     /// Any number, each as likely as the others.
     pub random: u64,
+    /// How many requests had their turn before this one, where [`super::Candidates::takes_turns`].
+    pub turn: u64,
 }
 
 /// How one request shares out its targets.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Plan {
     pub(super) strategy: Strategy,
-    /// What a sticky route sticks to, as a number.
+    /// What a sticky route sticks to, or whose turns are counted, as a number.
     pub(super) affinity: u64,
     pub(super) latency_max: Option<Duration>,
 }
@@ -101,6 +103,11 @@ fn arrange(plan: Plan, shares: &[Share], outlook: &Outlook, places: &mut [usize]
         Strategy::Weighted => by_weight(outlook.random, shares, places),
         Strategy::Sticky => by_weight(plan.affinity, shares, places),
         Strategy::LeastLatency => by_latency(outlook, places),
+        Strategy::RoundRobin => {
+            // Among those that are left: who is passed over gives its turns to all others alike.
+            let next = outlook.turn.checked_rem(places.len() as u64).unwrap_or(0);
+            places.rotate_left(next as usize);
+        }
     }
 }
 

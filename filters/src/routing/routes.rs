@@ -2,11 +2,13 @@
 
 use super::TARGETS_MAX;
 use super::order::Plan;
+use super::times::Times;
 use crate::documents::GroupDocument;
 use crate::documents::routes::{RouteDocument, StickyBy, Strategy};
 use crate::names::matches;
 use crate::policy::Provider;
 use crate::prompt::Surface;
+use crate::tenant::Visitor;
 use std::sync::Arc;
 
 /// The largest share of a target, so that sums of shares stay exact.
@@ -27,6 +29,7 @@ pub(crate) struct Route {
     pub(super) models: Vec<String>,
     groups: Vec<String>,
     endpoints: Vec<String>,
+    times: Times,
     pub(super) targets: Vec<RouteTarget>,
     pub(super) plan: Plan,
     pub(super) by: Option<StickyBy>,
@@ -60,18 +63,21 @@ impl Routes {
         Ok(Self { routes, sticky_by })
     }
 
-    /// The first route for a model, asked for in this way by these groups.
-    pub(super) fn find(&self, model: &str, groups: &[String], surface: Surface) -> Option<&Route> {
-        self.concerning(groups).find(|route| {
+    /// The first route for a model, asked for in this way by this visitor.
+    pub(super) fn find(&self, model: &str, visitor: &Visitor, surface: Surface) -> Option<&Route> {
+        self.concerning(visitor).find(|route| {
             (route.endpoints.is_empty() || route.endpoints.iter().any(|name| name == surface.name()))
                 && route.models.iter().any(|name| matches(name, model))
         })
     }
 
-    /// The routes that concern these groups.
-    pub(super) fn concerning(&self, groups: &[String]) -> impl Iterator<Item = &Route> {
-        self.routes.iter().filter(|route| {
-            route.groups.is_empty() || route.groups.iter().any(|group| groups.contains(group))
+    /// The routes that concern a visitor, at the time at which it came.
+    pub(super) fn concerning<'a>(&'a self, visitor: &Visitor) -> impl Iterator<Item = &'a Route> {
+        let (groups, came_ms) = (&visitor.key().groups, visitor.came_ms());
+        self.routes.iter().filter(move |route| {
+            let is_theirs =
+                route.groups.is_empty() || route.groups.iter().any(|group| groups.contains(group));
+            is_theirs && route.times.hold(came_ms)
         })
     }
 
@@ -106,7 +112,10 @@ impl Route {
                 return Err("a sticky route says `by` what: `user`, `key` or `conversation`".to_owned());
             }
             (Strategy::Sticky, Some(_)) | (_, None) => {}
-            (Strategy::Fallback | Strategy::Weighted | Strategy::LeastLatency, Some(_)) => {
+            (
+                Strategy::Fallback | Strategy::Weighted | Strategy::LeastLatency | Strategy::RoundRobin,
+                Some(_),
+            ) => {
                 return Err("`by` belongs to `strategy = \"sticky\"`".to_owned());
             }
         }
@@ -128,6 +137,7 @@ impl Route {
             models: document.models.clone(),
             groups: document.groups.clone(),
             endpoints: document.endpoints.clone(),
+            times: Times::compile(document)?,
             targets: document.targets.iter().enumerate().map(target).collect::<Result<_, String>>()?,
             plan: Plan { strategy: document.strategy, affinity: 0, latency_max: document.latency_max },
             by: document.by,

@@ -208,6 +208,7 @@ fn strategy() -> impl Strategy_<Value = Strategy> {
         Strategy::Weighted,
         Strategy::Sticky,
         Strategy::LeastLatency,
+        Strategy::RoundRobin,
     ])
 }
 
@@ -223,7 +224,7 @@ proptest! {
         latency_max in proptest::option::of((0..4_000u64).prop_map(Duration::from_millis)),
     ) {
         let plan = Plan { strategy, affinity, latency_max };
-        let outlook = Outlook { states, random };
+        let outlook = Outlook { states, random, turn: random };
         let Order { tried, passed } = order(plan, &shares(&weights), &outlook);
         let mut once = tried.clone();
         once.sort_unstable();
@@ -263,7 +264,7 @@ proptest! {
         prop_assume!(total > 0);
         let mut firsts = vec![0u32; weights.len()];
         for draw in 0..DRAWS {
-            let outlook = Outlook { states: Vec::new(), random: from.wrapping_add(draw) };
+            let outlook = Outlook { states: Vec::new(), random: from.wrapping_add(draw), turn: 0 };
             firsts[tried(plan(Strategy::Weighted), &weights, &outlook)[0]] += 1;
         }
         for (first, weight) in firsts.iter().zip(&weights) {
@@ -284,7 +285,7 @@ proptest! {
         let plan = Plan { strategy: Strategy::Sticky, affinity, latency_max: None };
         let before = tried(plan, &weights, &Outlook::default());
         let gone = gone.index(weights.len());
-        let mut outlook = Outlook { states: vec![TargetState::default(); weights.len()], random: 0 };
+        let mut outlook = Outlook { states: vec![TargetState::default(); weights.len()], ..Outlook::default() };
         outlook.states[gone].breaker = BreakerState::Open { until_ms: 9 };
         let without: Vec<usize> = before.iter().copied().filter(|place| *place != gone).collect();
         prop_assert_eq!(tried(plan, &weights, &outlook), without);
@@ -309,12 +310,25 @@ fn of_two_by_chance_the_faster_is_first_and_no_one_is_starved() {
     };
     let mut firsts = [0; 3];
     for random in 0..3_000 {
-        let outlook = Outlook { states: vec![millis(900), millis(100), millis(500)], random };
+        let outlook = Outlook { states: vec![millis(900), millis(100), millis(500)], random, turn: 0 };
         let tried = tried(plan(Strategy::LeastLatency), &[1, 1, 1], &outlook);
         firsts[tried[0]] += 1;
     }
     assert_eq!(firsts[0], 0, "the slowest loses against either");
     assert!(firsts[1] > 1_800 && firsts[2] > 800, "{firsts:?}");
-    let unknown = Outlook { states: vec![millis(1), TargetState::default()], random: 0 };
+    let unknown = Outlook { states: vec![millis(1), TargetState::default()], ..Outlook::default() };
     assert_eq!(tried(plan(Strategy::LeastLatency), &[1, 1], &unknown), [1, 0], "it is time to know");
+}
+
+#[test]
+fn turns_go_round_and_pass_over_who_is_not_well() {
+    let turns = |states: &[TargetState]| -> Vec<Vec<usize>> {
+        let outlook = |turn| Outlook { states: states.to_vec(), turn, ..Outlook::default() };
+        (0..4).map(|turn| tried(plan(Strategy::RoundRobin), &[1, 1, 1], &outlook(turn))).collect()
+    };
+    assert_eq!(turns(&[]), [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]]);
+    let open = TargetState { breaker: BreakerState::Open { until_ms: 9 }, first_byte: None };
+    let well = TargetState::default();
+    assert_eq!(turns(&[well, open, well]), [[0, 2], [2, 0], [0, 2], [2, 0]]);
+    assert_eq!(turns(&[open, open, open]), [[0]; 4]);
 }
