@@ -2,8 +2,8 @@
 //! are looked at. Opening takes microseconds whatever its size, processes share the pages, and a file that was
 //! replaced stays readable until nobody holds it any more.
 //!
-//! This is one of the two modules of ours with `unsafe` in it, so here is the argument. A mapping is sound as long as its bytes
-//! do not change, and Rust cannot keep another process from changing them. What holds here:
+//! This is one of the two modules of ours with `unsafe` in it, so here is the argument. A mapping is sound as long as
+//! its bytes do not change, and Rust cannot keep another process from changing them. What holds here:
 //!
 //! - **We never write to a mapped file**, and hold no descriptor that could.
 //! - **Files are replaced, not written into**: who updates one writes a new file beside it and renames it over the old

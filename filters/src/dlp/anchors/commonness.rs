@@ -1,8 +1,8 @@
 //! How common are bytes, and pairs of bytes, in what people and programs write?
 //!
-//! Counted over two megabytes of English documentation and two of source code, in equal parts, without case: letters,
-//! digits as one, everything else as one. It only orders the choices of the sweep, so a text of another kind is slower to
-//! read and loses nothing.
+//! Counted over two megabytes of English documentation and two of source code, without case: letters, digits as one,
+//! everything else as one. It only orders the choices of the sweep, so a text of another kind is slower to read and
+//! loses nothing.
 
 /// Letters, digits, anything else.
 const CLASSES: usize = 28;

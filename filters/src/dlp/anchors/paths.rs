@@ -5,8 +5,8 @@
 //!
 //! This is one of the two modules of ours with `unsafe` in it, so here is the argument. There are two kinds:
 //!
-//! - **A path is entered** though the compiler does not know that this processor can. [`Path`] has a private variant for
-//!   each, and is only made by [`Path::all`], which asks the processor.
+//! - **A path is entered** though the compiler does not know that this processor can. [`Path`] has a private variant
+//!   for each, and is only made by [`Path::all`], which asks the processor.
 //! - **Bytes are loaded** through a pointer, since that is what the instructions take. It comes from a reference to an
 //!   array of the length that is read, and unaligned loads ask no more.
 
