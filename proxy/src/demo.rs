@@ -49,7 +49,8 @@ pub(crate) fn demo(options: DemoFlags) -> Result<()> {
             anthropic: has("ANTHROPIC_API_KEY"),
         },
     )?;
-    let demo = Demo { key: key.key, organisation: "demo".to_owned() };
+    let has_anthropic = double.is_some() || has("ANTHROPIC_API_KEY");
+    let demo = Demo { key: key.key, organisation: "demo".to_owned(), has_anthropic };
     run::run(Settings::new(config, flags, log), folder, false, Some(&demo))
 }
 
@@ -96,15 +97,17 @@ A prompt that holds a card number, which never leaves:
   curl -s {proxy}/v1/chat/completions -H "authorization: Bearer {key}" \
     -H "content-type: application/json" \
     -d '{{"model":"gpt-4o-mini","messages":[{{"role":"user","content":"My card is 4111 1111 1111 1111, thanks"}}]}}'
-
-The same in Anthropic's API:
+"#
+    );
+    if demo.has_anthropic {
+        println!(
+            r#"The same in Anthropic's API, whose SDKs take ANTHROPIC_BASE_URL={proxy}:
 
   curl -s {proxy}/v1/messages -H "x-api-key: {key}" -H "anthropic-version: 2023-06-01" \
     -H "content-type: application/json" -d '{{"model":"claude-haiku-4-5","max_tokens":64,
     "messages":[{{"role":"user","content":"My card is 4111 1111 1111 1111, thanks"}}]}}'
-
-Any OpenAI SDK works with these two variables, and Anthropic's with ANTHROPIC_BASE_URL={proxy};
-streaming included. Ctrl-C stops.
 "#
-    );
+        );
+    }
+    println!("SDKs of what is above work with these variables, streaming included. Ctrl-C stops.\n");
 }

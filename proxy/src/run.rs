@@ -29,6 +29,8 @@ use tokio::sync::Notify;
 pub(crate) struct Demo {
     pub(crate) key: Secret,
     pub(crate) organisation: String,
+    /// Whether somebody answers in Anthropic's dialect.
+    pub(crate) has_anthropic: bool,
 }
 
 /// The detection rules that come with the product.

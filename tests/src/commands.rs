@@ -121,28 +121,30 @@ fn scan_prints_places_and_never_text() {
     assert!(!out(&output).contains("4111"));
 }
 
+/// A demo in this folder.
+fn demo(folder: &Path, more: &[&str]) -> Process {
+    let zero = "127.0.0.1:0";
+    let mut arguments = vec!["demo", "--data-dir", "data", "--ready-file", "ready.json"];
+    for listen in ["--proxy-listen", "--admin-listen", "--metrics-listen"] {
+        arguments.extend([listen, zero]);
+    }
+    arguments.extend(more);
+    Process::start("demo", &arguments, folder)
+}
+
+/// What it says to paste.
+fn pasted(demo: &mut Process, folder: &Path) -> Vec<String> {
+    let printed = demo.until("it says what to paste", || {
+        Some(std::fs::read_to_string(folder.join("demo.log")).unwrap()).filter(|log| log.contains("Ctrl-C"))
+    });
+    printed.split("\n\n").filter(|block| block.starts_with("  curl ")).map(str::to_owned).collect()
+}
+
 #[test]
 fn the_demo_works_at_once_and_says_where() {
     let folder = TempDir::new().unwrap();
     let ready = folder.path().join("ready.json");
-    let zero = "127.0.0.1:0";
-    let mut demo = Process::start(
-        "demo",
-        &[
-            "demo",
-            "--data-dir",
-            "data",
-            "--proxy-listen",
-            zero,
-            "--admin-listen",
-            zero,
-            "--metrics-listen",
-            zero,
-            "--ready-file",
-            "ready.json",
-        ],
-        folder.path(),
-    );
+    let mut demo = demo(folder.path(), &[]);
     let text = demo.until("the ready file appears", || std::fs::read_to_string(&ready).ok());
     let said: serde_json::Value = serde_json::from_str(&text).unwrap();
     let members: Vec<&str> = said.as_object().unwrap().keys().map(String::as_str).collect();
@@ -154,11 +156,8 @@ fn the_demo_works_at_once_and_says_where() {
     let answer = http::ask(address, &http::chat(secret, body));
     assert_eq!(answer.json()["choices"][0]["message"]["content"], "My card is [CREDIT_CARD], thanks");
     // And what it says to paste works as it stands there.
-    let printed = demo.until("it says what to paste", || {
-        Some(std::fs::read_to_string(folder.path().join("demo.log")).unwrap())
-            .filter(|log| log.contains("Ctrl-C"))
-    });
-    let pasted = printed.split("\n\n").filter(|block| block.starts_with("  curl ")).map(|block| {
+    let blocks = pasted(&mut demo, folder.path());
+    let pasted = blocks.iter().map(|block| {
         let output = Command::new("bash").args(["-c", block]).env("no_proxy", "*").output().unwrap();
         serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
     });
@@ -169,4 +168,19 @@ fn the_demo_works_at_once_and_says_where() {
     demo.terminate();
     assert!(demo.ended().success());
     assert!(!key("demo").secret.contains(secret));
+}
+
+#[test]
+fn a_demo_of_another_server_promises_no_dialect_that_it_does_not_speak() {
+    let folder = TempDir::new().unwrap();
+    let double = Double::start(folder.path());
+    let upstream = format!("http://{}/v1", double.address);
+    let mut demo = demo(folder.path(), &["--upstream", &upstream]);
+    let blocks = pasted(&mut demo, folder.path());
+    assert!(
+        blocks.len() == 2 && blocks.iter().all(|block| block.contains("/v1/chat/completions")),
+        "{blocks:?}"
+    );
+    demo.terminate();
+    assert!(demo.ended().success());
 }

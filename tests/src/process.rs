@@ -84,6 +84,8 @@ impl Process {
     fn spawn(name: &str, command: &mut Command, folder: &Path) -> Self {
         let log = folder.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log).unwrap();
+        // Whoever runs the tests does not pay for them.
+        command.env_remove("OPENAI_API_KEY").env_remove("ANTHROPIC_API_KEY");
         command.current_dir(folder).stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
         Self { child: command.spawn().unwrap(), log, name: name.to_owned() }
     }
