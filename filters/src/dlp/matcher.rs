@@ -100,6 +100,7 @@ pub(super) struct Matcher {
     automaton: dense::DFA<Vec<u32>>,
     start: StateID,
     span: Option<Span>,
+    lead: Option<ByteSet>,
     left: ByteSet,
     right: ByteSet,
     run: Option<Run>,
@@ -153,6 +154,7 @@ impl Matcher {
             automaton,
             start,
             span,
+            lead: rule.anchor.lead.as_deref().map(ByteSet::parse).transpose()?,
             left: ByteSet::parse(&rule.boundary.left)?,
             right: ByteSet::parse(&rule.boundary.right)?,
             run,
@@ -195,6 +197,11 @@ impl Matcher {
             }
         }
         runs
+    }
+
+    /// What may stand between the start of a match and its literal.
+    pub(super) fn lead(&self) -> Option<&ByteSet> {
+        self.lead.as_ref()
     }
 
     /// Whether a match can go on with this byte, or end before it.

@@ -7,6 +7,7 @@ use super::matcher::Matcher;
 use super::validators::Validator;
 use crate::credint::CredentialForm;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A match, its context and its look-ahead are decided within this many bytes, so a stream is never held longer.
@@ -92,6 +93,10 @@ pub struct Anchor {
     /// One of these texts, at the start of the match, in any case.
     #[serde(default)]
     pub literals: Vec<String>,
+    /// The name of a list of the file, instead of `literals`: names that several rules share.
+    pub list: Option<String>,
+    /// The match begins ahead of the literal, at the first of the bytes of this class that touch it.
+    pub lead: Option<String>,
     /// An `@` with something before it.
     #[serde(default)]
     pub at_sign: bool,
@@ -228,6 +233,9 @@ pub struct RuleDocument {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RuleFile {
+    /// Literals that several rules of the file share, by name.
+    #[serde(default)]
+    lists: BTreeMap<String, Vec<String>>,
     rule: Vec<RuleDocument>,
 }
 
@@ -278,11 +286,16 @@ pub fn load(files: &[(&str, &str)]) -> Result<Vec<Rule>, RuleError> {
     for (path, text) in files {
         let file: RuleFile = toml::from_str(text)
             .map_err(|error| RuleError { place: (*path).to_owned(), problem: error.to_string() })?;
-        for document in file.rule {
+        for mut document in file.rule {
             let place = format!("{path}: rule `{}`", document.id);
             let fail = |problem: String| RuleError { place: place.clone(), problem };
             if rules.iter().any(|rule| rule.document.id == document.id) {
                 return Err(fail("another rule has this id; ids are unique".to_owned()));
+            }
+            if let Some(name) = document.anchor.list.take() {
+                let list = file.lists.get(&name);
+                let list = list.ok_or_else(|| fail(format!("the file has no list `{name}`")))?;
+                document.anchor.literals.extend_from_slice(list);
             }
             check(&document).map_err(fail)?;
             let matcher = Matcher::compile(&document).map_err(fail)?;
@@ -344,6 +357,9 @@ fn check_anchor(anchor: &Anchor) -> Result<(), String> {
     }
     if anchor.before > DIGITS_LEAD_BYTES_MAX || (anchor.before > 0 && anchor.digits.is_none()) {
         return Err(format!("`before` goes with `digits` and is at most {DIGITS_LEAD_BYTES_MAX}"));
+    }
+    if anchor.lead.is_some() && anchor.literals.is_empty() {
+        return Err("`lead` goes with `literals`".to_owned());
     }
     for literal in &anchor.literals {
         let length = literal.len();

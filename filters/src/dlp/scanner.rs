@@ -4,6 +4,7 @@
 //! nothing to follow. Both ways run the same lines, so a stream cut anywhere gives the findings of the whole.
 
 use super::anchors::{Anchors, Hit, Kind};
+use super::bytes::ByteSet;
 use super::matcher::{After, FIRST_RUN_MAX, Match, Verdict, View, held_lead};
 use super::rules::{DIGITS_LEAD_BYTES_MAX, LEAD_BYTES_MAX, LITERAL_BYTES_MAX, LITERAL_BYTES_MIN, Rule};
 use crate::credint::Known;
@@ -281,7 +282,9 @@ impl Scan {
             Kind::Literal(literal) => {
                 let owners = scanner.literal_rules.get(usize::from(literal));
                 for rule in owners.into_iter().flatten().copied() {
-                    self.ask(scanner, view, Candidate::Rule { rule, start: at, anchor: at }, found);
+                    let lead = scanner.rule(rule).and_then(|rule| rule.matcher.lead());
+                    let start = lead.map_or(at, |class| lead_start(view.text, at, class));
+                    self.ask(scanner, view, Candidate::Rule { rule, start, anchor: at }, found);
                 }
             }
         }
@@ -356,6 +359,13 @@ fn digits_in_run(text: &[u8], at: usize) -> (usize, usize, bool) {
         }
     }
     (first, count, false)
+}
+
+/// Where the bytes of a class that touch `at` begin, at most as far before it as a match may begin.
+fn lead_start(text: &[u8], at: usize, class: &ByteSet) -> usize {
+    let floor = at.saturating_sub(LEAD_BYTES_MAX);
+    let before = text.get(floor..at).unwrap_or_default();
+    before.iter().rposition(|byte| !class.contains(*byte)).map_or(floor, |stop| floor + stop + 1)
 }
 
 /// Where the local part of an e-mail address before `at` begins (RFC 5322 dot-atom, at most 64 bytes).

@@ -31,7 +31,8 @@ const PERMUTATION: [[u8; 10]; 8] = [
     [7, 0, 4, 6, 9, 1, 3, 2, 5, 8],
 ];
 
-fn verhoeff(digits: &[u8]) -> bool {
+/// Verhoeff's check over all digits, the last being the check digit.
+pub(super) fn verhoeff(digits: &[u8]) -> bool {
     let cell = |table: &[u8; 10], place: u8| table.get(usize::from(place)).copied().unwrap_or(0);
     let rows = digits.iter().rev().zip(PERMUTATION.iter().cycle());
     let check = rows.fold(0_u8, |check, (digit, row)| {

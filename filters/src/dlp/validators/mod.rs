@@ -6,7 +6,11 @@
 #![allow(clippy::many_single_char_names, reason = "the digits of a number have places, not names")]
 
 mod americas;
+mod asia;
 mod asia_pacific_africa;
+mod eurasia;
+mod european_vat;
+mod latin_america;
 mod network;
 mod northern_eastern_europe;
 mod payment;
@@ -162,6 +166,68 @@ pub enum Validator {
     ZaIdentity,
     /// See `asia_pacific_africa::il_identity`.
     IlIdentity,
+    /// See `european_vat::european_vat`.
+    EuropeanVat,
+    /// See `european_vat::no_organisation`.
+    NoOrganisation,
+    /// See `european_vat::si_tax`.
+    SiTax,
+    /// See `european_vat::ch_uid`.
+    ChUid,
+    /// See `western_europe::es_tax`.
+    EsTax,
+    /// See `western_europe::es_social`.
+    EsSocial,
+    /// See `western_europe::lu_national`.
+    LuNational,
+    /// See `eurasia::ru_inn`.
+    RuInn,
+    /// See `eurasia::ru_snils`.
+    RuSnils,
+    /// See `eurasia::yu_citizen`.
+    YuCitizen,
+    /// See `eurasia::by_payer`.
+    ByPayer,
+    /// See `eurasia::md_number`.
+    MdNumber,
+    /// See `eurasia::kz_number`.
+    KzNumber,
+    /// See `eurasia::eg_national`.
+    EgNational,
+    /// See `eurasia::ae_identity`.
+    AeIdentity,
+    /// See `eurasia::sa_identity`.
+    SaIdentity,
+    /// See `eurasia::kw_civil`.
+    KwCivil,
+    /// See `latin_america::ec_identity`.
+    EcIdentity,
+    /// See `latin_america::do_identity`.
+    DoIdentity,
+    /// See `latin_america::uy_identity`.
+    UyIdentity,
+    /// See `latin_america::co_tax`.
+    CoTax,
+    /// See `latin_america::ve_tax`.
+    VeTax,
+    /// See `latin_america::pe_tax`.
+    PeTax,
+    /// See `latin_america::mx_tax`.
+    MxTax,
+    /// See `latin_america::gt_tax`.
+    GtTax,
+    /// See `asia::my_identity`.
+    MyIdentity,
+    /// See `asia::id_identity`.
+    IdIdentity,
+    /// See `asia::id_tax`.
+    IdTax,
+    /// See `asia::vn_tax`.
+    VnTax,
+    /// See `asia::pk_identity`.
+    PkIdentity,
+    /// See `asia::lk_identity`.
+    LkIdentity,
     /// See `network::public_ipv4`.
     PublicIpv4,
     /// See `network::private_ipv4`.
@@ -182,6 +248,8 @@ pub enum Validator {
     Opaque,
     /// See `secrets::mixed_opaque`.
     MixedOpaque,
+    /// See `secrets::vendor_token`.
+    VendorToken,
     /// See `secrets::password`.
     Password,
     /// See `secrets::password_or_word`.
@@ -281,6 +349,37 @@ impl Validator {
             Self::NzIrd => asia_pacific_africa::nz_ird,
             Self::ZaIdentity => asia_pacific_africa::za_identity,
             Self::IlIdentity => asia_pacific_africa::il_identity,
+            Self::EuropeanVat => european_vat::european_vat,
+            Self::NoOrganisation => european_vat::no_organisation,
+            Self::SiTax => european_vat::si_tax,
+            Self::ChUid => european_vat::ch_uid,
+            Self::EsTax => western_europe::es_tax,
+            Self::EsSocial => western_europe::es_social,
+            Self::LuNational => western_europe::lu_national,
+            Self::RuInn => eurasia::ru_inn,
+            Self::RuSnils => eurasia::ru_snils,
+            Self::YuCitizen => eurasia::yu_citizen,
+            Self::ByPayer => eurasia::by_payer,
+            Self::MdNumber => eurasia::md_number,
+            Self::KzNumber => eurasia::kz_number,
+            Self::EgNational => eurasia::eg_national,
+            Self::AeIdentity => eurasia::ae_identity,
+            Self::SaIdentity => eurasia::sa_identity,
+            Self::KwCivil => eurasia::kw_civil,
+            Self::EcIdentity => latin_america::ec_identity,
+            Self::DoIdentity => latin_america::do_identity,
+            Self::UyIdentity => latin_america::uy_identity,
+            Self::CoTax => latin_america::co_tax,
+            Self::VeTax => latin_america::ve_tax,
+            Self::PeTax => latin_america::pe_tax,
+            Self::MxTax => latin_america::mx_tax,
+            Self::GtTax => latin_america::gt_tax,
+            Self::MyIdentity => asia::my_identity,
+            Self::IdIdentity => asia::id_identity,
+            Self::IdTax => asia::id_tax,
+            Self::VnTax => asia::vn_tax,
+            Self::PkIdentity => asia::pk_identity,
+            Self::LkIdentity => asia::lk_identity,
             Self::PublicIpv4 => network::public_ipv4,
             Self::PrivateIpv4 => network::private_ipv4,
             Self::GlobalIpv6 => network::global_ipv6,
@@ -291,6 +390,7 @@ impl Validator {
             Self::Jwt => secrets::jwt,
             Self::Opaque => secrets::opaque,
             Self::MixedOpaque => secrets::mixed_opaque,
+            Self::VendorToken => secrets::vendor_token,
             Self::Password => secrets::password,
             Self::PasswordOrWord => secrets::password_or_word,
             Self::CredentialWord => secrets::credential_word,

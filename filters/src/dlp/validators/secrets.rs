@@ -172,6 +172,26 @@ pub(super) fn mixed_opaque(span: &[u8]) -> bool {
     opaque(span) && span.iter().any(u8::is_ascii_alphabetic) && random(span)
 }
 
+/// A value behind the name of a service and a word for a secret: letters of one case count too, as long as nobody
+/// could say them, and digits from twelve on.
+pub(super) fn vendor_token(span: &[u8]) -> bool {
+    let digits = span.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let letters = span.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
+    let shaped = match (letters, digits) {
+        (0, digits) => digits >= 12,
+        (letters, 0) => letters >= 16 && (4 * case_changes(span) >= letters || !sayable(span)),
+        (_, _) => true,
+    };
+    shaped
+        && !redaction_hash(span)
+        && distinct(span) >= 6
+        && longest_run(span) < 6
+        && !version(span)
+        && !placeholder(span)
+        && (random(span) || !wordy(span))
+        && !dotted_name(span)
+}
+
 /// A password that somebody chose: six bytes or more that are not a placeholder, a type or a reference to a
 /// variable; at least one digit or sign, so that plain words of translations do not count.
 pub(super) fn password(span: &[u8]) -> bool {
@@ -325,6 +345,11 @@ fn words_percent(span: &[u8]) -> usize {
 
 /// Four to fourteen letters with a vowel, at most four consonants or three vowels in a row.
 fn speakable(word: &[u8]) -> bool {
+    (4..=14).contains(&word.len()) && word.first().is_some_and(u8::is_ascii_alphabetic) && sayable(word)
+}
+
+/// Vowels are spread as words have them.
+fn sayable(word: &[u8]) -> bool {
     let vowel = |byte: &u8| matches!(byte.to_ascii_lowercase(), b'a' | b'e' | b'i' | b'o' | b'u' | b'y');
     let (mut vowels, mut consonants, mut seen) = (0, 0, 0);
     for byte in word {
@@ -334,9 +359,7 @@ fn speakable(word: &[u8]) -> bool {
             return false;
         }
     }
-    (4..=14).contains(&word.len())
-        && seen * 5 >= word.len()
-        && word.first().is_some_and(u8::is_ascii_alphabetic)
+    seen * 5 >= word.len()
 }
 
 fn case_changes(span: &[u8]) -> usize {

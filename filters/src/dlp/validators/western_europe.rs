@@ -1,8 +1,9 @@
 //! Was this number issued in western or southern Europe? Needs the span; proves check digits, dates and
 //! ranges as each authority publishes them. Whether the person exists is not asked.
 
+use super::asia_pacific_africa::verhoeff;
 use super::symbols::{
-    all_equal, base36, digit, digits, letter, luhn_sum, mod_11_10, number, symbols, weighted,
+    all_equal, base36, digit, digits, letter, luhn_sum, mod_11_10, month_and_day, number, symbols, weighted,
 };
 
 /// The control letters of the Spanish DNI and NIE, by remainder modulo 23 (Real Decreto 1553/2005, art. 11).
@@ -153,6 +154,48 @@ pub(super) fn es_dni(span: &[u8]) -> bool {
     }
     let value = number(&head.iter().map(|byte| byte - b'0').collect::<Vec<u8>>()) % 23;
     usize::try_from(value).ok().and_then(|place| DNI_LETTERS.get(place)) == Some(&check)
+}
+
+/// Spanish tax number: a DNI or NIE, or the CIF of a company, whose digits are Luhn and whose last sign may be a
+/// letter (Orden EHA/451/2008).
+pub(super) fn es_tax(span: &[u8]) -> bool {
+    let Some([kind, head @ .., check]) = symbols::<9>(span) else { return false };
+    if es_dni(span) {
+        return true;
+    }
+    let check = match check {
+        b'J' => b'0',
+        b'A'..=b'I' => check - b'A' + b'1',
+        other => other,
+    };
+    let whole: Vec<u8> = head.into_iter().chain([check]).collect();
+    b"ABCDEFGHJNPQRSUVW".contains(&kind)
+        && digits::<8>(&whole)
+            .is_some_and(|values| luhn_sum(&values).is_multiple_of(10) && !all_equal(&values))
+}
+
+/// Luxembourg national number: a birth date, Luhn over twelve digits, Verhoeff over eleven and the last (RNPP).
+pub(super) fn lu_national(span: &[u8]) -> bool {
+    let Some(values) = digits::<13>(span) else { return false };
+    let [a, b, _, _, c, d, e, f, .., check] = values;
+    let (twelve, _) = values.split_at(12);
+    let (eleven, _) = values.split_at(11);
+    let verhoeff_over: Vec<u8> = eleven.iter().copied().chain([check]).collect();
+    matches!(number(&[a, b]), 18..=20)
+        && month_and_day(number(&[c, d]), number(&[e, f]))
+        && luhn_sum(twelve).is_multiple_of(10)
+        && verhoeff(&verhoeff_over)
+}
+
+/// Spanish social security number: the first ten digits modulo 97 (TGSS).
+pub(super) fn es_social(span: &[u8]) -> bool {
+    let Some(values) = digits::<12>(span) else { return false };
+    let [a, b, middle @ .., tens, ones] = values;
+    let (province, serial) = (number(&[a, b]), number(&middle));
+    // Below ten millions the serial counts with seven digits.
+    let whole =
+        if serial < 10_000_000 { province * 10_000_000 + serial } else { province * 100_000_000 + serial };
+    matches!(province, 1..=53 | 66) && whole % 97 == number(&[tens, ones])
 }
 
 /// Italian codice fiscale: odd places by table, even places by value, modulo 26 (DM 23/12/1976; omocodia
