@@ -73,7 +73,25 @@ fn texts(scanner: &Scanner) -> Vec<(String, String)> {
         "every anchor, with a long word behind".to_owned(),
         anchors(scanner, "0aZ9bY8cX7dW6eV5fU4gT3hS2 ", 64 * KIB),
     ));
+    texts.push(("prose with curly quotes".to_owned(), corpus::prose(64 * KIB).replace(". ", ".” “")));
+    texts.push(("base64 of prose".to_owned(), base64(corpus::prose(48 * KIB).as_bytes())));
+    let noise: Vec<u8> =
+        (0..48 * KIB as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    texts.push(("base64 of noise".to_owned(), base64(&noise)));
+    texts.push(("full-width digits".to_owned(), "４１１１ ".repeat(64 * KIB / 13)));
+    texts.push(("percent encoding".to_owned(), "%34%31%31%31%20".repeat(64 * KIB / 15)));
     texts
+}
+
+fn base64(bytes: &[u8]) -> String {
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len() * 4 / 3);
+    for [a, b, c] in bytes.as_chunks::<3>().0 {
+        let group = u32::from_be_bytes([0, *a, *b, *c]);
+        let letters = [18, 12, 6, 0].map(|shift| alphabet.get((group >> shift & 63) as usize));
+        text.extend(letters.into_iter().flatten().map(|letter| char::from(*letter)));
+    }
+    text
 }
 
 /// The literals of all rules, over and over.

@@ -7,6 +7,7 @@
 
 use super::bytes::ByteSet;
 use super::rules::{CONTEXT_BEFORE_BYTES_MAX, Context, LEAD_BYTES_MAX, RuleDocument, WIDTH_BYTES_MAX};
+use super::shadow;
 use super::validators::Validator;
 use memchr::memmem::Finder;
 use regex_automata::dfa::{Automaton, StartKind, dense};
@@ -473,12 +474,13 @@ struct Words {
 
 impl Words {
     fn compile(context: &Context) -> Self {
+        // As they are written, and as they read where characters are folded.
+        let mut words: Vec<String> = context.words.iter().map(|word| word.to_ascii_lowercase()).collect();
+        words.extend(context.words.iter().map(|word| shadow::fold_text(word).to_ascii_lowercase()));
+        words.sort_unstable();
+        words.dedup();
         Self {
-            finders: context
-                .words
-                .iter()
-                .map(|word| Finder::new(&word.to_ascii_lowercase()).into_owned())
-                .collect(),
+            finders: words.iter().map(|word| Finder::new(word).into_owned()).collect(),
             before_bytes: context.before_bytes,
             after_bytes: context.after_bytes,
             required: context.required,

@@ -16,6 +16,7 @@ mod matcher;
 mod places;
 mod regions;
 mod scanner;
+mod shadow;
 #[cfg(test)]
 mod tests;
 
@@ -203,11 +204,11 @@ fn scan_betas(judge: &Judge<'_>, betas: &[String], findings: &mut Vec<Finding>) 
     let mut is_blocked = false;
     for beta in betas {
         for mut found in judge.scanner().scan(beta.as_bytes()) {
-            let value = beta.as_bytes().get(found.span.clone()).unwrap_or_default();
-            if judge.weigh(&mut found, value) {
+            let value = found.value(beta.as_bytes()).to_vec();
+            if judge.weigh(&mut found, &value) {
                 let judgement = judge.judge(&found);
                 is_blocked |= judgement.action != Action::Pass;
-                findings.extend(judge.remember(&found, judgement, value, place.to_owned()));
+                findings.extend(judge.remember(&found, judgement, &value, place.to_owned()));
             }
         }
     }

@@ -68,7 +68,7 @@ fn redact_part<R: Meaning>(
         if judgement.action == Action::Redact && !in_key {
             redacted.push(found.clone());
         }
-        let value = projection.text.get(found.span.clone()).unwrap_or_default();
+        let value = found.value(&projection.text);
         out.findings.extend(judge.remember(found, judgement, value, place.clone()));
     }
     let text = projection.text.get(part.value..part.text.end).unwrap_or_default();
@@ -116,8 +116,8 @@ impl Walk<'_> {
 pub fn mask(judge: &Judge<'_>, text: &str) -> String {
     let mut found = judge.scanner().scan(text.as_bytes());
     found.retain_mut(|found| {
-        let value = text.as_bytes().get(found.span.clone()).unwrap_or_default();
-        judge.weigh(found, value)
+        let value = found.value(text.as_bytes()).to_vec();
+        judge.weigh(found, &value)
     });
     let mut out = String::with_capacity(text.len());
     let mut at = 0;

@@ -44,6 +44,8 @@ pub struct Found {
     pub validated: bool,
     /// How the value is known to be compromised, once that was asked.
     pub known: Option<Known>,
+    /// What the value reads as, if it is disguised.
+    pub revealed: Option<Arc<[u8]>>,
 }
 
 /// An anchor that waits for more text.
@@ -74,7 +76,7 @@ impl Candidate {
 }
 
 /// The state of reading one text.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Scan {
     open: Vec<Candidate>,
     hits: Vec<Hit>,
@@ -131,18 +133,10 @@ impl Scanner {
         self.rules.get(usize::from(number))
     }
 
-    /// Everything in a whole text, in the order of its places.
-    pub fn scan(&self, text: &[u8]) -> Vec<Found> {
-        let mut found = Vec::new();
-        Scan::default().advance(self, View { text, complete: true }, &mut found);
-        found.sort_by_key(Found::order);
-        found
-    }
-
-    /// Everything in a whole text that consists of parts; no finding reaches over the border of a part. `parts` are
-    /// in order; bytes between them belong to none. `counts` is asked about each finding with the text it covers, and
-    /// may make it surer first. `None`: there are more than `most`.
-    pub(super) fn scan_parts(
+    /// Everything in a whole text that consists of parts, without its shadow; no finding reaches over the border of a
+    /// part. `parts` are in order; bytes between them belong to none. `counts` is asked about each finding with the
+    /// text it covers, and may make it surer first. `None`: there are more than `most`.
+    pub(super) fn scan_as_written(
         &self,
         text: &[u8],
         parts: &[Range<usize>],
@@ -205,7 +199,12 @@ impl Scanner {
 }
 
 impl Found {
-    fn order(&self) -> (usize, usize, u16) {
+    /// The value that was found in this text, without its disguise.
+    pub(super) fn value<'a>(&'a self, text: &'a [u8]) -> &'a [u8] {
+        self.revealed.as_deref().or_else(|| text.get(self.span.clone())).unwrap_or_default()
+    }
+
+    pub(super) fn order(&self) -> (usize, usize, u16) {
         (self.span.start, self.span.end, self.rule)
     }
 }
@@ -309,7 +308,8 @@ impl Scan {
                 if unfinished {
                     self.open.push(Candidate::Rest { rule: number, from: span.end, confidence });
                 }
-                found.push(Found { rule: number, span, confidence, validated, known: None });
+                let (known, revealed) = (None, None);
+                found.push(Found { rule: number, span, confidence, validated, known, revealed });
             }
         }
     }

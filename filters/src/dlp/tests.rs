@@ -7,7 +7,7 @@ use crate::credint::{self, Delta, Intelligence};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
-static SCANNER: LazyLock<Scanner> = LazyLock::new(|| Scanner::new(rules::shipped().unwrap()));
+pub(super) static SCANNER: LazyLock<Scanner> = LazyLock::new(|| Scanner::new(rules::shipped().unwrap()));
 
 static INTELLIGENCE: LazyLock<Intelligence> =
     LazyLock::new(|| Intelligence::new(Some(credint::shipped().unwrap()), Delta::default()));
@@ -23,16 +23,16 @@ fn counts(found: &mut Found, value: &[u8]) -> bool {
     found.confidence >= THRESHOLD
 }
 
-fn scan(text: &str) -> Vec<Found> {
+pub(super) fn scan(text: &str) -> Vec<Found> {
     let mut found = SCANNER.scan(text.as_bytes());
     found.retain_mut(|found| {
-        let span = found.span.clone();
-        counts(found, &text.as_bytes()[span])
+        let value = found.value(text.as_bytes()).to_vec();
+        counts(found, &value)
     });
     found
 }
 
-fn found_by(rule: &Rule, text: &str) -> Vec<Found> {
+pub(super) fn found_by(rule: &Rule, text: &str) -> Vec<Found> {
     let mut found = scan(text);
     found.retain(|found| SCANNER.rule(found.rule).unwrap().document.id == rule.document.id);
     found

@@ -1,0 +1,344 @@
+//! Which character does an escape stand for?
+//!
+//! Percent encoding, HTML's references, and the backslash escapes of JSON, JavaScript and Python, also where they were
+//! escaped once more (`\\u0034`, `%2534`, `&amp;#52;`). An escape has a longest form, so a stream knows after a few
+//! bytes whether there is one.
+
+use std::str;
+
+/// Backslashes before one escape: JSON in JSON in JSON.
+const BACKSLASHES_MAX: usize = 7;
+/// How often an escape may have been escaped again by `%25` or `&amp;`.
+const AGAIN_MAX: usize = 2;
+/// Digits of a reference such as `&#00000052;`.
+const DIGITS_MAX: usize = 8;
+/// The longest name below.
+const NAME_BYTES_MAX: usize = 7;
+
+/// HTML's names of characters that stand in ids and keys or between them (HTML Living Standard, 13.5).
+const NAMES: &[(&[u8], char)] = &[
+    (b"amp", '&'),
+    (b"apos", '\''),
+    (b"ast", '*'),
+    (b"bsol", '\\'),
+    (b"colon", ':'),
+    (b"comma", ','),
+    (b"commat", '@'),
+    (b"dash", '-'),
+    (b"dollar", '$'),
+    (b"emsp", ' '),
+    (b"ensp", ' '),
+    (b"equals", '='),
+    (b"excl", '!'),
+    (b"gt", '>'),
+    (b"hyphen", '-'),
+    (b"lbrace", '{'),
+    (b"lowbar", '_'),
+    (b"lpar", '('),
+    (b"lsqb", '['),
+    (b"lt", '<'),
+    (b"mdash", '-'),
+    (b"minus", '-'),
+    (b"nbsp", ' '),
+    (b"ndash", '-'),
+    (b"NewLine", '\n'),
+    (b"num", '#'),
+    (b"percnt", '%'),
+    (b"period", '.'),
+    (b"plus", '+'),
+    (b"quest", '?'),
+    (b"quot", '"'),
+    (b"rbrace", '}'),
+    (b"rpar", ')'),
+    (b"rsqb", ']'),
+    (b"semi", ';'),
+    (b"shy", '\u{ad}'),
+    (b"sol", '/'),
+    (b"Tab", '\t'),
+    (b"thinsp", ' '),
+    (b"zwj", '\u{200d}'),
+    (b"zwnj", '\u{200c}'),
+];
+
+/// What stands at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Escape {
+    /// No escape.
+    No,
+    /// The text must go on first.
+    Open,
+    /// A character, in so many bytes.
+    Of(char, usize),
+}
+
+/// Why nothing was read.
+enum Stop {
+    No,
+    Open,
+}
+
+/// A value and where it ends.
+type Read<T> = Result<(T, usize), Stop>;
+
+/// Whether an escape can begin with this byte.
+pub(super) fn may_begin(byte: u8) -> bool {
+    matches!(byte, b'\\' | b'%' | b'&')
+}
+
+/// Reads the escape at the start of a text, which may go on unless it is `complete`.
+pub(super) fn read(text: &[u8], complete: bool) -> Escape {
+    let text = Text { bytes: text, complete };
+    let read = match text.bytes.first() {
+        Some(b'\\') => text.backslash(),
+        Some(b'%') => text.character(Text::percent),
+        Some(b'&') => text.reference(1, 0),
+        Some(_) | None => Err(Stop::No),
+    };
+    match read {
+        Ok((character, end)) => Escape::Of(character, end),
+        Err(Stop::No) => Escape::No,
+        Err(Stop::Open) => Escape::Open,
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Text<'a> {
+    bytes: &'a [u8],
+    complete: bool,
+}
+
+impl Text<'_> {
+    fn at(self, at: usize) -> Result<u8, Stop> {
+        let end = if self.complete { Stop::No } else { Stop::Open };
+        self.bytes.get(at).copied().ok_or(end)
+    }
+
+    fn digits(self, at: usize, radix: u32, count: usize) -> Read<u32> {
+        let mut value = 0;
+        for place in at..at + count {
+            value = value * radix + char::from(self.at(place)?).to_digit(radix).ok_or(Stop::No)?;
+        }
+        Ok((value, at + count))
+    }
+
+    /// As many digits as there are, up to a limit.
+    fn some_digits(self, at: usize, radix: u32) -> Read<u32> {
+        let (mut value, mut end) = (0u32, at);
+        while end < at + DIGITS_MAX {
+            let digit = match self.at(end) {
+                Ok(byte) => char::from(byte).to_digit(radix),
+                Err(Stop::No) => None,
+                Err(Stop::Open) => return Err(Stop::Open),
+            };
+            let Some(digit) = digit else { break };
+            (value, end) = (value.saturating_mul(radix).saturating_add(digit), end + 1);
+        }
+        if end == at { Err(Stop::No) } else { Ok((value, end)) }
+    }
+
+    /// A character of ASCII in one escaped byte, or another one in the bytes of its UTF-8.
+    fn character(self, byte_at: fn(Self, usize) -> Read<u8>) -> Read<char> {
+        let (first, mut end) = byte_at(self, 0)?;
+        let count = match first {
+            0..=0x7f => return Ok((char::from(first), end)),
+            0xc2..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf4 => 4,
+            _ => return Err(Stop::No),
+        };
+        let mut bytes = [first, 0, 0, 0];
+        for place in bytes.iter_mut().take(count).skip(1) {
+            (*place, end) = byte_at(self, end)?;
+        }
+        let character = bytes.get(..count).and_then(|bytes| str::from_utf8(bytes).ok()?.chars().next());
+        Ok((character.ok_or(Stop::No)?, end))
+    }
+
+    fn percent(self, at: usize) -> Read<u8> {
+        if self.at(at)? != b'%' {
+            return Err(Stop::No);
+        }
+        let mut from = at + 1;
+        for _ in 0..AGAIN_MAX {
+            if self.at(from)? != b'2' || self.at(from + 1)? != b'5' {
+                break;
+            }
+            match self.digits(from + 2, 16, 2) {
+                Ok(_) => from += 2,
+                Err(Stop::No) => break,
+                Err(Stop::Open) => return Err(Stop::Open),
+            }
+        }
+        self.digits(from, 16, 2).map(|(value, end)| (value as u8, end))
+    }
+
+    /// What follows an `&`.
+    fn reference(self, at: usize, again: usize) -> Read<char> {
+        match self.at(at)? {
+            b'#' => self.numeric(at + 1),
+            byte if byte.is_ascii_alphabetic() => {
+                let mut end = at + 1;
+                while end <= at + NAME_BYTES_MAX && self.at(end)?.is_ascii_alphabetic() {
+                    end += 1;
+                }
+                if self.at(end)? != b';' {
+                    return Err(Stop::No);
+                }
+                let name = self.bytes.get(at..end).unwrap_or_default();
+                let known = NAMES.iter().find(|(known, _)| *known == name);
+                let character = known.map(|(_, character)| *character).ok_or(Stop::No)?;
+                if character == '&' && again < AGAIN_MAX {
+                    match self.reference(end + 1, again + 1) {
+                        Err(Stop::No) => {}
+                        known => return known,
+                    }
+                }
+                Ok((character, end + 1))
+            }
+            _ => Err(Stop::No),
+        }
+    }
+
+    fn numeric(self, at: usize) -> Read<char> {
+        let is_hexadecimal = self.at(at)?.eq_ignore_ascii_case(&b'x');
+        let (value, end) =
+            if is_hexadecimal { self.some_digits(at + 1, 16)? } else { self.some_digits(at, 10)? };
+        let character = char::from_u32(value).filter(|_| value > 0).ok_or(Stop::No)?;
+        // Browsers do without the semicolon.
+        match self.at(end) {
+            Ok(b';') => Ok((character, end + 1)),
+            Ok(_) | Err(Stop::No) => Ok((character, end)),
+            Err(Stop::Open) => Err(Stop::Open),
+        }
+    }
+
+    fn backslash(self) -> Read<char> {
+        let letter = self.backslashes(0)?;
+        let after = letter + 1;
+        match self.at(letter)? {
+            b'u' => self.unicode(after),
+            b'U' => {
+                let (value, end) = self.digits(after, 16, 8)?;
+                Ok((char::from_u32(value).ok_or(Stop::No)?, end))
+            }
+            b'x' => self.character(Text::hexadecimal),
+            b'0'..=b'3' => self.character(Text::octal),
+            b'n' => Ok(('\n', after)),
+            b'r' => Ok(('\r', after)),
+            b't' => Ok(('\t', after)),
+            quote @ (b'"' | b'\'' | b'/') => Ok((char::from(quote), after)),
+            _ => Err(Stop::No),
+        }
+    }
+
+    /// Where the backslashes at a place end.
+    fn backslashes(self, at: usize) -> Result<usize, Stop> {
+        let mut end = at;
+        while self.at(end)? == b'\\' {
+            end += 1;
+            if end - at > BACKSLASHES_MAX {
+                return Err(Stop::No);
+            }
+        }
+        if end == at { Err(Stop::No) } else { Ok(end) }
+    }
+
+    fn hexadecimal(self, at: usize) -> Read<u8> {
+        let letter = self.backslashes(at)?;
+        if self.at(letter)? != b'x' {
+            return Err(Stop::No);
+        }
+        self.digits(letter + 1, 16, 2).map(|(value, end)| (value as u8, end))
+    }
+
+    fn octal(self, at: usize) -> Read<u8> {
+        let (value, end) = self.digits(self.backslashes(at)?, 8, 3)?;
+        Ok((u8::try_from(value).map_err(|_| Stop::No)?, end))
+    }
+
+    /// What follows `\u`.
+    fn unicode(self, at: usize) -> Read<char> {
+        if self.at(at)? == b'{' {
+            let (value, end) = self.some_digits(at + 1, 16)?;
+            let character = char::from_u32(value).ok_or(Stop::No)?;
+            return if self.at(end)? == b'}' { Ok((character, end + 1)) } else { Err(Stop::No) };
+        }
+        let (first, end) = self.digits(at, 16, 4)?;
+        if !(0xd800..0xdc00).contains(&first) {
+            return Ok((char::from_u32(first).ok_or(Stop::No)?, end));
+        }
+        let letter = self.backslashes(end)?;
+        if self.at(letter)? != b'u' {
+            return Err(Stop::No);
+        }
+        let (second, end) = self.digits(letter + 1, 16, 4)?;
+        if !(0xdc00..0xe000).contains(&second) {
+            return Err(Stop::No);
+        }
+        let value = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+        Ok((char::from_u32(value).ok_or(Stop::No)?, end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_stand_for_characters() {
+        let cases = [
+            ("%34", '4'),
+            ("%40", '@'),
+            ("%2534", '4'),
+            ("%252534", '4'),
+            ("%EF%BC%94", '４'),
+            ("&#52;", '4'),
+            ("&#x34;", '4'),
+            ("&#0000052;", '4'),
+            ("&amp;#52;", '4'),
+            ("&amp;", '&'),
+            ("&commat;", '@'),
+            (r"\u0034", '4'),
+            (r"\\\\u0034", '4'),
+            (r"\u{34}", '4'),
+            (r"\U00000034", '4'),
+            (r"\x34", '4'),
+            (r"\xef\xbc\x94", '４'),
+            (r"\064", '4'),
+            (r"\ud835\udfd2", '𝟒'),
+            (r"\n", '\n'),
+            ("\\\"", '"'),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read(text.as_bytes(), true), Escape::Of(expected, text.len()), "{text}");
+            for end in 1..text.len() {
+                let part = &text.as_bytes()[..end];
+                assert_eq!(read(part, false), Escape::Open, "{text} up to {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_only_begins_like_an_escape_is_none() {
+        for text in [
+            "% 34",
+            "%3g",
+            "100%",
+            "a",
+            "&",
+            "&&",
+            "&foo;",
+            "&#;",
+            "&#xg",
+            r"\q",
+            r"\ud835",
+            r"\u12",
+            r"\x4",
+            r"\\\\\\\\u0034",
+        ] {
+            assert_eq!(read(text.as_bytes(), true), Escape::No, "{text}");
+        }
+        assert_eq!(read(b"&#52 is four", true), Escape::Of('4', 4));
+        assert_eq!(read(b"&amp;c", true), Escape::Of('&', 5));
+    }
+}

@@ -1,0 +1,72 @@
+//! Where in a text does each byte of its shadow come from?
+//!
+//! A list of pieces: stretches that are the same in both, and parts of the shadow that stand for a whole part of the
+//! text, whichever of their bytes is meant. What the shadow leaves out lies between pieces.
+
+use std::ops::Range;
+
+/// A part of a shadow, up to the next piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Piece {
+    /// Where it begins in the shadow.
+    shadow: usize,
+    /// Where it begins in the text.
+    text: usize,
+    /// Bytes of the text that it stands for as a whole; 0: byte for byte the same.
+    whole: usize,
+}
+
+/// The map from a shadow to its text.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Map {
+    pieces: Vec<Piece>,
+}
+
+impl Map {
+    /// From here on the shadow is the text.
+    pub(super) fn same(&mut self, shadow: usize, text: usize) {
+        let goes_on = self.pieces.last().is_some_and(|last| {
+            last.whole == 0 && text.checked_sub(last.text) == shadow.checked_sub(last.shadow)
+        });
+        if !goes_on {
+            self.pieces.push(Piece { shadow, text, whole: 0 });
+        }
+    }
+
+    /// From here on the shadow stands for these bytes of the text.
+    pub(super) fn whole(&mut self, shadow: usize, text: Range<usize>) {
+        self.pieces.push(Piece { shadow, text: text.start, whole: text.len() });
+    }
+
+    /// Forgets what was said of the shadow from here on.
+    pub(super) fn truncate(&mut self, shadow: usize) {
+        let kept = self.pieces.partition_point(|piece| piece.shadow < shadow);
+        self.pieces.truncate(kept);
+    }
+
+    /// Whether the shadow is the text from its beginning on.
+    pub(super) fn is_identity(&self) -> bool {
+        self.pieces.len() <= 1
+            && self.pieces.iter().all(|piece| piece.whole == 0 && piece.shadow == piece.text)
+    }
+
+    /// Where in the text the byte at `shadow` begins.
+    pub(super) fn start_of(&self, shadow: usize) -> usize {
+        let past = self.pieces.partition_point(|piece| piece.shadow <= shadow);
+        match past.checked_sub(1).and_then(|at| self.pieces.get(at)) {
+            None => 0,
+            Some(piece) if piece.whole > 0 => piece.text,
+            Some(piece) => piece.text + (shadow - piece.shadow),
+        }
+    }
+
+    /// Where in the text the byte before `shadow` ends.
+    pub(super) fn end_of(&self, shadow: usize) -> usize {
+        let past = self.pieces.partition_point(|piece| piece.shadow < shadow);
+        match past.checked_sub(1).and_then(|at| self.pieces.get(at)) {
+            None => 0,
+            Some(piece) if piece.whole > 0 => piece.text + piece.whole,
+            Some(piece) => piece.text + (shadow - piece.shadow),
+        }
+    }
+}

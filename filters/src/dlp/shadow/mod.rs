@@ -1,0 +1,256 @@
+//! What does this text say once its disguises are taken off?
+//!
+//! A *shadow* is a text as a reader would take it: characters folded to the ASCII they look like, the invisible left
+//! out, escapes read; with a map back to the bytes that were sent. Where a run of base64 or hex hides text, a second
+//! shadow has that in its place, so that the words around it are still its context. The text and its shadows are all
+//! scanned. A shadow is made from front to back, and what it says of a part depends on nothing behind the escape or
+//! run that stands there: so a stream has the shadow of the whole, however it was cut.
+//!
+//! Out of reach: what is encrypted or compressed, what must be understood to be put together, and more than [`DEPTH`]
+//! encodings over each other.
+
+mod escapes;
+mod fold;
+mod map;
+mod need;
+mod runs;
+#[cfg(test)]
+mod tests;
+mod whole;
+
+pub(super) use fold::fold_text;
+
+use escapes::Escape;
+use fold::Folded;
+use map::Map;
+use runs::{PADDING_BYTES_MAX, RUN_BYTES_MAX, RUN_BYTES_MIN};
+
+/// How many encodings over each other are taken off.
+const DEPTH: u8 = 2;
+/// Stands in a shadow for bytes that are no text; it occurs in no UTF-8 text.
+const SHADOW_GAP: u8 = 0xff;
+
+/// A text as it reads, as far as it is known.
+#[derive(Clone, Debug)]
+pub(super) struct Shadow {
+    pub(super) text: Vec<u8>,
+    map: Map,
+    /// Bytes of the text that were read.
+    read: usize,
+    /// Bytes at the end of the shadow that may become an encoded run, and its padding.
+    run: usize,
+    padding: usize,
+    runs: Runs,
+    /// The other shadow, in which runs are decoded: it begins where the first of them ends.
+    decoded: Option<Box<Shadow>>,
+}
+
+/// What becomes of encoded runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Runs {
+    /// They stay.
+    Kept,
+    /// They stay; the first one that hides text begins another shadow, in which so many encodings are taken off.
+    Watched(u8),
+    /// Their text takes their place; so many encodings are taken off.
+    Decoded(u8),
+}
+
+impl Default for Shadow {
+    fn default() -> Self {
+        Self::new(Runs::Watched(DEPTH))
+    }
+}
+
+impl Shadow {
+    fn new(runs: Runs) -> Self {
+        Self { text: Vec::new(), map: Map::default(), read: 0, run: 0, padding: 0, runs, decoded: None }
+    }
+
+    /// The shadows of a whole text that say anything else than it.
+    fn all_of(text: &[u8]) -> impl Iterator<Item = Self> {
+        let mut folded = Self::default();
+        folded.text.reserve(text.len());
+        folded.read(text, true);
+        let decoded = folded.decoded.take().map(|mut decoded| {
+            decoded.read(text, true);
+            *decoded
+        });
+        [Some(folded).filter(Self::differs), decoded].into_iter().flatten()
+    }
+
+    /// Reads on in a text that was read before up to some point. What could still become an escape waits.
+    pub(super) fn read(&mut self, text: &[u8], complete: bool) {
+        while let Some(rest) = text.get(self.read..).filter(|rest| !rest.is_empty()) {
+            if let Some(plain) = rest.get(..need::plain_bytes(rest)).filter(|plain| !plain.is_empty()) {
+                self.take_plain(plain);
+                continue;
+            }
+            match rest {
+                [first, ..] if first.is_ascii() => match escapes::read(rest, complete) {
+                    Escape::Open => break,
+                    Escape::No => self.take_same(1, rest),
+                    Escape::Of(character, bytes) => self.take_escaped(character, bytes),
+                },
+                _ => match character(rest) {
+                    None => self.take_same(1, rest),
+                    Some(character) => self.take_character(character, rest),
+                },
+            }
+        }
+        if complete {
+            self.end_run();
+        }
+    }
+
+    /// Whether it says anything else than the text.
+    fn differs(&self) -> bool {
+        !self.map.is_identity()
+    }
+}
+
+/// The first character, if that is what the bytes begin with.
+fn character(bytes: &[u8]) -> Option<char> {
+    let bytes = bytes.get(..bytes.len().min(4)).unwrap_or_default();
+    bytes.utf8_chunks().next()?.valid().chars().next()
+}
+
+impl Shadow {
+    /// Takes ASCII that stands for itself.
+    fn take_plain(&mut self, bytes: &[u8]) {
+        let (mut copied, mut at) = (0, 0);
+        loop {
+            at = self.follow_run(bytes, at);
+            if at == bytes.len() && self.run < RUN_BYTES_MAX {
+                break;
+            }
+            if self.run + self.padding >= RUN_BYTES_MIN {
+                self.copy(bytes.get(copied..at).unwrap_or_default());
+                copied = at;
+                self.end_run();
+            }
+            (self.run, self.padding) = (0, 0);
+            at = runs::next(bytes, at);
+        }
+        self.copy(bytes.get(copied..).unwrap_or_default());
+    }
+
+    /// Goes on with the run at hand, or begins one, and returns where it ends.
+    fn follow_run(&mut self, bytes: &[u8], mut at: usize) -> usize {
+        if self.padding == 0 {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let members =
+                rest.iter().take(RUN_BYTES_MAX - self.run).take_while(|byte| runs::is_member(**byte));
+            let members = members.count();
+            (self.run, at) = (self.run + members, at + members);
+        }
+        while self.may_be_padded() && bytes.get(at) == Some(&b'=') {
+            (self.padding, at) = (self.padding + 1, at + 1);
+        }
+        at
+    }
+
+    fn may_be_padded(&self) -> bool {
+        (1..RUN_BYTES_MAX).contains(&self.run) && self.padding < PADDING_BYTES_MAX
+    }
+
+    /// Appends what is the same in the text.
+    fn copy(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.map.same(self.text.len(), self.read);
+            self.text.extend_from_slice(bytes);
+            self.read += bytes.len();
+        }
+    }
+
+    /// Takes bytes that are no ASCII, or no escape, as they are.
+    fn take_same(&mut self, count: usize, rest: &[u8]) {
+        self.end_run();
+        self.copy(rest.get(..count).unwrap_or_default());
+    }
+
+    fn take_character(&mut self, character: char, rest: &[u8]) {
+        let bytes = character.len_utf8();
+        match fold::fold(character) {
+            Folded::Same => self.take_same(bytes, rest),
+            Folded::Nothing => self.read += bytes,
+            Folded::Ascii(ascii) => self.take_whole(trimmed(&ascii), bytes),
+        }
+    }
+
+    fn take_escaped(&mut self, character: char, bytes: usize) {
+        // Escaped control characters are seen no more than others are.
+        let is_nothing = character.is_ascii_control() && !character.is_ascii_whitespace();
+        match if is_nothing { Folded::Nothing } else { fold::fold(character) } {
+            Folded::Nothing => self.read += bytes,
+            Folded::Same => self.take_whole(character.encode_utf8(&mut [0; 4]).as_bytes(), bytes),
+            Folded::Ascii(ascii) => self.take_whole(trimmed(&ascii), bytes),
+        }
+    }
+
+    /// Takes so many bytes of the text for something else.
+    fn take_whole(&mut self, meaning: &[u8], bytes: usize) {
+        let goes_on = self.padding == 0 && meaning.iter().all(|byte| runs::is_member(*byte));
+        let is_padding = meaning == b"=" && self.may_be_padded();
+        if !goes_on && !is_padding {
+            self.end_run();
+        }
+        self.map.whole(self.text.len(), self.read..self.read + bytes);
+        self.text.extend_from_slice(meaning);
+        self.read += bytes;
+        if is_padding {
+            self.padding += 1;
+        } else {
+            self.run += meaning.iter().rev().take_while(|byte| runs::is_member(**byte)).count();
+        }
+        if self.run >= RUN_BYTES_MAX {
+            self.end_run();
+        }
+    }
+
+    /// An encoded run ends here, if there is one.
+    fn end_run(&mut self) {
+        let run = self.run + self.padding;
+        (self.run, self.padding) = (0, 0);
+        if run < RUN_BYTES_MIN || self.runs == Runs::Kept {
+            return;
+        }
+        let from = self.text.len() - run;
+        let Some(hidden) = self.text.get(from..).and_then(runs::decode) else { return };
+        match self.runs {
+            Runs::Kept => {}
+            Runs::Decoded(depth) => self.replace(from, &hidden, depth - 1),
+            Runs::Watched(depth) => {
+                let mut decoded = Self { runs: Runs::Decoded(depth), ..self.clone() };
+                decoded.replace(from, &hidden, depth - 1);
+                self.decoded = Some(Box::new(decoded));
+                self.runs = Runs::Kept;
+            }
+        }
+    }
+
+    /// What a run hides takes its place; and so does, `depth` encodings deep, what runs in that hide.
+    fn replace(&mut self, from: usize, hidden: &[u8], depth: u8) {
+        let mut inner = Self::new(if depth > 0 { Runs::Watched(depth) } else { Runs::Kept });
+        inner.read(hidden, true);
+        let start = self.map.start_of(from);
+        let end = self.map.end_of(self.text.len());
+        self.text.truncate(from);
+        self.map.truncate(self.text.len());
+        self.map.whole(self.text.len(), start..end);
+        let Some(mut deeper) = inner.decoded.take() else { return self.text.append(&mut inner.text) };
+        deeper.read(hidden, true);
+        let is_run = hidden.iter().all(|byte| runs::is_member(*byte) || *byte == b'=');
+        if !is_run || deeper.text.len() * 5 < hidden.len() * 2 {
+            // A token has parts that pass for encoded. It is looked for, too.
+            self.text.append(&mut inner.text);
+            self.text.push(SHADOW_GAP);
+        }
+        self.text.append(&mut deeper.text);
+    }
+}
+
+fn trimmed(ascii: &[u8]) -> &[u8] {
+    let end = ascii.iter().position(|byte| *byte == 0).unwrap_or(ascii.len());
+    ascii.get(..end).unwrap_or_default()
+}

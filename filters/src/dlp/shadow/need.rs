@@ -1,0 +1,39 @@
+//! Could this text read as something else than it says?
+//!
+//! A cheap look at every text, so that plain ASCII pays next to nothing for shadows. It may say yes where nothing
+//! comes of it, never no where something would.
+
+use super::runs::{self, RUN_BYTES_MAX};
+use super::{SHADOW_GAP, escapes};
+
+/// Bytes looked at together: a loop that compilers turn into vectors.
+const CHUNK_BYTES: usize = 32;
+
+/// Whether a text, or one of several with a byte 0xff between them, needs a shadow.
+pub(super) fn is_needed(text: &[u8]) -> bool {
+    plain_bytes(text) < text.len() || holds_run(text)
+}
+
+/// How many bytes there are before the first one that begins an escape or belongs to a character outside of ASCII.
+pub(super) fn plain_bytes(text: &[u8]) -> usize {
+    let is_mark = |byte: u8| escapes::may_begin(byte) | (byte.wrapping_sub(0x80) < SHADOW_GAP - 0x80);
+    let (chunks, _) = text.as_chunks::<CHUNK_BYTES>();
+    let holds_mark = |chunk: &[u8; CHUNK_BYTES]| chunk.iter().fold(false, |any, byte| any | is_mark(*byte));
+    let from = chunks.iter().position(holds_mark).unwrap_or(chunks.len()) * CHUNK_BYTES;
+    let rest = text.get(from..).unwrap_or_default();
+    from + rest.iter().position(|byte| is_mark(*byte)).unwrap_or(rest.len())
+}
+
+/// Whether a run hides text.
+fn holds_run(text: &[u8]) -> bool {
+    let mut at = runs::next(text, 0);
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        let end = rest.iter().position(|byte| !runs::is_member(*byte)).unwrap_or(rest.len());
+        let run = rest.get(..end).unwrap_or_default();
+        if run.chunks(RUN_BYTES_MAX).any(|piece| runs::decode(piece).is_some()) {
+            return true;
+        }
+        at = runs::next(text, at + end);
+    }
+    false
+}

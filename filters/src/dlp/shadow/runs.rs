@@ -1,0 +1,276 @@
+//! Which text does a run of base64 or hex hide?
+//!
+//! A run is a stretch of `A-Za-z0-9+/_-`, with up to two `=` behind it. It may begin anywhere in what was encoded, so
+//! every alignment is tried. What comes out is shown as far as it is text; noise, as an image is, stays what it is.
+
+use super::SHADOW_GAP;
+
+/// The shortest run that is decoded, padding included: it hides seven characters.
+pub(super) const RUN_BYTES_MIN: usize = 12;
+/// A run from this length on may hide text anywhere in it; a shorter one is text from end to end, or nothing.
+const LONG_RUN_BYTES: usize = 22;
+/// Bytes of padding behind a run.
+pub(super) const PADDING_BYTES_MAX: usize = 2;
+/// A longer run is decoded, and replaced, in pieces of this many bytes. A multiple of four, so that pieces of one run
+/// continue each other.
+pub(super) const RUN_BYTES_MAX: usize = 16 * 1024;
+/// Bytes in a row that must be text before a decoded run is believed: chance gives ten printable bytes once in thirty
+/// thousand.
+const TEXT_BYTES_MIN: usize = 10;
+/// Bytes beside letters and digits that a short run may hide, lest words of a language pass for encoded.
+const SHORT_OTHERS_MAX: usize = 3;
+
+const OUTSIDE: u8 = 0xff;
+
+/// The six bits of each byte of both base64 alphabets (RFC 4648, 4 and 5).
+#[expect(clippy::indexing_slicing, reason = "computed by the compiler, which checks it")]
+static SEXTETS: [u8; 256] = {
+    let mut table = [OUTSIDE; 256];
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut value = 0;
+    while value < alphabet.len() {
+        table[alphabet[value] as usize] = value as u8;
+        value += 1;
+    }
+    table[b'-' as usize] = 62;
+    table[b'_' as usize] = 63;
+    table
+};
+
+fn sextet(byte: u8) -> u8 {
+    SEXTETS.get(usize::from(byte)).copied().unwrap_or(OUTSIDE)
+}
+
+/// Whether a run goes on with this byte.
+#[inline]
+pub(super) fn is_member(byte: u8) -> bool {
+    sextet(byte) != OUTSIDE
+}
+
+/// Where in ASCII the next run begins that is long enough or may go on behind the end; the end, if there is none.
+/// It looks at one byte in ten, and at more only where that is part of a run.
+pub(super) fn next(bytes: &[u8], mut at: usize) -> usize {
+    let least = RUN_BYTES_MIN - PADDING_BYTES_MAX;
+    let members_before = |at: usize, end: usize| {
+        let before = bytes.get(at..end).unwrap_or_default();
+        before.iter().rev().take_while(|byte| is_member(**byte)).count()
+    };
+    while let Some(probe) = bytes.get(at + least - 1) {
+        let end = at + least;
+        if !is_member(*probe) {
+            at = end;
+            continue;
+        }
+        let begins = end - members_before(at, end);
+        if begins == at {
+            return at;
+        }
+        at = begins;
+    }
+    bytes.len() - members_before(at, bytes.len())
+}
+
+/// The text that a run hides.
+pub(super) fn decode(run: &[u8]) -> Option<Vec<u8>> {
+    let run = run.strip_suffix(b"==").or_else(|| run.strip_suffix(b"=")).unwrap_or(run);
+    let digits = run.split(|byte| !byte.is_ascii_hexdigit()).filter(|part| part.len() >= RUN_BYTES_MIN);
+    let text = digits.filter_map(|part| best(part, 2, hexadecimal)).max_by_key(Vec::len);
+    text.or_else(|| if may_be_base64(run) { best(run, 4, base64) } else { None })
+}
+
+/// Whether two groups in a row stand for ASCII at any alignment, or at the first one if the run is short: a quick look,
+/// as most long words of prose and code are no base64.
+fn may_be_base64(run: &[u8]) -> bool {
+    let is_ascii = |group: Option<&[u8]>| match group {
+        Some([a, b, c, _]) => sextet(*a) < 32 && sextet(*b) & 8 == 0 && sextet(*c) & 2 == 0,
+        Some(_) | None => false,
+    };
+    let is_text = |at: usize| is_ascii(run.get(at..at + 4)) && is_ascii(run.get(at + 4..at + 8));
+    if run.len() < LONG_RUN_BYTES { is_text(0) } else { (0..run.len() - 7).any(is_text) }
+}
+
+/// Decodes from each of the first offsets and takes what is text for the most part.
+fn best(run: &[u8], offsets: usize, decode: fn(&[u8], &mut Stretches)) -> Option<Vec<u8>> {
+    if run.len() < LONG_RUN_BYTES {
+        let mut stretches = Stretches { is_short: true, ..Stretches::default() };
+        decode(run, &mut stretches);
+        return stretches.finish();
+    }
+    let mut best: Option<Vec<u8>> = None;
+    for offset in 0..offsets {
+        let run = run.get(offset..).unwrap_or_default();
+        let mut stretches = Stretches::default();
+        decode(run, &mut stretches);
+        let Some(text) = stretches.finish() else { continue };
+        if text.len() * 2 > run.len() {
+            return Some(text);
+        }
+        if text.len() > best.as_ref().map_or(0, Vec::len) {
+            best = Some(text);
+        }
+    }
+    best
+}
+
+fn base64(run: &[u8], out: &mut Stretches) {
+    let (groups, rest) = run.as_chunks::<4>();
+    for (number, [a, b, c, d]) in groups.iter().enumerate() {
+        let [a, b, c, d] = [sextet(*a), sextet(*b), sextet(*c), sextet(*d)];
+        out.take(a << 2 | b >> 4);
+        out.take(b << 4 | c >> 2);
+        out.take(c << 6 | d);
+        if out.is_hopeless((groups.len() - number) * 3) {
+            return;
+        }
+    }
+    if let [a, b, rest @ ..] = rest {
+        let [a, b, c] = [sextet(*a), sextet(*b), rest.first().map_or(0, |c| sextet(*c))];
+        out.take(a << 2 | b >> 4);
+        if !rest.is_empty() {
+            out.take(b << 4 | c >> 2);
+        }
+    }
+}
+
+fn hexadecimal(run: &[u8], out: &mut Stretches) {
+    let (pairs, _) = run.as_chunks::<2>();
+    for (number, [high, low]) in pairs.iter().enumerate() {
+        out.take(digit(*high) << 4 | digit(*low));
+        if out.is_hopeless(pairs.len() - number) {
+            return;
+        }
+    }
+}
+
+fn digit(byte: u8) -> u8 {
+    char::from(byte).to_digit(16).unwrap_or(0) as u8
+}
+
+/// Keeps of decoded bytes what is text: UTF-8 without control characters, enough of it in a row.
+#[derive(Default)]
+struct Stretches {
+    text: Vec<u8>,
+    /// Where in `text` the stretch at hand begins.
+    from: usize,
+    /// Bytes that the character at hand still needs, and how many it has.
+    wanted: u8,
+    given: u8,
+    /// All of it must be text.
+    is_short: bool,
+    is_broken: bool,
+}
+
+impl Stretches {
+    fn take(&mut self, byte: u8) {
+        if self.wanted > 0 {
+            if matches!(byte, 0x80..=0xbf) {
+                (self.wanted, self.given) = (self.wanted - 1, self.given + 1);
+                self.text.push(byte);
+                return;
+            }
+            self.end();
+        }
+        (self.wanted, self.given) = match byte {
+            b' '..=b'~' | b'\t' | b'\n' | b'\r' => (0, 1),
+            0xc2..=0xdf => (1, 1),
+            0xe0..=0xef => (2, 1),
+            0xf0..=0xf4 => (3, 1),
+            _ => return self.end(),
+        };
+        self.text.push(byte);
+    }
+
+    /// Ends the stretch at hand: it stays if it is long enough.
+    fn end(&mut self) {
+        self.is_broken = true;
+        if self.wanted > 0 {
+            self.text.truncate(self.text.len() - usize::from(self.given));
+            self.wanted = 0;
+        }
+        let stretch = self.text.get(self.from..).unwrap_or_default();
+        if stretch.len() < TEXT_BYTES_MIN || std::str::from_utf8(stretch).is_err() {
+            self.text.truncate(self.from);
+        } else {
+            self.text.push(SHADOW_GAP);
+            self.from = self.text.len();
+        }
+    }
+
+    /// Whether so many bytes more cannot make text of what is no text yet.
+    fn is_hopeless(&self, left: usize) -> bool {
+        if self.is_short {
+            return self.is_broken;
+        }
+        self.from == 0 && self.text.len() + left < TEXT_BYTES_MIN
+    }
+
+    fn finish(mut self) -> Option<Vec<u8>> {
+        if self.is_short {
+            let others = self.text.iter().filter(|byte| !byte.is_ascii_alphanumeric()).count();
+            return (!self.is_broken && others <= SHORT_OTHERS_MAX).then_some(self.text);
+        }
+        self.end();
+        if self.text.last() == Some(&SHADOW_GAP) {
+            self.text.pop();
+        }
+        (!self.text.is_empty()).then_some(self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    use proptest::prelude::*;
+
+    fn shown(run: &str) -> Option<String> {
+        decode(run.as_bytes()).map(|text| String::from_utf8(text).unwrap())
+    }
+
+    #[test]
+    fn a_run_shows_the_text_it_hides_wherever_it_begins() {
+        for text in ["4111111111111111", "card: 4111 1111 1111 1111?>", "größe 身份证 und mehr"] {
+            let hex = text.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02X}"));
+            for run in [STANDARD.encode(text), URL_SAFE_NO_PAD.encode(text), hex] {
+                assert_eq!(shown(&run).as_deref(), Some(text), "{run}");
+                for before in ["x", "x-", "key/"] {
+                    let shown = shown(&format!("{before}{run}"));
+                    assert!(shown.is_some_and(|shown| shown.contains(text)), "{before}{run}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn words_ids_and_noise_hide_nothing() {
+        let noise: Vec<u8> = (0..3_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        for run in [
+            "internationalization",
+            "a_long_name_of_a_function",
+            "incomprehensible",
+            "node_modules/react-dom/src/client",
+            "123e4567-e89b-12d3-a456-426614174000",
+            "2026112523405512345678",
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            &STANDARD.encode(noise),
+        ] {
+            assert_eq!(shown(run), None, "{run}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_next_run_is_the_one_that_counting_finds(text in "([a-z/]{0,14}[ .=,]{0,2}|\u{e9}){0,8}") {
+            let bytes = text.as_bytes();
+            let (mut expected, mut from) = (bytes.len(), 0);
+            for part in bytes.split(|byte| !is_member(*byte)) {
+                if (part.len() >= 10 || from + part.len() == bytes.len()) && expected == bytes.len() {
+                    expected = from;
+                }
+                from += part.len() + 1;
+            }
+            prop_assert_eq!(next(bytes, 0), expected);
+        }
+    }
+}

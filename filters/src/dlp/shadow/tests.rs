@@ -1,0 +1,177 @@
+//! What holds for disguises of all rules' examples: they are found, at whole characters, and nothing else is.
+
+use super::super::tests::{SCANNER, found_by, scan};
+use super::super::{Found, rules};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use std::fmt::Write as _;
+use std::ops::Range;
+
+/// A way to disguise a value; `None`: it would say the same.
+type Disguise = fn(&str) -> Option<String>;
+
+/// Each kind with the share of examples that must be found.
+const KINDS: &[(&str, f64, Disguise)] = &[
+    ("full width", 0.95, |value| each(value, |character| shifted(character, '!'..='~', '！'))),
+    ("Arabic-Indic digits", 0.95, |value| each(value, |character| shifted(character, '0'..='9', '٠'))),
+    ("Devanagari digits", 0.95, |value| each(value, |character| shifted(character, '0'..='9', '०'))),
+    ("mathematical digits", 0.95, |value| each(value, |character| shifted(character, '0'..='9', '𝟎'))),
+    ("zero-width space between", 0.95, |value| between(value, '\u{200b}')),
+    ("soft hyphen between", 0.95, |value| between(value, '\u{ad}')),
+    ("variation selectors between", 0.95, |value| between(value, '\u{fe0f}')),
+    ("percent", 0.95, |value| bytes(value, |byte, out| write!(out, "%{byte:02X}"))),
+    ("percent, twice", 0.95, |value| bytes(value, |byte, out| write!(out, "%25{byte:02x}"))),
+    ("HTML references", 0.95, |value| bytes(value, |byte, out| write!(out, "&#{byte};"))),
+    ("HTML references, hex", 0.95, |value| bytes(value, |byte, out| write!(out, "&#x{byte:x};"))),
+    (r"\u", 0.95, |value| bytes(value, |byte, out| write!(out, "\\u{byte:04x}"))),
+    (r"\x", 0.95, |value| bytes(value, |byte, out| write!(out, "\\x{byte:02x}"))),
+    (r"\\u in JSON in JSON", 0.95, |value| bytes(value, |byte, out| write!(out, "\\\\u{byte:04X}"))),
+    ("base64", 0.90, |value| long(value).map(|value| STANDARD.encode(value))),
+    ("base64url", 0.90, |value| long(value).map(|value| URL_SAFE_NO_PAD.encode(value))),
+    ("base64, twice", 0.90, |value| long(value).map(|value| STANDARD.encode(STANDARD.encode(value)))),
+    ("hex", 0.90, |value| bytes(long(value)?, |byte, out| write!(out, "{byte:02x}"))),
+    ("look-alikes", 0.80, |value| each(value, look_alike)),
+];
+
+/// A value that is long enough to be hidden in a run: a shorter one would make every word suspect.
+fn long(value: &str) -> Option<&str> {
+    (value.len() >= 7).then_some(value)
+}
+
+fn each(value: &str, change: impl Fn(char) -> char) -> Option<String> {
+    let disguised: String = value.chars().map(change).collect();
+    (disguised != value).then_some(disguised)
+}
+
+fn shifted(character: char, from: std::ops::RangeInclusive<char>, to: char) -> char {
+    let offset = u32::from(character).wrapping_sub(u32::from(*from.start()));
+    if from.contains(&character) { char::from_u32(u32::from(to) + offset).unwrap() } else { character }
+}
+
+fn between(value: &str, mark: char) -> Option<String> {
+    let disguised: String = value.chars().flat_map(|character| [mark, character]).skip(1).collect();
+    (disguised != value).then_some(disguised)
+}
+
+fn bytes(value: &str, write: fn(u8, &mut String) -> std::fmt::Result) -> Option<String> {
+    let mut out = String::new();
+    value.bytes().for_each(|byte| write(byte, &mut out).unwrap());
+    (out != value).then_some(out)
+}
+
+fn look_alike(character: char) -> char {
+    const LATIN: &str = "ABCEHIJKMOPSTXYaceijopsxyhdqwvgn";
+    const OTHER: &str = "АВСЕНІЈКМОРЅТХҮасеіјорѕхуһԁԛԝѵɡո";
+    LATIN
+        .chars()
+        .zip(OTHER.chars())
+        .find(|(latin, _)| *latin == character)
+        .map_or(character, |(_, other)| other)
+}
+
+/// Each example of each rule, in front of the value, the value, and behind it.
+fn examples() -> impl Iterator<Item = (&'static rules::Rule, [&'static str; 3])> {
+    let all = SCANNER
+        .rules()
+        .iter()
+        .flat_map(|rule| rule.document.examples.iter().map(move |text| (&**rule, text)));
+    all.filter_map(|(rule, text)| {
+        let span = found_by(rule, text).first()?.span.clone();
+        let (before, rest) = text.split_at(span.start);
+        let (value, after) = rest.split_at(span.len());
+        Some((rule, [before, value, after]))
+    })
+}
+
+#[test]
+fn disguised_values_are_found() {
+    let mut report = String::new();
+    let mut wrong = Vec::new();
+    for (kind, least, disguise) in KINDS {
+        let (mut found, mut all) = (0, 0);
+        for (rule, [before, value, after]) in examples() {
+            let Some(disguised) = disguise(value) else { continue };
+            let text = format!("{before}{disguised}{after}");
+            all += 1;
+            found += u32::from(covers(rule, &text, before.len()..before.len() + disguised.len()));
+        }
+        let share = f64::from(found) / f64::from(all);
+        writeln!(report, "{share:.3} of {all:4} {kind}").unwrap();
+        if share < *least {
+            wrong.push(*kind);
+        }
+    }
+    println!("{report}");
+    assert!(wrong.is_empty(), "{wrong:?} of\n{report}");
+}
+
+/// Whether a rule finds something in a part of a text; every finding lies on whole characters.
+fn covers(rule: &rules::Rule, text: &str, part: Range<usize>) -> bool {
+    let found = scan(text);
+    for found in &found {
+        let is_whole = text.is_char_boundary(found.span.start) && text.is_char_boundary(found.span.end);
+        assert!(is_whole && found.span.end <= text.len(), "{:?} of {text}", found.span);
+    }
+    let id = |found: &Found| &SCANNER.rule(found.rule).unwrap().document.id;
+    found.iter().any(|found| {
+        *id(found) == rule.document.id && found.span.start < part.end && part.start < found.span.end
+    })
+}
+
+#[test]
+fn prose_and_code_have_no_more_findings_for_their_shadows() {
+    let sources = [
+        include_str!("mod.rs"),
+        include_str!("fold.rs"),
+        include_str!("escapes.rs"),
+        include_str!("runs.rs"),
+        include_str!("../projection.rs"),
+        include_str!("../../json.rs"),
+        include_str!("../../../../README.md"),
+        include_str!("../../../../docs/architecture.md"),
+        include_str!("../../../../docs/configuration.md"),
+        include_str!("../../../../docs/operations.md"),
+        include_str!("../../../../Cargo.lock"),
+    ];
+    let prose = "Die Größe „des Hauſes“ – ungefähr 1 200 m² – überrascht; ½ l Wasser kostet 3 €…\n\
+        Вчора о 17:30 Україна, Київ: ціна 1 250 ₴. الرقم ٤٢ في الصفحة ١٢٣. 数字 １２３、第４版。 ١٢٬٣٤٥\n\
+        https://example.com/a%20b?q=caf%C3%A9&lang=fr#x \\frac{1}{2} C:\\new\\table &nbsp;&copy; \\d{3}\n\
+        data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==\n";
+    for text in sources.into_iter().chain([prose]) {
+        let whole = 0..text.len();
+        let plain = SCANNER.scan_as_written(text.as_bytes(), &[whole], &|_, _| true, usize::MAX).unwrap();
+        let counts = |found: &Found| found.confidence >= 0.5;
+        let more: Vec<_> = SCANNER
+            .scan(text.as_bytes())
+            .into_iter()
+            .filter(|one| counts(one) && !plain.contains(one))
+            .collect();
+        let more: Vec<_> = more
+            .iter()
+            .map(|one| (text.get(one.span.clone()).unwrap(), SCANNER.rule(one.rule).unwrap().label.clone()))
+            .collect();
+        assert_eq!(more, []);
+    }
+}
+
+#[test]
+fn a_redacted_disguise_scans_clean() {
+    for (kind, _, disguise) in KINDS {
+        for (_, [before, value, after]) in examples() {
+            let Some(disguised) = disguise(value) else { continue };
+            let redacted = redact(&format!("{before}{disguised}{after}"));
+            assert_eq!(redact(&redacted), redacted, "{kind} of {before}{value}{after}");
+        }
+    }
+}
+
+fn redact(text: &str) -> String {
+    let mut out = String::new();
+    let mut at = 0;
+    for region in super::super::regions::all(&scan(text)) {
+        out.push_str(text.get(at..region.span.start).unwrap());
+        out.push_str(&SCANNER.rule(region.rule).unwrap().label);
+        at = region.span.end;
+    }
+    out + text.get(at..).unwrap()
+}
