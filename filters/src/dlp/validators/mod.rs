@@ -264,6 +264,8 @@ pub enum Validator {
     Login,
     /// See `secrets::not_template`.
     NotTemplate,
+    /// See `secrets::url_password`.
+    UrlPassword,
 }
 
 impl Validator {
@@ -398,6 +400,7 @@ impl Validator {
             Self::ChosenPassword => secrets::chosen_password,
             Self::Login => secrets::login,
             Self::NotTemplate => secrets::not_template,
+            Self::UrlPassword => secrets::url_password,
         }
     }
 }

@@ -188,7 +188,7 @@ pub(super) fn vendor_token(span: &[u8]) -> bool {
         && longest_run(span) < 6
         && !version(span)
         && !placeholder(span)
-        && (random(span) || !wordy(span))
+        && (random(span) || digits * 5 >= span.len() || !wordy(span))
         && !dotted_name(span)
 }
 
@@ -252,6 +252,13 @@ pub(super) fn credential_token(span: &[u8]) -> bool {
 /// The password of a URL or command line: anything but a template, a variable or a row of one sign.
 pub(super) fn not_template(span: &[u8]) -> bool {
     !reference(span) && distinct(span) >= 3 && !contains(&span.to_ascii_lowercase(), b"xxx")
+}
+
+/// The password of a URL of any scheme: chosen, and no word of manuals.
+pub(super) fn url_password(span: &[u8]) -> bool {
+    let letters = span.iter().all(u8::is_ascii_alphabetic);
+    let looks = !letters || case_changes(span) >= 2;
+    looks && span.len() <= 48 && !span.contains(&b'/') && not_template(span) && password_or_word(span)
 }
 
 /// Code and templates name where the value comes from instead of saying it.

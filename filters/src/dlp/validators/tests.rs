@@ -175,13 +175,17 @@ const VALID: &[(Validator, &[&str])] = &[
         Opaque,
         &["f3Q9xW7vL2mN8pR4tYz1", "9b1deb4d3b7d4bad9bdd2b0d7b3dcb6d", "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d"],
     ),
-    (VendorToken, &["bcdfghjklmnpqrstvwxz", "q7gx2lwpz9rt", "9b1deb4d3b7d4bad9bdd2b0d7b3dcb6d"]),
+    (
+        VendorToken,
+        &["abcdefghij1234567890", "bcdfghjklmnpqrstvwxz", "q7gx2lwpz9rt", "9b1deb4d3b7d4bad9bdd2b0d7b3dcb6d"],
+    ),
     (Password, &["Tr0ub4dor&3", "hunter2", "correct!horse"]),
     (ChosenPassword, &["hunter2x9"]),
     (PasswordOrWord, &["opensesame"]),
     (CredentialWord, &["opensesame", "123456", "changeme"]),
     (CredentialToken, &["opensesame", "trustno1", "a123456"]),
     (NotTemplate, &["t7Gq-x2Lw"]),
+    (UrlPassword, &["t7Gq-x2Lw", "qyOIhJiM"]),
     (Login, &["deploy:t7Gq-x2Lw"]),
 ];
 
@@ -235,6 +239,7 @@ const INVALID: &[(Validator, &[&str])] = &[
     (CredentialWord, &["Required.", "string", "settings.password"]),
     (CredentialToken, &["Required.", "1000", "123456", "4096.", "1,024"]),
     (NotTemplate, &["${PASSWORD}", "<password>", "xxx"]),
+    (UrlPassword, &["password", "${PASSWORD}", "opensesame"]),
     (Login, &["$USER:$PASS", "user:password"]),
 ];
 
