@@ -474,8 +474,9 @@ struct Words {
 
 impl Words {
     fn compile(context: &Context) -> Self {
-        // As they are written, and as they read where characters are folded.
-        let mut words: Vec<String> = context.words.iter().map(|word| word.to_ascii_lowercase()).collect();
+        // As they are written, in capitals (the text keeps the case of other scripts), and as they read where
+        // characters are folded.
+        let mut words: Vec<String> = context.words.iter().flat_map(|word| cases(word)).collect();
         words.extend(context.words.iter().map(|word| shadow::fold_text(word).to_ascii_lowercase()));
         words.sort_unstable();
         words.dedup();
@@ -519,6 +520,15 @@ impl Words {
             })
         })
     }
+}
+
+/// A word in lower case, capitalised and in capitals, of which ASCII is always lower.
+fn cases(word: &str) -> [String; 3] {
+    let lower = word.to_lowercase();
+    let mut letters = lower.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    let capitalised: String = first.chain(letters).collect();
+    [lower, capitalised, word.to_uppercase()].map(|form| form.to_ascii_lowercase())
 }
 
 /// Shannon entropy of the bytes' frequencies, in bits a byte.

@@ -129,3 +129,75 @@ pub(super) fn mx_curp(span: &[u8]) -> bool {
         .is_some_and(|(month, day)| month_and_day(month, day));
     dated && digit(check) == Some((10 - sum % 10) % 10)
 }
+
+/// US state and ZIP code: the first three digits of a code belong to a state (USPS, Publication 65).
+pub(super) fn us_state_zip(span: &[u8]) -> bool {
+    let Some((state, rest)) = span.split_first_chunk::<2>() else { return false };
+    let Some([a, b, c]) = rest.trim_ascii_start().get(..3).and_then(digits::<3>) else { return false };
+    let place = number(&[a, b, c]) as u16;
+    let upper = state.map(|byte| byte.to_ascii_uppercase());
+    ZIP_PLACES.iter().any(|(known, from, to)| **known == upper && (*from..=*to).contains(&place))
+}
+
+/// The first three digits of the ZIP codes of each state.
+const ZIP_PLACES: &[(&[u8; 2], u16, u16)] = &[
+    (b"AL", 350, 369),
+    (b"AK", 995, 999),
+    (b"AZ", 850, 865),
+    (b"AR", 716, 729),
+    (b"CA", 900, 961),
+    (b"CO", 800, 816),
+    (b"CT", 60, 69),
+    (b"DC", 200, 205),
+    (b"DE", 197, 199),
+    (b"FL", 320, 349),
+    (b"GA", 300, 319),
+    (b"GA", 398, 399),
+    (b"HI", 967, 968),
+    (b"IA", 500, 528),
+    (b"ID", 832, 838),
+    (b"IL", 600, 629),
+    (b"IN", 460, 479),
+    (b"KS", 660, 679),
+    (b"KY", 400, 427),
+    (b"LA", 700, 714),
+    (b"MA", 10, 27),
+    (b"MA", 55, 55),
+    (b"MD", 206, 219),
+    (b"ME", 39, 49),
+    (b"MI", 480, 499),
+    (b"MN", 550, 567),
+    (b"MO", 630, 658),
+    (b"MS", 386, 397),
+    (b"MT", 590, 599),
+    (b"NC", 270, 289),
+    (b"ND", 580, 588),
+    (b"NE", 680, 693),
+    (b"NH", 30, 38),
+    (b"NJ", 70, 89),
+    (b"NM", 870, 884),
+    (b"NV", 889, 898),
+    (b"NY", 5, 5),
+    (b"NY", 63, 63),
+    (b"NY", 100, 149),
+    (b"OH", 430, 459),
+    (b"OK", 730, 749),
+    (b"OR", 970, 979),
+    (b"PA", 150, 196),
+    (b"PR", 6, 9),
+    (b"RI", 28, 29),
+    (b"SC", 290, 299),
+    (b"SD", 570, 577),
+    (b"TN", 370, 385),
+    (b"TX", 733, 733),
+    (b"TX", 750, 799),
+    (b"TX", 885, 885),
+    (b"UT", 840, 847),
+    (b"VA", 201, 201),
+    (b"VA", 220, 246),
+    (b"VT", 50, 59),
+    (b"WA", 980, 994),
+    (b"WI", 530, 549),
+    (b"WV", 247, 268),
+    (b"WY", 820, 831),
+];

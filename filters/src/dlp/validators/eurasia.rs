@@ -88,3 +88,11 @@ pub(super) fn kw_civil(span: &[u8]) -> bool {
         && month_and_day(number(&[c, d]), number(&[e, f]))
         && 11 - weighted(&values, &[2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2]) % 11 == u32::from(check)
 }
+
+/// Iranian national code: weights 10 to 2 modulo 11 (Sabt-e Ahval).
+pub(super) fn ir_national(span: &[u8]) -> bool {
+    let Some(values) = digits::<10>(span) else { return false };
+    let [.., check] = values;
+    let rest = weighted(&values, &[10, 9, 8, 7, 6, 5, 4, 3, 2]) % 11;
+    !all_equal(&values) && u32::from(check) == if rest < 2 { rest } else { 11 - rest }
+}

@@ -42,6 +42,8 @@ pub enum Validator {
     UsItin,
     /// See `americas::us_ein`.
     UsEin,
+    /// See `americas::us_state_zip`.
+    UsStateZip,
     /// See `americas::us_npi`.
     UsNpi,
     /// See `americas::us_dea`.
@@ -228,6 +230,20 @@ pub enum Validator {
     PkIdentity,
     /// See `asia::lk_identity`.
     LkIdentity,
+    /// See `northern_eastern_europe::pl_regon`.
+    PlRegon,
+    /// See `northern_eastern_europe::pl_id_card`.
+    PlIdCard,
+    /// See `northern_eastern_europe::hu_tax`.
+    HuTax,
+    /// See `northern_eastern_europe::gr_social`.
+    GrSocial,
+    /// See `western_europe::fr_tax`.
+    FrTax,
+    /// See `western_europe::pt_card`.
+    PtCard,
+    /// See `eurasia::ir_national`.
+    IrNational,
     /// See `network::public_ipv4`.
     PublicIpv4,
     /// See `network::private_ipv4`.
@@ -289,6 +305,7 @@ impl Validator {
             Self::UsSsn => americas::us_ssn,
             Self::UsItin => americas::us_itin,
             Self::UsEin => americas::us_ein,
+            Self::UsStateZip => americas::us_state_zip,
             Self::UsNpi => americas::us_npi,
             Self::UsDea => americas::us_dea,
             Self::CaSin => americas::ca_sin,
@@ -382,6 +399,13 @@ impl Validator {
             Self::VnTax => asia::vn_tax,
             Self::PkIdentity => asia::pk_identity,
             Self::LkIdentity => asia::lk_identity,
+            Self::PlRegon => northern_eastern_europe::pl_regon,
+            Self::PlIdCard => northern_eastern_europe::pl_id_card,
+            Self::HuTax => northern_eastern_europe::hu_tax,
+            Self::GrSocial => northern_eastern_europe::gr_social,
+            Self::FrTax => western_europe::fr_tax,
+            Self::PtCard => western_europe::pt_card,
+            Self::IrNational => eurasia::ir_national,
             Self::PublicIpv4 => network::public_ipv4,
             Self::PrivateIpv4 => network::private_ipv4,
             Self::GlobalIpv6 => network::global_ipv6,

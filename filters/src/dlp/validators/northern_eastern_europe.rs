@@ -2,7 +2,7 @@
 //! birth dates. The century is taken from the number where it says so, and left open where it does not.
 
 use super::symbols::{
-    all_equal, digit, digits, luhn_sum, mod_11_10, month_and_day, number, symbols, weighted,
+    all_equal, base36, digit, digits, luhn_sum, mod_11_10, month_and_day, number, symbols, weighted,
 };
 
 /// Polish PESEL: weights 1, 3, 7, 9 modulo 10, a month with its century (Ustawa o ewidencji ludności, art.
@@ -182,4 +182,43 @@ pub(super) fn is_kennitala(span: &[u8]) -> bool {
     matches!(century, 8 | 9 | 0)
         && month_and_day(number(&[c, d]), number(&[a, b]))
         && rest == u32::from(check)
+}
+
+/// Polish company number REGON: 9 or 14 digits, modulo 11 (GUS).
+pub(super) fn pl_regon(span: &[u8]) -> bool {
+    let nine = |values: &[u8]| {
+        values.get(8).is_some_and(|check| {
+            weighted(values, &[8, 9, 2, 3, 4, 5, 6, 7]) % 11 % 10 == u32::from(*check) && !all_equal(values)
+        })
+    };
+    digits::<9>(span).is_some_and(|values| nine(&values))
+        || digits::<14>(span).is_some_and(|values| {
+            let [.., check] = values;
+            nine(&values)
+                && weighted(&values, &[2, 4, 8, 5, 0, 9, 7, 3, 6, 1, 2, 4, 8]) % 11 % 10 == u32::from(check)
+        })
+}
+
+/// Polish identity card: three letters and six digits, weights 7, 3, 1, 9, 7, 3, 1, 7, 3 modulo 10 (MSWiA).
+pub(super) fn pl_id_card(span: &[u8]) -> bool {
+    let Some(text) = symbols::<9>(span) else { return false };
+    let [a, b, c, ..] = text;
+    let values = text.map(|byte| base36(byte).unwrap_or(0) as u8);
+    [a, b, c].iter().all(u8::is_ascii_uppercase)
+        && text.iter().skip(3).all(u8::is_ascii_digit)
+        && weighted(&values, &[7, 3, 1, 9, 7, 3, 1, 7, 3]).is_multiple_of(10)
+}
+
+/// Hungarian tax number of a person: ten digits beginning with 8, weights 1 to 9 modulo 11 (NAV).
+pub(super) fn hu_tax(span: &[u8]) -> bool {
+    let Some(values) = digits::<10>(span) else { return false };
+    let [first, .., check] = values;
+    first == 8 && weighted(&values, &[1, 2, 3, 4, 5, 6, 7, 8, 9]) % 11 == u32::from(check)
+}
+
+/// Greek social security number AMKA: a birth date, Luhn over eleven digits (IDIKA).
+pub(super) fn gr_social(span: &[u8]) -> bool {
+    let Some(values) = digits::<11>(span) else { return false };
+    let [a, b, c, d, ..] = values;
+    month_and_day(number(&[c, d]), number(&[a, b])) && luhn_sum(&values).is_multiple_of(10)
 }

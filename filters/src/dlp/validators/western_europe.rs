@@ -278,3 +278,26 @@ pub(super) fn ie_pps(span: &[u8]) -> bool {
     let sum = weighted(&number.map(|byte| byte - b'0'), &[8, 7, 6, 5, 4, 3, 2]) + second * 9;
     letter(check) == Some((sum + 22) % 23)
 }
+
+/// French tax number SPI: thirteen digits, the first ten modulo 511 (DGFiP).
+pub(super) fn fr_tax(span: &[u8]) -> bool {
+    let Some(values) = digits::<13>(span) else { return false };
+    let (head, check) = values.split_at(10);
+    matches!(values, [0..=3, ..]) && !all_equal(&values) && number(head) % 511 == number(check)
+}
+
+/// Portuguese citizen card: twelve signs, every second doubled and cut to one digit, modulo 10 (AMA).
+pub(super) fn pt_card(span: &[u8]) -> bool {
+    let Some(text) = symbols::<12>(span) else { return false };
+    let fold = |(place, byte): (usize, &u8)| {
+        let value = base36(*byte).unwrap_or(0);
+        match (place % 2 == 0, value * 2) {
+            (true, doubled) if doubled > 9 => doubled - 9,
+            (true, doubled) => doubled,
+            (false, _) => value,
+        }
+    };
+    text.iter().enumerate().map(fold).sum::<u32>().is_multiple_of(10)
+        && text.iter().take(9).all(u8::is_ascii_digit)
+        && text.iter().skip(9).take(2).all(u8::is_ascii_alphanumeric)
+}
