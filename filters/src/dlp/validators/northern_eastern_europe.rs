@@ -199,7 +199,7 @@ pub(super) fn pl_regon(span: &[u8]) -> bool {
         })
 }
 
-/// Polish identity card: three letters and six digits, weights 7, 3, 1, 9, 7, 3, 1, 7, 3 modulo 10 (MSWiA).
+/// Polish identity card: three letters and six digits, weights 7, 3, 1, 9, 7, 3, 1, 7, 3 modulo 10 (ministry).
 pub(super) fn pl_id_card(span: &[u8]) -> bool {
     let Some(text) = symbols::<9>(span) else { return false };
     let [a, b, c, ..] = text;

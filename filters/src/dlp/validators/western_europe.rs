@@ -279,7 +279,7 @@ pub(super) fn ie_pps(span: &[u8]) -> bool {
     letter(check) == Some((sum + 22) % 23)
 }
 
-/// French tax number SPI: thirteen digits, the first ten modulo 511 (DGFiP).
+/// French tax number SPI: thirteen digits, the first ten modulo 511 (Direction générale des Finances publiques).
 pub(super) fn fr_tax(span: &[u8]) -> bool {
     let Some(values) = digits::<13>(span) else { return false };
     let (head, check) = values.split_at(10);
