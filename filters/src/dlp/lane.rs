@@ -8,6 +8,7 @@ use super::matcher::View;
 use super::regions::{self, REGION_BYTES_MAX};
 use super::rules::CONTEXT_BEFORE_BYTES_MAX;
 use super::scanner::{Found, Scan, Scanner};
+use super::shadow::Shadows;
 use std::ops::Range;
 
 /// What is to be done about one finding.
@@ -43,12 +44,15 @@ pub enum Syntax {
 #[derive(Debug)]
 pub struct Lane {
     scan: Scan,
+    shadows: Shadows,
     /// Released text that is still context, then held text.
     text: String,
     /// How much of `text` was released.
     released: usize,
     /// Findings that are acted on, in the order of places.
     pending: Vec<(Found, Action)>,
+    /// What was found while a shadow says something else than the text, lest it be found twice.
+    known: Vec<Found>,
     quotes: Option<Quotes>,
 }
 
@@ -56,7 +60,15 @@ impl Lane {
     /// A lane before its first byte.
     pub fn new(syntax: Syntax) -> Self {
         let quotes = (syntax == Syntax::Json).then(Quotes::default);
-        Self { scan: Scan::default(), text: String::new(), released: 0, pending: Vec::new(), quotes }
+        Self {
+            scan: Scan::default(),
+            shadows: Shadows::default(),
+            text: String::new(),
+            released: 0,
+            pending: Vec::new(),
+            known: Vec::new(),
+            quotes,
+        }
     }
 
     /// A lane that begins after a text which is context only: a key before its value.
@@ -99,15 +111,24 @@ impl Lane {
         judge: &mut dyn FnMut(&mut Found, &str) -> Action,
         out: &mut String,
     ) -> Flow {
+        let bytes = self.text.as_bytes();
+        let settled = self.shadows.read(bytes, complete, &self.scan);
         let mut found = Vec::new();
-        let view = View { text: self.text.as_bytes(), complete };
+        let view = View { text: bytes.get(..settled).unwrap_or_default(), complete };
         let mut decided = self.scan.advance(scanner, view, &mut found);
+        decided = decided.min(self.shadows.advance(scanner, bytes, complete, &mut found));
         while !self.text.is_char_boundary(decided) {
             decided -= 1;
         }
         for mut found in found {
-            let value = self.text.get(found.span.clone()).unwrap_or_default();
-            let action = judge(&mut found, value);
+            if scanner.covers(&self.known, &found) {
+                continue;
+            }
+            let value = String::from_utf8_lossy(found.value(self.text.as_bytes())).into_owned();
+            let action = judge(&mut found, &value);
+            if self.shadows.differ() {
+                self.known.push(found.clone());
+            }
             if action != Action::Pass {
                 self.pending.push((found, action));
             }
@@ -147,6 +168,7 @@ impl Lane {
             rest = rest.get(used..).unwrap_or_default();
         };
         let released = self.released;
+        self.known.retain(|found| found.span.end > released);
         self.pending.retain(|(found, action)| *action == Action::Block || found.span.end > released);
         flow
     }
@@ -182,10 +204,13 @@ impl Lane {
         if by < CONTEXT_BEFORE_BYTES_MAX {
             return;
         }
+        let released = self.released;
         self.text.drain(..by);
         self.released -= by;
         self.scan.forget(by);
-        for (found, _) in &mut self.pending {
+        self.shadows.forget(by, released, self.text.as_bytes(), &self.scan);
+        let pending = self.pending.iter_mut().map(|(found, _)| found);
+        for found in pending.chain(&mut self.known) {
             found.span = found.span.start.saturating_sub(by)..found.span.end.saturating_sub(by);
         }
     }

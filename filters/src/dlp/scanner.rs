@@ -242,6 +242,11 @@ impl Scan {
         self.open.iter().map(Candidate::start).fold(self.swept, usize::min)
     }
 
+    /// Whether nothing waits for more text.
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// The text now begins `by` bytes later.
     pub(super) fn forget(&mut self, by: usize) {
         self.swept -= by;

@@ -1,7 +1,8 @@
 //! Where in a text does each byte of its shadow come from?
 //!
 //! A list of pieces: stretches that are the same in both, and parts of the shadow that stand for a whole part of the
-//! text, whichever of their bytes is meant. What the shadow leaves out lies between pieces.
+//! text, whichever of their bytes is meant. What the shadow leaves out lies between pieces. Offsets count from the
+//! beginning of a text, also where its beginning was let go of.
 
 use std::ops::Range;
 
@@ -44,10 +45,20 @@ impl Map {
         self.pieces.truncate(kept);
     }
 
+    /// Forgets what was said of the shadow before this.
+    pub(super) fn forget(&mut self, shadow: usize) {
+        let past = self.pieces.partition_point(|piece| piece.shadow <= shadow);
+        self.pieces.drain(..past.saturating_sub(1));
+    }
+
     /// Whether the shadow is the text from its beginning on.
     pub(super) fn is_identity(&self) -> bool {
-        self.pieces.len() <= 1
-            && self.pieces.iter().all(|piece| piece.whole == 0 && piece.shadow == piece.text)
+        self.is_same() && self.pieces.iter().all(|piece| piece.shadow == piece.text)
+    }
+
+    /// Whether the shadow is the text, byte for byte, as far as it was not forgotten.
+    pub(super) fn is_same(&self) -> bool {
+        self.pieces.len() <= 1 && self.pieces.iter().all(|piece| piece.whole == 0)
     }
 
     /// Where in the text the byte at `shadow` begins.
@@ -67,6 +78,17 @@ impl Map {
             None => 0,
             Some(piece) if piece.whole > 0 => piece.text + piece.whole,
             Some(piece) => piece.text + (shadow - piece.shadow),
+        }
+    }
+
+    /// How much of the shadow comes from what stands before this place of the text.
+    pub(super) fn before(&self, text: usize) -> usize {
+        let past = self.pieces.partition_point(|piece| piece.text <= text);
+        let next = self.pieces.get(past).map_or(usize::MAX, |piece| piece.shadow);
+        match past.checked_sub(1).and_then(|at| self.pieces.get(at)) {
+            None => 0,
+            Some(piece) if piece.whole > 0 => piece.shadow,
+            Some(piece) => next.min(piece.shadow + (text - piece.text)),
         }
     }
 }

@@ -14,28 +14,37 @@ mod fold;
 mod map;
 mod need;
 mod runs;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod whole;
 
 pub(super) use fold::fold_text;
+pub(super) use stream::Shadows;
+#[cfg(test)]
+pub(super) use tests::disguised;
 
 use escapes::Escape;
 use fold::Folded;
 use map::Map;
 use runs::{PADDING_BYTES_MAX, RUN_BYTES_MAX, RUN_BYTES_MIN};
+use std::ops::Range;
 
 /// How many encodings over each other are taken off.
 const DEPTH: u8 = 2;
 /// Stands in a shadow for bytes that are no text; it occurs in no UTF-8 text.
 const SHADOW_GAP: u8 = 0xff;
 
-/// A text as it reads, as far as it is known.
+/// A text as it reads, as far as it is known. Callers count from where the shadow and its text now begin.
 #[derive(Clone, Debug)]
-pub(super) struct Shadow {
-    pub(super) text: Vec<u8>,
+struct Shadow {
+    /// As far as it was not let go of.
+    text: Vec<u8>,
     map: Map,
-    /// Bytes of the text that were read.
+    /// Bytes of the shadow that were let go of, and of the text.
+    dropped: usize,
+    text_dropped: usize,
+    /// Bytes of the text that were read, from its beginning.
     read: usize,
     /// Bytes at the end of the shadow that may become an encoded run, and its padding.
     run: usize,
@@ -43,6 +52,8 @@ pub(super) struct Shadow {
     runs: Runs,
     /// The other shadow, in which runs are decoded: it begins where the first of them ends.
     decoded: Option<Box<Shadow>>,
+    /// Where in the shadow the last decoded run ends.
+    decoded_until: usize,
 }
 
 /// What becomes of encoded runs.
@@ -64,7 +75,18 @@ impl Default for Shadow {
 
 impl Shadow {
     fn new(runs: Runs) -> Self {
-        Self { text: Vec::new(), map: Map::default(), read: 0, run: 0, padding: 0, runs, decoded: None }
+        Self {
+            text: Vec::new(),
+            map: Map::default(),
+            dropped: 0,
+            text_dropped: 0,
+            read: 0,
+            run: 0,
+            padding: 0,
+            runs,
+            decoded: None,
+            decoded_until: 0,
+        }
     }
 
     /// The shadows of a whole text that say anything else than it.
@@ -80,8 +102,8 @@ impl Shadow {
     }
 
     /// Reads on in a text that was read before up to some point. What could still become an escape waits.
-    pub(super) fn read(&mut self, text: &[u8], complete: bool) {
-        while let Some(rest) = text.get(self.read..).filter(|rest| !rest.is_empty()) {
+    fn read(&mut self, text: &[u8], complete: bool) {
+        while let Some(rest) = text.get(self.read - self.text_dropped..).filter(|rest| !rest.is_empty()) {
             if let Some(plain) = rest.get(..need::plain_bytes(rest)).filter(|plain| !plain.is_empty()) {
                 self.take_plain(plain);
                 continue;
@@ -105,7 +127,27 @@ impl Shadow {
 
     /// Whether it says anything else than the text.
     fn differs(&self) -> bool {
-        !self.map.is_identity()
+        !self.map.is_identity() || self.end() != self.read
+    }
+
+    /// How much of the shadow will stay as it is, and of how much of the text that is the shadow.
+    fn settled(&self) -> (usize, usize) {
+        let run = self.run + self.padding;
+        let end = self.text.len() - run;
+        let text_end = if run == 0 { self.read } else { self.map.start_of(end + self.dropped) };
+        (end, text_end.saturating_sub(self.text_dropped))
+    }
+
+    /// The bytes of the text that a part of the shadow comes from.
+    fn span_of(&self, span: &Range<usize>) -> Range<usize> {
+        let start = self.map.start_of(span.start + self.dropped);
+        let end = self.map.end_of(span.end + self.dropped);
+        start.saturating_sub(self.text_dropped)..end.saturating_sub(self.text_dropped)
+    }
+
+    /// Where the shadow ends, counted from its beginning.
+    fn end(&self) -> usize {
+        self.text.len() + self.dropped
     }
 }
 
@@ -119,6 +161,7 @@ impl Shadow {
     /// Takes ASCII that stands for itself.
     fn take_plain(&mut self, bytes: &[u8]) {
         let (mut copied, mut at) = (0, 0);
+        let may_hide = runs::holds_turn(bytes);
         loop {
             at = self.follow_run(bytes, at);
             if at == bytes.len() && self.run < RUN_BYTES_MAX {
@@ -130,7 +173,11 @@ impl Shadow {
                 self.end_run();
             }
             (self.run, self.padding) = (0, 0);
-            at = runs::next(bytes, at);
+            at = if may_hide {
+                runs::next(bytes, at)
+            } else {
+                bytes.len() - runs::members_at_end(bytes.get(at..).unwrap_or_default())
+            };
         }
         self.copy(bytes.get(copied..).unwrap_or_default());
     }
@@ -157,7 +204,7 @@ impl Shadow {
     /// Appends what is the same in the text.
     fn copy(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            self.map.same(self.text.len(), self.read);
+            self.map.same(self.end(), self.read);
             self.text.extend_from_slice(bytes);
             self.read += bytes.len();
         }
@@ -195,7 +242,7 @@ impl Shadow {
         if !goes_on && !is_padding {
             self.end_run();
         }
-        self.map.whole(self.text.len(), self.read..self.read + bytes);
+        self.map.whole(self.end(), self.read..self.read + bytes);
         self.text.extend_from_slice(meaning);
         self.read += bytes;
         if is_padding {
@@ -233,20 +280,24 @@ impl Shadow {
     fn replace(&mut self, from: usize, hidden: &[u8], depth: u8) {
         let mut inner = Self::new(if depth > 0 { Runs::Watched(depth) } else { Runs::Kept });
         inner.read(hidden, true);
-        let start = self.map.start_of(from);
-        let end = self.map.end_of(self.text.len());
+        let start = self.map.start_of(from + self.dropped);
+        let end = self.map.end_of(self.end());
         self.text.truncate(from);
-        self.map.truncate(self.text.len());
-        self.map.whole(self.text.len(), start..end);
-        let Some(mut deeper) = inner.decoded.take() else { return self.text.append(&mut inner.text) };
-        deeper.read(hidden, true);
-        let is_run = hidden.iter().all(|byte| runs::is_member(*byte) || *byte == b'=');
-        if !is_run || deeper.text.len() * 5 < hidden.len() * 2 {
-            // A token has parts that pass for encoded. It is looked for, too.
+        self.map.truncate(self.end());
+        self.map.whole(self.end(), start..end);
+        if let Some(mut deeper) = inner.decoded.take() {
+            deeper.read(hidden, true);
+            let is_run = hidden.iter().all(|byte| runs::is_member(*byte) || *byte == b'=');
+            if !is_run || deeper.text.len() * 5 < hidden.len() * 2 {
+                // A token has parts that pass for encoded. It is looked for, too.
+                self.text.append(&mut inner.text);
+                self.text.push(SHADOW_GAP);
+            }
+            self.text.append(&mut deeper.text);
+        } else {
             self.text.append(&mut inner.text);
-            self.text.push(SHADOW_GAP);
         }
-        self.text.append(&mut deeper.text);
+        self.decoded_until = self.end();
     }
 }
 

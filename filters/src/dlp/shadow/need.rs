@@ -24,16 +24,42 @@ pub(super) fn plain_bytes(text: &[u8]) -> usize {
     from + rest.iter().position(|byte| is_mark(*byte)).unwrap_or(rest.len())
 }
 
-/// Whether a run hides text.
+/// Whether a run hides text. Only around bytes that turn from one kind to another it looks for runs at all.
 fn holds_run(text: &[u8]) -> bool {
+    let mut known = 0;
+    for from in (0..text.len()).step_by(CHUNK_BYTES) {
+        let end = text.len().min(from + CHUNK_BYTES);
+        let is_suspect = match text.get(from..).and_then(|rest| rest.first_chunk::<{ CHUNK_BYTES + 1 }>()) {
+            Some(chunk) => runs::holds_turn(chunk),
+            None => runs::holds_turn(text.get(from..).unwrap_or_default()),
+        };
+        if !is_suspect || end <= known {
+            continue;
+        }
+        let from = from.max(known);
+        let from = from - runs::members_at_end(text.get(known..from).unwrap_or_default());
+        known = end + members(text.get(end..).unwrap_or_default());
+        if holds_run_here(text.get(from..known).unwrap_or_default()) {
+            return true;
+        }
+    }
+    false
+}
+
+/// The same, of a text in which every run is whole.
+fn holds_run_here(text: &[u8]) -> bool {
     let mut at = runs::next(text, 0);
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
-        let end = rest.iter().position(|byte| !runs::is_member(*byte)).unwrap_or(rest.len());
-        let run = rest.get(..end).unwrap_or_default();
+        let run = rest.get(..members(rest)).unwrap_or_default();
         if run.chunks(RUN_BYTES_MAX).any(|piece| runs::decode(piece).is_some()) {
             return true;
         }
-        at = runs::next(text, at + end);
+        at = runs::next(text, at + run.len());
     }
     false
+}
+
+/// How many bytes of a run a text begins with.
+fn members(text: &[u8]) -> usize {
+    text.iter().position(|byte| !runs::is_member(*byte)).unwrap_or(text.len())
 }

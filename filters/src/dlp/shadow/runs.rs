@@ -47,14 +47,28 @@ pub(super) fn is_member(byte: u8) -> bool {
     sextet(byte) != OUTSIDE
 }
 
+/// Whether a digit or a capital stands right behind a digit or a small letter. Words of most texts have no such turn; a
+/// run without one is not looked at: among those of base64, that is one of the shortest in sixty.
+#[inline]
+pub(super) fn holds_turn(text: &[u8]) -> bool {
+    let turns = |before: u8, byte: u8| {
+        (byte.is_ascii_digit() | byte.is_ascii_uppercase())
+            & (before.is_ascii_digit() | before.is_ascii_lowercase())
+    };
+    let behind = text.get(1..).unwrap_or_default();
+    text.iter().zip(behind).fold(false, |any, (before, byte)| any | turns(*before, *byte))
+}
+
+/// How many bytes at the end of a text may belong to a run.
+pub(super) fn members_at_end(text: &[u8]) -> usize {
+    text.iter().rev().take_while(|byte| is_member(**byte)).count()
+}
+
 /// Where in ASCII the next run begins that is long enough or may go on behind the end; the end, if there is none.
 /// It looks at one byte in ten, and at more only where that is part of a run.
 pub(super) fn next(bytes: &[u8], mut at: usize) -> usize {
     let least = RUN_BYTES_MIN - PADDING_BYTES_MAX;
-    let members_before = |at: usize, end: usize| {
-        let before = bytes.get(at..end).unwrap_or_default();
-        before.iter().rev().take_while(|byte| is_member(**byte)).count()
-    };
+    let members_before = |at: usize, end: usize| members_at_end(bytes.get(at..end).unwrap_or_default());
     while let Some(probe) = bytes.get(at + least - 1) {
         let end = at + least;
         if !is_member(*probe) {
@@ -72,6 +86,9 @@ pub(super) fn next(bytes: &[u8], mut at: usize) -> usize {
 
 /// The text that a run hides.
 pub(super) fn decode(run: &[u8]) -> Option<Vec<u8>> {
+    if !holds_turn(run) {
+        return None;
+    }
     let run = run.strip_suffix(b"==").or_else(|| run.strip_suffix(b"=")).unwrap_or(run);
     let digits = run.split(|byte| !byte.is_ascii_hexdigit()).filter(|part| part.len() >= RUN_BYTES_MIN);
     let text = digits.filter_map(|part| best(part, 2, hexadecimal)).max_by_key(Vec::len);

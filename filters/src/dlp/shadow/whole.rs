@@ -62,18 +62,18 @@ impl Scanner {
         Some(found)
     }
 
-    /// Whether what was found in the plain text says all that this finding of its shadow says.
-    fn covers(&self, plain: &[Found], revealed: &Found) -> bool {
+    /// Whether one of these findings says all that another one of the same place says.
+    pub(in crate::dlp) fn covers(&self, known: &[Found], other: &Found) -> bool {
         // A credential that reads differently may be known to be leaked.
-        let is_asked = self.rule(revealed.rule).is_some_and(|rule| rule.credential != CredentialForm::None);
-        let reads_alike = revealed.revealed.is_none() || !is_asked;
-        reads_alike
-            && plain.iter().any(|plain| {
-                plain.rule == revealed.rule
-                    && plain.span.start <= revealed.span.start
-                    && revealed.span.end <= plain.span.end
-                    && plain.confidence >= revealed.confidence
-            })
+        let is_asked = self.rule(other.rule).is_some_and(|rule| rule.credential != CredentialForm::None);
+        known.iter().any(|known| {
+            let reads_alike = known.span == other.span && known.revealed == other.revealed;
+            known.rule == other.rule
+                && known.span.start <= other.span.start
+                && other.span.end <= known.span.end
+                && known.confidence >= other.confidence
+                && (reads_alike || !is_asked)
+        })
     }
 }
 
@@ -87,9 +87,9 @@ fn near<'a>(found: &'a [Found], other: &Found) -> &'a [Found] {
 
 impl Shadow {
     /// A finding of this shadow, at its place in the text.
-    fn found(&self, mut found: Found, text: &[u8]) -> Found {
+    pub(super) fn found(&self, mut found: Found, text: &[u8]) -> Found {
         let reads = self.text.get(found.span.clone()).unwrap_or_default();
-        found.span = self.map.start_of(found.span.start)..self.map.end_of(found.span.end);
+        found.span = self.span_of(&found.span);
         if text.get(found.span.clone()) != Some(reads) {
             found.revealed = Some(reads.into());
         }
