@@ -372,7 +372,8 @@ fn settle(
     };
     let source = if report.usage.is_some() { TokenSource::Provider } else { TokenSource::Counted };
     let mut usage = report.usage.unwrap_or_else(counted);
-    if !is_whole {
+    // A stream that policy ended is not whole either.
+    if !is_whole || (report.is_blocked && answer.is_stream()) {
         usage.completion_tokens = usage.completion_tokens.max(report.counted_tokens);
     }
     exchange.held.used(usage);
