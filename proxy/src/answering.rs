@@ -394,6 +394,8 @@ pub(crate) async fn pass_failure(
     up: &mut HttpSession,
     status: u16,
 ) -> Result<(), Fault> {
+    // It refuses, whatever it says of it.
+    exchange.held.used(Usage::default());
     let mut body = Vec::new();
     let limit = exchange.house.limits().body_timeout;
     let read = pingora_timeout::timeout(limit, async {
@@ -404,10 +406,14 @@ pub(crate) async fn pass_failure(
             }
         }
     });
-    // What did not come in time is not needed: the status says the most.
-    let _ = read.await;
+    tokio::select! { biased;
+        // What did not come in time is not needed: the status says the most.
+        _ = read => {}
+        fault = interrupted(exchange.down, &mut exchange.revision, exchange.house, exchange.visitor) => {
+            return Err(fault);
+        }
+    }
     let failure = failure::read(exchange.visitor, &body);
-    exchange.held.used(Usage::default());
     exchange.settle();
     reply::failure(exchange.down, exchange.record, status, &failure).await?;
     exchange.record.completed();

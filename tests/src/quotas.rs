@@ -102,6 +102,23 @@ fn who_leaves_before_an_answer_is_charged_what_was_put_aside() {
 }
 
 #[test]
+fn who_leaves_while_a_refusal_is_read_is_charged_nothing_and_frees_the_slot() {
+    let quotas = format!("[[quotas]]\nsubject = \"key\"\ntokens_per_month = {MANY}\nrequests_at_once = 1");
+    let site = site(&quotas);
+    let ask = || left(&site.house.chat("acme", PROMPT), "tokens");
+    let (first, second) = (ask(), ask());
+    let refused = PROMPT.replace("\"mock\"", "\"mock@status:400@stall:10\"");
+    let mut client = Connection::open(site.house.proxy);
+    client.send(&http::chat(&key("acme").secret, &refused));
+    until("the double has it", || (site.double.received().len() == 3).then_some(()));
+    drop(client);
+    let after = until("its slot is free", || {
+        Some(site.house.chat("acme", PROMPT)).filter(|answer| answer.status == 200)
+    });
+    assert_eq!(second - left(&after, "tokens"), first - second);
+}
+
+#[test]
 fn a_restart_keeps_every_count_and_nothing_stays_reserved() {
     let quotas =
         format!("quotas = [{{ subject = \"key\", requests_per_day = {MANY}, tokens_per_month = {MANY} }}]");
