@@ -67,6 +67,44 @@ impl After {
     }
 }
 
+/// What stands right before a run of digits, told apart as far as it tells rules apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    Nothing,
+    Space,
+    Hyphen,
+    Letter,
+    Other,
+}
+
+impl Before {
+    /// Any of them.
+    pub(super) const ANY: u8 = u8::MAX;
+
+    pub(super) fn of(byte: u8) -> Self {
+        match byte {
+            b' ' => Self::Space,
+            b'-' => Self::Hyphen,
+            b'a'..=b'z' | b'A'..=b'Z' => Self::Letter,
+            _ => Self::Other,
+        }
+    }
+
+    pub(super) fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
+    /// The bit of what stands before `at`; the letter of an escape such as `\n` may be anything.
+    pub(super) fn bits(text: &[u8], at: usize) -> u8 {
+        let (earlier, _) = text.split_at_checked(at).unwrap_or_default();
+        match earlier.last() {
+            None => Self::Nothing.bit(),
+            Some(_) if ends_with_escape(earlier) => Self::ANY,
+            Some(byte) => Self::of(*byte).bit(),
+        }
+    }
+}
+
 /// A text that may not be whole yet.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
@@ -103,6 +141,7 @@ pub(super) struct Matcher {
     span: Option<Span>,
     lead: Option<ByteSet>,
     left: ByteSet,
+    not_after: Vec<String>,
     right: ByteSet,
     run: Option<Run>,
     validate: Option<Validator>,
@@ -157,6 +196,7 @@ impl Matcher {
             span,
             lead: rule.anchor.lead.as_deref().map(ByteSet::parse).transpose()?,
             left: ByteSet::parse(&rule.boundary.left)?,
+            not_after: rule.not_after.clone(),
             right: ByteSet::parse(&rule.boundary.right)?,
             run,
             validate: rule.validate,
@@ -200,6 +240,28 @@ impl Matcher {
         runs
     }
 
+    /// What may stand right before the digits of a match that begins `lead` bytes ahead of them: bits of [`Before`].
+    /// In prose most numbers stand behind a space, and most ids behind a letter of their own.
+    pub(super) fn before_digits(&self, lead: usize) -> u8 {
+        let may = |byte: u8, states: &BTreeSet<StateID>| match lead {
+            0 => !self.left.contains(byte),
+            _ => states
+                .iter()
+                .any(|state| !self.automaton.is_dead_state(self.automaton.next_state(*state, byte))),
+        };
+        let mut states = BTreeSet::from([self.start]);
+        for _ in 1..lead {
+            let next = states
+                .iter()
+                .flat_map(|state| (0..=255).map(|byte| self.automaton.next_state(*state, byte)))
+                .filter(|state| !self.automaton.is_dead_state(*state));
+            states = next.collect();
+        }
+        (0..=255)
+            .filter(|byte| may(*byte, &states))
+            .fold(Before::Nothing.bit(), |set, byte| set | Before::of(byte).bit())
+    }
+
     /// What may stand between the start of a match and its literal.
     pub(super) fn lead(&self) -> Option<&ByteSet> {
         self.lead.as_ref()
@@ -227,6 +289,9 @@ impl Matcher {
         }
         let (earlier, _) = text.split_at_checked(start).unwrap_or_default();
         if earlier.last().is_some_and(|byte| self.left.contains(*byte)) && !ends_with_escape(earlier) {
+            return Verdict::No;
+        }
+        if self.not_after.iter().any(|word| ends_with_word(earlier, word)) {
             return Verdict::No;
         }
         let end = match walk(&self.automaton, self.start, view, start) {
@@ -307,6 +372,13 @@ pub(super) fn held_lead(text: &[u8]) -> usize {
 /// Whether a text ends with an escape such as `\n`, whose letter is no part of a word: JSON inside JSON.
 fn ends_with_escape(text: &[u8]) -> bool {
     matches!(text, [.., b'\\', b'n' | b'r' | b't' | b'b' | b'f'])
+}
+
+/// Whether a text ends with a word, in any case, whatever one sign stands behind it.
+fn ends_with_word(text: &[u8], word: &str) -> bool {
+    let text = text.strip_suffix(b"_").or_else(|| text.strip_suffix(b"-")).unwrap_or(text);
+    let from = text.len().checked_sub(word.len());
+    from.and_then(|from| text.get(from..)).is_some_and(|last| last.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// Widens a span to the characters it touches: a byte class may end inside one.

@@ -202,6 +202,9 @@ pub struct RuleDocument {
     /// What must not touch it.
     #[serde(default)]
     pub boundary: Boundary,
+    /// Words that end a candidate when they touch its start: `public` before `_key`. Signs may stand between.
+    #[serde(default)]
+    pub not_after: Vec<String>,
     /// Its unbounded rest.
     pub continues: Option<Continues>,
     /// Its checksum.

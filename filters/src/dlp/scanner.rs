@@ -5,7 +5,7 @@
 
 use super::anchors::{Anchors, Hit, Kind};
 use super::bytes::ByteSet;
-use super::matcher::{After, FIRST_RUN_MAX, Match, Verdict, View, held_lead};
+use super::matcher::{After, Before, FIRST_RUN_MAX, Match, Verdict, View, held_lead};
 use super::rules::{DIGITS_LEAD_BYTES_MAX, LEAD_BYTES_MAX, LITERAL_BYTES_MAX, LITERAL_BYTES_MIN, Rule};
 use crate::credint::Known;
 use std::ops::Range;
@@ -25,10 +25,21 @@ pub struct Scanner {
     anchors: Anchors,
     /// For each literal, the rules that it anchors.
     literal_rules: Vec<Vec<u16>>,
-    /// For each length of a first run of digits and each [`After`]: (digits needed, bytes before, rule), fewest digits
-    /// first.
-    digit_rules: Vec<Vec<(usize, usize, u16)>>,
+    /// For each length of a first run of digits and each [`After`], fewest digits first.
+    digit_rules: Vec<Vec<DigitRule>>,
     at_sign_rules: Vec<u16>,
+}
+
+/// A rule that digits anchor. The order of its members is the order in which rules are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct DigitRule {
+    /// Digits needed.
+    least: usize,
+    /// Bytes of the match before them.
+    before: usize,
+    /// What may stand right before them: bits of [`Before`].
+    behind: u8,
+    rule: u16,
 }
 
 /// A finding: where, by which rule, how sure.
@@ -104,10 +115,12 @@ impl Scanner {
             }
             if let Some(digits) = anchor.digits {
                 let runs = rule.matcher.first_runs(anchor.before);
+                let behind = rule.matcher.before_digits(anchor.before);
+                let least = digits.min(DIGITS_COUNTED_MAX);
                 for (place, fitting) in digit_rules.iter_mut().enumerate() {
                     let after = runs.get(place / After::COUNT).copied().unwrap_or(0);
                     if after >> (place % After::COUNT) & 1 == 1 {
-                        fitting.push((digits.min(DIGITS_COUNTED_MAX), anchor.before, number));
+                        fitting.push(DigitRule { least, before: anchor.before, behind, rule: number });
                     }
                 }
             }
@@ -192,7 +205,7 @@ impl Scanner {
     }
 
     /// The rules that can begin with so many digits and go on with this byte, or end there.
-    fn rules_for_run(&self, first: usize, after: Option<u8>) -> &[(usize, usize, u16)] {
+    fn rules_for_run(&self, first: usize, after: Option<u8>) -> &[DigitRule] {
         let after = after.map_or(After::End, After::of);
         self.digit_rules.get(first * After::COUNT + after as usize).map(Vec::as_slice).unwrap_or_default()
     }
@@ -325,12 +338,16 @@ impl Scan {
             self.open.push(Candidate::Digits { at });
             return;
         }
-        for (least, before, rule) in scanner.rules_for_run(first, view.text.get(at + first).copied()) {
-            if *least > count {
+        let behind = Before::bits(view.text, at);
+        for candidate in scanner.rules_for_run(first, view.text.get(at + first).copied()) {
+            if candidate.least > count {
                 break;
             }
-            if let Some(start) = at.checked_sub(*before) {
-                self.ask(scanner, view, Candidate::Rule { rule: *rule, start, anchor: at }, found);
+            if candidate.behind & behind == 0 {
+                continue;
+            }
+            if let Some(start) = at.checked_sub(candidate.before) {
+                self.ask(scanner, view, Candidate::Rule { rule: candidate.rule, start, anchor: at }, found);
             }
         }
     }
