@@ -19,6 +19,7 @@ mod scanner;
 mod shadow;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub(crate) use matcher::entropy_bits;
 pub use scanner::{Found, Scanner};
