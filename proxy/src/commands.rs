@@ -1,20 +1,15 @@
-//! What an operator types besides `serve`: keys, check, scan.
+//! What an operator types besides `serve`: keys, check, geoip.
 
 use crate::config::{Config, Flags};
 use crate::geoip::Geo;
 use crate::{run, settings, tls};
-use anyhow::{Context, Result, bail};
-use clap::{Args, Subcommand};
+use anyhow::{Result, bail};
+use clap::Subcommand;
 use palisade_control::{Folder, Live, keys};
-use palisade_filters::dlp::Scanner;
 use palisade_filters::geoip::{Continent, Disguise, Disguises, is_local};
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::Write;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::SystemTime;
-
-/// A line of `scan --jsonl` may have this many bytes.
-const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// `palisade keys …`
 #[derive(Subcommand, Clone, Debug)]
@@ -45,23 +40,6 @@ pub(crate) enum KeyCommand {
         /// Its public id
         id: String,
     },
-}
-
-/// Flags of `palisade scan`.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct ScanFlags {
-    /// Each line is a JSON object
-    #[arg(long)]
-    jsonl: bool,
-    /// The member that holds the text
-    #[arg(long, default_value = "text", value_name = "NAME")]
-    field: String,
-    /// Findings less sure than this are not printed
-    #[arg(long, default_value_t = 0.5, value_name = "0..1")]
-    threshold: f32,
-    /// The file to read; `-` is standard input
-    #[arg(default_value = "-", value_name = "FILE")]
-    file: PathBuf,
 }
 
 fn moment(text: &str) -> Result<SystemTime, String> {
@@ -162,68 +140,5 @@ pub(crate) fn geoip(flags: &Flags, address: IpAddr) -> Result<()> {
         "private": is_local(address),
     });
     writeln!(std::io::stdout(), "{facts}")?;
-    Ok(())
-}
-
-/// Runs `palisade scan`: what would be found in this text?
-pub(crate) fn scan(flags: &ScanFlags) -> Result<()> {
-    let scanner = run::scanner()?;
-    let input: Box<dyn Read> = if flags.file.as_os_str() == "-" {
-        Box::new(std::io::stdin())
-    } else {
-        let opened = std::fs::File::open(&flags.file);
-        Box::new(opened.with_context(|| format!("cannot read `{}`", flags.file.display()))?)
-    };
-    let mut input = BufReader::new(input);
-    let mut out = BufWriter::new(std::io::stdout().lock());
-    let mut line = Vec::new();
-    for number in 1u64.. {
-        line.clear();
-        let read = (&mut input).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
-        if read == 0 {
-            break;
-        }
-        if read as u64 == LINE_BYTES_MAX {
-            bail!("line {number} is longer than {LINE_BYTES_MAX} bytes");
-        }
-        let text = line.trim_ascii_end();
-        if flags.jsonl {
-            let object: serde_json::Value = serde_json::from_slice(text)
-                .with_context(|| format!("line {number} is not a JSON object"))?;
-            let member = object.get(&flags.field).and_then(serde_json::Value::as_str);
-            let text =
-                member.with_context(|| format!("line {number} has no text member `{}`", flags.field))?;
-            write_findings(&scanner, number, text.as_bytes(), flags.threshold, &mut out)?;
-        } else {
-            write_findings(&scanner, number, text, flags.threshold, &mut out)?;
-        }
-    }
-    out.flush()?;
-    Ok(())
-}
-
-fn write_findings(
-    scanner: &Scanner,
-    line: u64,
-    text: &[u8],
-    threshold: f32,
-    out: &mut impl Write,
-) -> Result<()> {
-    let found = scanner.scan(text);
-    let sure = found.iter().filter(|found| found.confidence >= threshold);
-    let findings: Vec<_> = sure
-        .filter_map(|found| {
-            let document = &scanner.rule(found.rule)?.document;
-            Some(serde_json::json!({
-                "rule": document.id,
-                "entity": document.entity,
-                "start": found.span.start,
-                "end": found.span.end,
-                "confidence": (f64::from(found.confidence) * 1_000.0).round() / 1_000.0,
-                "validated": found.validated,
-            }))
-        })
-        .collect();
-    writeln!(out, "{}", serde_json::json!({"line": line, "findings": findings}))?;
     Ok(())
 }

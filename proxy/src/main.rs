@@ -11,6 +11,7 @@ mod config;
 mod connections;
 mod credint;
 mod demo;
+mod detection;
 mod drain;
 mod edge;
 mod fault;
@@ -32,20 +33,23 @@ mod serve;
 mod server;
 mod settings;
 mod systemd;
+mod texts;
 mod tls;
 mod upgrade;
 mod upstream;
 mod watched;
 
 use clap::{Parser, Subcommand};
-use commands::{KeyCommand, ScanFlags};
+use commands::KeyCommand;
 use config::{Config, Flags};
 use credint::CredintCommand;
 use demo::DemoFlags;
+use detection::RulesCommand;
 use mock::MockOptions;
 use palisade_control::Folder;
 use settings::{Log, Settings};
 use std::net::IpAddr;
+use texts::{RedactFlags, ScanFlags};
 
 /// Memory falls back after a burst of large bodies.
 #[global_allocator]
@@ -84,6 +88,13 @@ enum Command {
     Check(Flags),
     /// Print what the detection rules find in a text
     Scan(ScanFlags),
+    /// Print a text with what the detection rules find replaced
+    Redact(RedactFlags),
+    /// Detection rules: check, list, explain
+    Rules {
+        #[command(subcommand)]
+        command: RulesCommand,
+    },
     /// Print where an address is, as far as the databases know
     Geoip {
         #[command(flatten)]
@@ -114,7 +125,9 @@ fn main() -> anyhow::Result<()> {
         Command::Mock(options) => mock::run(options),
         Command::Keys { flags, command } => commands::keys(&flags, command),
         Command::Check(flags) => commands::check(&flags),
-        Command::Scan(flags) => commands::scan(&flags),
+        Command::Scan(flags) => texts::scan(&flags),
+        Command::Redact(flags) => texts::redact(&flags),
+        Command::Rules { command } => detection::run(&command),
         Command::Geoip { flags, address } => commands::geoip(&flags, address),
         Command::Credint { flags, command } => credint::run(&flags, &command),
         Command::Version => version(),

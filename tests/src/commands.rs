@@ -1,9 +1,9 @@
-//! What does the operator's command line do? Keys, checks, scans, refusals to start, and the demo.
+//! What does the operator's command line do? Keys, checks, refusals to start, and the demo.
 
 use crate::house::{House, Plan, organisation, provider};
 use crate::http;
 use crate::keys::key;
-use crate::process::{Process, binary, until};
+use crate::process::{Process, binary, until, workspace};
 use crate::provider::Double;
 use std::io::Write;
 use std::path::Path;
@@ -93,32 +93,6 @@ fn a_configuration_with_an_unknown_field_is_refused() {
     }
     let missing = run(folder.path(), &["serve", "--config", "nowhere.toml"]);
     assert!(!missing.status.success() && err(&missing).contains("nowhere.toml"));
-}
-
-#[test]
-fn scan_prints_places_and_never_text() {
-    let folder = TempDir::new().unwrap();
-    let mut scan = Command::new(binary())
-        .args(["scan", "--jsonl", "--field", "note"])
-        .current_dir(folder.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = "{\"note\":\"card 4111 1111 1111 1111\"}\n{\"note\":\"nothing\"}\n";
-    scan.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
-    let output = scan.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let lines: Vec<serde_json::Value> =
-        out(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let found = &lines[0]["findings"][0];
-    assert_eq!(
-        (found["rule"].as_str(), found["entity"].as_str()),
-        (Some("payment.card_number"), Some("CREDIT_CARD"))
-    );
-    assert_eq!((found["start"].as_u64(), found["end"].as_u64()), (Some(5), Some(24)));
-    assert_eq!(lines[1], serde_json::json!({"line": 2, "findings": []}));
-    assert!(!out(&output).contains("4111"));
 }
 
 /// A demo in this folder.

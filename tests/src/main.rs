@@ -44,6 +44,7 @@ mod reload;
 mod routing;
 mod scenario;
 mod streams;
+mod texts;
 mod tidy;
 mod upgrade;
 mod wire;

@@ -6,6 +6,7 @@
 pub mod bytes;
 pub mod lane;
 pub mod projection;
+pub mod proof;
 pub mod redact;
 pub mod rules;
 pub mod splice;

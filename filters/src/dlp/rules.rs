@@ -53,6 +53,17 @@ pub enum Category {
 }
 
 impl Category {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Payment,
+        Self::Identity,
+        Self::Secret,
+        Self::Contact,
+        Self::Network,
+        Self::Health,
+        Self::Business,
+    ];
+
     /// The name it has in documents, events and metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -79,6 +90,18 @@ pub enum Severity {
     High,
     /// A key to other people's data.
     Critical,
+}
+
+impl Severity {
+    /// The name it has in documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
 }
 
 /// What must stand in the text before anything costlier runs.

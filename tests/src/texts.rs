@@ -1,0 +1,96 @@
+//! What does the product say of a text, and of its rules, on the command line?
+
+use crate::process::{binary, workspace};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(binary()).args(arguments).current_dir(folder).stdin(Stdio::null()).output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Runs the product with this on its standard input.
+fn fed(arguments: &[&str], input: &str) -> Output {
+    let folder = TempDir::new().unwrap();
+    let mut child = Command::new(binary())
+        .args(arguments)
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        // It answers before it has read all.
+        scope.spawn(move || stdin.write_all(input.as_bytes()).unwrap());
+        child.wait_with_output().unwrap()
+    })
+}
+
+#[test]
+fn scan_prints_places_and_never_text() {
+    let lines = "{\"note\":\"card 4111 1111 1111 1111\"}\n{\"note\":\"nothing\"}\n";
+    let output = fed(&["scan", "--jsonl", "--field", "note"], lines);
+    assert!(output.status.success());
+    let lines: Vec<serde_json::Value> =
+        out(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let found = &lines[0]["findings"][0];
+    assert_eq!(
+        (found["rule"].as_str(), found["entity"].as_str()),
+        (Some("payment.card_number"), Some("CREDIT_CARD"))
+    );
+    assert_eq!((found["start"].as_u64(), found["end"].as_u64()), (Some(5), Some(24)));
+    assert_eq!(lines[1], serde_json::json!({"line": 2, "findings": []}));
+    assert!(!out(&output).contains("4111"));
+}
+
+#[test]
+fn redact_prints_the_text_without_what_was_found() {
+    let long = "all is well, and nothing happens. ".repeat(8_000);
+    let text = format!("é {long}pay 4111 1111 1111 1111 now\n");
+    let redacted = fed(&["redact"], &text);
+    assert!(redacted.status.success(), "{}", err(&redacted));
+    assert_eq!(out(&redacted), format!("é {long}pay [CREDIT_CARD] now\n"));
+    let json = r#"{"card": 4111111111111111, "n": 1}"#;
+    assert_eq!(out(&fed(&["redact", "--json"], json)), r#"{"card": "[CREDIT_CARD]", "n": 1}"#);
+    let nowhere = run(TempDir::new().unwrap().path(), &["redact", "nowhere.txt"]);
+    assert!(!nowhere.status.success() && err(&nowhere).contains("nowhere.txt"));
+}
+
+#[test]
+fn rules_are_checked_listed_and_explained() {
+    let folder = TempDir::new().unwrap();
+    let shipped = run(folder.path(), &["rules", "check"]);
+    assert!(shipped.status.success(), "{}", out(&shipped));
+    let list = out(&run(folder.path(), &["rules", "list", "--category", "payment"]));
+    assert!(list.lines().count() > 10 && list.lines().all(|line| line.starts_with("payment.")), "{list}");
+    let explained = out(&run(folder.path(), &["rules", "explain", "payment.card_number"]));
+    for fact in ["CREDIT_CARD", "luhn", "PCI DSS", "ISO/IEC 7812-1"] {
+        assert!(explained.contains(fact), "{fact}: {explained}");
+    }
+    let unknown = run(folder.path(), &["rules", "explain", "card_number"]);
+    assert!(!unknown.status.success() && err(&unknown).contains("did you mean payment.card_number"));
+    let file = folder.path().join("mine.toml");
+    let card = std::fs::read_to_string(workspace().join("rules/patterns/contact/email.toml")).unwrap();
+    std::fs::write(
+        &file,
+        card.replacen("counterexamples = [", "counterexamples = [\"a.person@example.com\", ", 1),
+    )
+    .unwrap();
+    let wrong = run(folder.path(), &["rules", "check", "mine.toml"]);
+    assert!(!wrong.status.success());
+    assert!(out(&wrong).contains("finds its counterexample `a.person@example.com`"), "{}", out(&wrong));
+    std::fs::write(&file, "[[rule]]\nid = \"x\"\n").unwrap();
+    let broken = run(folder.path(), &["rules", "check", "."]);
+    assert!(!broken.status.success() && err(&broken).contains("mine.toml"), "{}", err(&broken));
+}
