@@ -3,9 +3,8 @@
 use crate::house::{House, Plan, organisation, provider};
 use crate::http;
 use crate::keys::key;
-use crate::process::{Process, binary, until, workspace};
+use crate::process::{Process, binary, until};
 use crate::provider::Double;
-use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;

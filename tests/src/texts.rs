@@ -73,9 +73,9 @@ fn rules_are_checked_listed_and_explained() {
     let shipped = run(folder.path(), &["rules", "check"]);
     assert!(shipped.status.success(), "{}", out(&shipped));
     let list = out(&run(folder.path(), &["rules", "list", "--category", "payment"]));
-    assert!(list.lines().count() > 10 && list.lines().all(|line| line.starts_with("payment.")), "{list}");
+    assert!(list.contains("payment.card_number") && !list.contains("secrets."), "{list}");
     let explained = out(&run(folder.path(), &["rules", "explain", "payment.card_number"]));
-    for fact in ["CREDIT_CARD", "luhn", "PCI DSS", "ISO/IEC 7812-1"] {
+    for fact in ["CREDIT_CARD", "payment_card", "PCI DSS", "ISO/IEC 7812-1"] {
         assert!(explained.contains(fact), "{fact}: {explained}");
     }
     let unknown = run(folder.path(), &["rules", "explain", "card_number"]);
