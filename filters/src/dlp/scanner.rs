@@ -148,11 +148,13 @@ impl Scanner {
 
     /// Everything in a whole text that consists of parts, without its shadow; no finding reaches over the border of a
     /// part. `parts` are in order; bytes between them belong to none. `counts` is asked about each finding with the
-    /// text it covers, and may make it surer first. `None`: there are more than `most`.
+    /// text it covers, and may make it surer first. Anchors are looked for in `places`, in order. `None`: there are
+    /// more than `most`.
     pub(super) fn scan_as_written(
         &self,
         text: &[u8],
         parts: &[Range<usize>],
+        places: &[Range<usize>],
         counts: &dyn Fn(&mut Found, &[u8]) -> bool,
         most: usize,
     ) -> Option<Vec<Found>> {
@@ -160,8 +162,12 @@ impl Scanner {
         let mut scan = Scan::default();
         let mut part = 0..0;
         // In blocks, so that a text that is nothing but anchors does not become a list of them.
-        for from in (0..text.len()).step_by(BLOCK_BYTES) {
-            let block = from..text.len().min(from + BLOCK_BYTES);
+        let blocks = places.iter().flat_map(|place| {
+            let starts = place.clone().step_by(BLOCK_BYTES);
+            starts.map(|start| start..place.end.min(start + BLOCK_BYTES))
+        });
+        for block in blocks {
+            let from = block.start;
             self.anchors.sweep(text, block, from, &mut hits);
             for hit in hits.drain(..) {
                 if hit.kind == Kind::Digits && !self.may_be_digits(text, hit.at) {

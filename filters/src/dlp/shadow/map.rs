@@ -61,6 +61,17 @@ impl Map {
         self.pieces.len() <= 1 && self.pieces.iter().all(|piece| piece.whole == 0)
     }
 
+    /// The parts of a shadow of this length that differ from the text, and the places between which text is left out.
+    pub(super) fn differences(&self, length: usize) -> impl Iterator<Item = Range<usize>> {
+        let ends = self.pieces.iter().skip(1).map(|next| next.shadow).chain([length]);
+        let all = self.pieces.iter().zip(ends).map(|(piece, end)| match piece.whole {
+            0 => piece.shadow..piece.shadow,
+            _ => piece.shadow..end,
+        });
+        // Something may be left out at the end, too.
+        all.chain(std::iter::once(length..length))
+    }
+
     /// Where in the text the byte at `shadow` begins.
     pub(super) fn start_of(&self, shadow: usize) -> usize {
         let past = self.pieces.partition_point(|piece| piece.shadow <= shadow);

@@ -4,12 +4,18 @@
 //! already.
 
 use super::super::matcher::RUN_PIECE_BYTES;
-use super::super::rules::WIDTH_BYTES_MAX;
+use super::super::rules::{
+    CONTEXT_AFTER_BYTES_MAX, CONTEXT_BEFORE_BYTES_MAX, LEAD_BYTES_MAX, LITERAL_BYTES_MAX, WIDTH_BYTES_MAX,
+};
 use super::super::scanner::{Found, Scanner};
 use super::{Shadow, need};
 use crate::credint::CredentialForm;
 use std::ops::Range;
 
+/// How far before a difference the anchor of a match may stand that it reaches: a match, and what is waited for.
+const BEFORE_BYTES: usize = WIDTH_BYTES_MAX + CONTEXT_AFTER_BYTES_MAX + LITERAL_BYTES_MAX;
+/// How far behind it: what stands before an anchor, and before that as context.
+const BEHIND_BYTES: usize = LEAD_BYTES_MAX + CONTEXT_BEFORE_BYTES_MAX + LITERAL_BYTES_MAX;
 /// How far before a finding another one may begin that covers it.
 const REACH_BYTES: usize = RUN_PIECE_BYTES + WIDTH_BYTES_MAX;
 
@@ -30,7 +36,8 @@ impl Scanner {
         counts: &dyn Fn(&mut Found, &[u8]) -> bool,
         most: usize,
     ) -> Option<Vec<Found>> {
-        let mut found = self.scan_as_written(text, parts, counts, most)?;
+        let whole = 0..text.len();
+        let mut found = self.scan_as_written(text, parts, &[whole], counts, most)?;
         if !need::is_needed(text) {
             return Some(found);
         }
@@ -40,18 +47,19 @@ impl Scanner {
             if parts.len() > 1 && !need::is_needed(here) {
                 continue;
             }
-            let mut known = revealed.len()..revealed.len();
+            let from = found.partition_point(|found| found.span.start < part.start);
+            let to = found.partition_point(|found| found.span.start < part.end);
+            let plain = found.get(from..to).unwrap_or_default();
+            let known = revealed.len();
             for shadow in Shadow::all_of(here) {
-                let whole = 0..shadow.text.len();
-                for one in self.scan_as_written(&shadow.text, &[whole], counts, most)? {
-                    let mut one = shadow.found(one, here);
-                    one.span = one.span.start + part.start..one.span.end + part.start;
-                    let earlier = revealed.get(known.clone()).unwrap_or_default();
-                    if !self.covers(near(&found, &one), &one) && !self.covers(near(earlier, &one), &one) {
+                let folded = known..revealed.len();
+                for mut one in self.scan_shadow(&shadow, plain, part.start, counts, most)? {
+                    shadow.place(&mut one, here, part.start);
+                    let earlier = revealed.get(folded.clone()).unwrap_or_default();
+                    if !self.covers(near(plain, &one), &one) && !self.covers(near(earlier, &one), &one) {
                         revealed.push(one);
                     }
                 }
-                known.end = revealed.len();
             }
             if found.len() + revealed.len() > most {
                 return None;
@@ -60,6 +68,23 @@ impl Scanner {
         found.append(&mut revealed);
         found.sort_by_key(Found::order);
         Some(found)
+    }
+
+    /// Everything in a shadow that its text, from `start` on, does not say alike. `plain` was found in the text.
+    fn scan_shadow(
+        &self,
+        shadow: &Shadow,
+        plain: &[Found],
+        start: usize,
+        counts: &dyn Fn(&mut Found, &[u8]) -> bool,
+        most: usize,
+    ) -> Option<Vec<Found>> {
+        let is_endless =
+            |found: &&Found| self.rule(found.rule).is_some_and(|rule| rule.document.continues.is_some());
+        let endless = plain.iter().filter(is_endless);
+        let endless = endless.map(|found| found.span.start - start..found.span.end - start).collect();
+        let whole = 0..shadow.text.len();
+        self.scan_as_written(&shadow.text, &[whole], &shadow.places(endless), counts, most)
     }
 
     /// Whether one of these findings says all that another one of the same place says.
@@ -86,6 +111,12 @@ fn near<'a>(found: &'a [Found], other: &Found) -> &'a [Found] {
 }
 
 impl Shadow {
+    /// Puts a finding of this shadow where it stands in a text whose part from `start` on this is the shadow of.
+    fn place(&self, found: &mut Found, part: &[u8], start: usize) {
+        *found = self.found(found.clone(), part);
+        found.span = found.span.start + start..found.span.end + start;
+    }
+
     /// A finding of this shadow, at its place in the text.
     pub(super) fn found(&self, mut found: Found, text: &[u8]) -> Found {
         let reads = self.text.get(found.span.clone()).unwrap_or_default();
@@ -94,5 +125,31 @@ impl Shadow {
             found.revealed = Some(reads.into());
         }
         found
+    }
+
+    /// Where anchors of findings can be that the text does not have: so far before what differs as a match and its
+    /// context reach, and so far behind. What has no end begins where the text had it begin: at `endless`.
+    fn places(&self, endless: Vec<Range<usize>>) -> Vec<Range<usize>> {
+        let around = |range: Range<usize>| range.start.saturating_sub(BEFORE_BYTES)..range.end + BEHIND_BYTES;
+        let mut places: Vec<_> = self.map.differences(self.text.len()).map(around).collect();
+        for run in endless.into_iter().rev() {
+            let run = self.map.before(run.start)..self.map.before(run.end);
+            let reaches = |place: &Range<usize>| place.start <= run.end && run.start <= place.end;
+            if places.iter().any(reaches) {
+                places.push(around(run));
+            }
+        }
+        places.sort_unstable_by_key(|place| place.start);
+        let mut merged: Vec<Range<usize>> = Vec::new();
+        for place in places {
+            match merged.last_mut() {
+                Some(last) if place.start <= last.end => last.end = last.end.max(place.end),
+                Some(_) | None => merged.push(place),
+            }
+        }
+        if let Some(last) = merged.last_mut() {
+            last.end = last.end.min(self.text.len());
+        }
+        merged
     }
 }
