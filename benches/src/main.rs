@@ -20,6 +20,7 @@ mod rungs;
 mod scan;
 mod site;
 mod soak;
+mod streams;
 
 use clap::{Parser, Subcommand};
 use std::io;
@@ -65,6 +66,8 @@ enum Command {
     Recall(recall::Options),
     /// Half load for half an hour: does memory stay flat?
     Soak(soak::Options),
+    /// Ten thousand streams that rest: what does each cost?
+    Streams(streams::Options),
 }
 
 fn main() -> ExitCode {
@@ -89,6 +92,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
             write_record(&arguments.out, "recall", &text)?;
         }
         Some(Command::Soak(options)) => write_record(&arguments.out, "soak", &soak::run(options)?)?,
+        Some(Command::Streams(options)) => write_record(&arguments.out, "streams", &streams::run(options)?)?,
         None => {
             std::fs::create_dir_all(&arguments.out)?;
             let outcome = ladder::run(&arguments.ladder, &arguments.out.join("pictures"))?;

@@ -148,6 +148,11 @@ impl Site {
         Self::shot_with(&self.ladder, &rung.key, body, reply)
     }
 
+    /// The key of the whole path's caller.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     fn shot_with(side: &Side, key: &str, body: &str, reply: Reply) -> Shot {
         let expected = if reply.is_stream() {
             Expected::Events { added_max: side.events_added_max }
