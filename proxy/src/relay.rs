@@ -16,7 +16,7 @@ use bytes::Bytes;
 use palisade_audit::event::Outcome;
 use palisade_filters::answer::AnswerFault;
 use palisade_filters::prompt::Head;
-use palisade_filters::quota::{Receipt, Usage};
+use palisade_filters::quota::{MeterRefusal, Receipt, Usage};
 use palisade_filters::secret::Secret;
 use palisade_filters::tenant::still_welcome;
 use palisade_filters::{Admission, AuthorisedTarget, Cleared, Dialect, Itinerary, Visitor};
@@ -117,7 +117,7 @@ async fn try_targets(
             continue;
         };
         exchange.trial = trial;
-        exchange.held.begin(target);
+        exchange.held.begin(target).await.map_err(MeterRefusal::into_refusal)?;
         let started = Instant::now();
         let ended = attempt(exchange, upstreams, target, started).await;
         learn(exchange, target, started, &ended);
@@ -137,13 +137,13 @@ async fn try_targets(
     Err(if timed_out { Fault::Timeout } else { Fault::Unavailable { retry_after } }.into())
 }
 
-/// A provider that refuses charges nothing. One that breaks off had the prompt. One that was not waited for any longer
-/// may have worked all the time.
+/// A provider that refuses charges nothing. One that breaks off had the prompt. One that was not waited for any longer,
+/// or whose answer cannot be used, may have worked all the time.
 fn charge(held: &mut Held, outcome: Outcome) {
     match outcome {
         Outcome::RefusedStatus { .. } => held.used(Usage::default()),
-        Outcome::ConnectFailed | Outcome::TlsFailed | Outcome::Reset | Outcome::Malformed => held.failed(),
-        Outcome::TimedOut | Outcome::ClientLeft | Outcome::Answered { .. } => {}
+        Outcome::ConnectFailed | Outcome::TlsFailed | Outcome::Reset => held.failed(),
+        Outcome::TimedOut | Outcome::Malformed | Outcome::ClientLeft | Outcome::Answered { .. } => {}
     }
 }
 

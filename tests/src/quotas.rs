@@ -119,6 +119,33 @@ fn who_leaves_while_a_refusal_is_read_is_charged_nothing_and_frees_the_slot() {
 }
 
 #[test]
+fn another_target_is_tried_only_with_budget_for_both() {
+    let hasty = "first_byte_timeout = \"500ms\"\nbreaker = { failures = 0, retry_after_max = \"0s\" }";
+    let folder = TempDir::new().unwrap();
+    let double = Double::start(folder.path());
+    let worst = 100 + (STALLED.len() as u64).div_ceil(3);
+    let quota =
+        |times: u64| format!("quotas = [{{ subject = \"key\", tokens_per_day = {} }}]", worst * times + 99);
+    let house = House::start(&Plan {
+        platform: provider("one", double.address, "mock*", hasty)
+            + &provider("two", double.address, "mock*", hasty),
+        organisations: vec![organisation("short", &quota(1)), organisation("long", &quota(2))],
+        config: String::new(),
+    });
+    // What an attempt used that was not waited for is gone: the next needs as much again, and no budget is passed.
+    let refused = house.chat("short", STALLED);
+    assert_eq!((refused.status, code(&refused).as_str()), (429, "insufficient_quota"), "{}", refused.text());
+    assert_eq!(double.received().len(), 1);
+    assert_eq!(house.chat("long", STALLED).status, 504);
+    assert_eq!(double.received().len(), 3);
+    let probe = r#"{"model":"mock@usage:0/0","max_tokens":1,"messages":[]}"#;
+    for organisation in ["short", "long"] {
+        let left = left(&house.chat(organisation, probe), "tokens");
+        assert_eq!(left, 99 - 1 - (probe.len() as u64).div_ceil(3), "{organisation}");
+    }
+}
+
+#[test]
 fn a_restart_keeps_every_count_and_nothing_stays_reserved() {
     let quotas =
         format!("quotas = [{{ subject = \"key\", requests_per_day = {MANY}, tokens_per_month = {MANY} }}]");

@@ -347,6 +347,14 @@ impl Reservation {
         self.prompt_tokens
     }
 
+    /// What to ask before another target is tried after one that used something: the same tokens and dollars again. It
+    /// is still one request. None if nothing is counted but requests.
+    pub fn again(&self) -> Option<Ask> {
+        let ask = &self.receipt.ask;
+        let counts = mask(&ask.limits, |limit| limit.unit != Unit::Requests) & ask.mask;
+        (counts != 0).then(|| Ask { mask: counts, ..ask.clone() })
+    }
+
     /// The most that this target can use, as it was put aside.
     pub fn worst(&self, target: &AuthorisedTarget) -> Usage {
         let completion_tokens = self.output.most(target.provider(), target.model());

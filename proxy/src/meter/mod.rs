@@ -87,13 +87,15 @@ pub(crate) struct Held {
     attempt: Option<(Tariff, Usage)>,
     /// Attempts before it, whose providers had the prompt.
     before: Vec<Charge>,
+    /// What was put aside for the attempts after those.
+    more: Vec<Receipt>,
     is_settled: bool,
 }
 
 impl Held {
     /// Holds a reservation. Until something is sent, nothing is used.
     pub(crate) fn new(meters: Arc<Meters>, reservation: Reservation) -> Self {
-        Self { meters, reservation, attempt: None, before: Vec::new(), is_settled: false }
+        Self { meters, reservation, attempt: None, before: Vec::new(), more: Vec::new(), is_settled: false }
     }
 
     /// What the meters said.
@@ -101,10 +103,17 @@ impl Held {
         self.reservation.receipt()
     }
 
-    /// Another target is tried. What the one before used is used.
-    pub(crate) fn begin(&mut self, target: &AuthorisedTarget) {
-        let before = self.attempt.replace((self.reservation.tariff(target), Usage::default()));
-        self.before.extend(before.map(charge).filter(|charge| !charge.is_nothing()));
+    /// Another target is tried. What the one before used is used, so as much is put aside again, or it is not tried.
+    pub(crate) async fn begin(&mut self, target: &AuthorisedTarget) -> Result<(), MeterRefusal> {
+        let before = self.attempt.take().map(charge).filter(|charge| !charge.is_nothing());
+        if let Some(before) = before {
+            self.before.push(before);
+            if let Some(ask) = self.reservation.again() {
+                self.more.push(self.meters.reserve(&ask).await?);
+            }
+        }
+        self.attempt = Some((self.reservation.tariff(target), Usage::default()));
+        Ok(())
     }
 
     /// A provider has the prompt. A stream shows what it uses as it comes; of an answer in one piece nobody learns
@@ -138,10 +147,17 @@ impl Held {
         self.reservation.prompt_tokens()
     }
 
-    /// Charges what was used, once: what becomes known later changes nothing.
+    /// Charges what was used, once: what becomes known later changes nothing. Each attempt is charged to what was put
+    /// aside for it.
     pub(crate) fn settle(&mut self) {
-        if !std::mem::replace(&mut self.is_settled, true) {
-            self.meters.settle(self.reservation.receipt(), charges(self.attempt, &self.before));
+        if std::mem::replace(&mut self.is_settled, true) {
+            return;
+        }
+        let all = charges(self.attempt, &self.before);
+        let first = if self.more.is_empty() { usize::MAX } else { 1 };
+        self.meters.settle(self.reservation.receipt(), all.clone().take(first));
+        for (at, receipt) in self.more.iter().enumerate() {
+            self.meters.settle(receipt, all.clone().skip(at + 1).take(1));
         }
     }
 
