@@ -11,6 +11,9 @@ use super::scanner::{Found, Scan, Scanner};
 use super::shadow::Shadows;
 use std::ops::Range;
 
+/// A finding is compared with so many that were found last; one that is found again among more counts twice.
+const KNOWN_MAX: usize = 64;
+
 /// What is to be done about one finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -121,7 +124,8 @@ impl Lane {
             decided -= 1;
         }
         for mut found in found {
-            if scanner.covers(&self.known, &found) {
+            let recent = self.known.len().saturating_sub(KNOWN_MAX);
+            if scanner.covers(self.known.get(recent..).unwrap_or_default(), &found) {
                 continue;
             }
             let value = String::from_utf8_lossy(found.value(self.text.as_bytes())).into_owned();
