@@ -1,8 +1,8 @@
 //! What does a stream cost that rests? Thousands at once, over HTTP/1.1 and HTTP/2, and the memory of each.
 //!
-//! Needs a [`Site`] and root, or a hard limit of descriptors of twice the streams. Proves that each stream has begun and
-//! is open when memory is read, that a fresh request is answered beside them, that the process is at rest again after
-//! they left, and that no event is lost. The double stops in the middle of every answer, so that both sides wait.
+//! Needs a [`Site`] and root, or a hard limit of descriptors of twice the streams. Proves that each stream has begun
+//! and is open when memory is read, that a fresh request is answered beside them, that the process is at rest again
+//! after they left, and that no event is lost. The double stops in the middle of every answer, so that both sides wait.
 
 use crate::corpus::{self, Reply};
 use crate::process;
@@ -234,7 +234,7 @@ fn record(options: &Options, rows: &[Row], lost: u64) -> String {
         "{} at once, all policies on, one worker. Each stream rests after what the row says; memory is what the process \
          has then, less what it had before, by streams. *Beside*: how long a fresh request of 2 KiB takes meanwhile. \
          *At rest*: when the process has less than {REST} × of what it had before.\n\n\
-         | side | protocol | rests after | open | before, MiB | with them, MiB | KiB a stream | beside, ms | at rest, s |\n\
+         | side | protocol | rests after | open | before, MiB | with, MiB | KiB a stream | beside, ms | at rest, s |\n\
          |---|---|---|---:|---:|---:|---:|---:|---:|",
         options.streams
     );
