@@ -47,13 +47,20 @@ impl Places {
         })
     }
 
-    /// A hash of the way to a place, with the names of all keys.
-    pub(super) fn hash(&self, body: &[u8], place: u32) -> u64 {
+    /// A hash of the way to a place, with the names of all keys, and without the positions in so many of the outermost
+    /// arrays.
+    pub(super) fn hash(&self, body: &[u8], place: u32, outermost: usize) -> u64 {
+        let is_index = |step: &&Step| matches!(step, Step::Index(_));
+        let mut inner = self.upwards(place).filter(is_index).count().saturating_sub(outermost);
         self.upwards(place).fold(0, |hash: u64, step| {
             let step = match step {
                 Step::Root => 0,
                 Step::Key(raw) => folded_hash(body.get(raw.clone()).unwrap_or_default()),
-                Step::Index(index) => u64::from(*index),
+                Step::Index(_) if inner == 0 => 0,
+                Step::Index(index) => {
+                    inner -= 1;
+                    u64::from(*index)
+                }
             };
             (hash.rotate_left(29) ^ step).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         })

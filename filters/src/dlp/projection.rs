@@ -155,9 +155,10 @@ impl<R> Default for Projection<R> {
 }
 
 impl<R> Projection<R> {
-    /// A hash of the way to a part, with the names of all keys: equal in every event of a stream.
-    pub fn path(&self, body: &[u8], part: &Part<R>) -> u64 {
-        self.places.hash(body, part.place)
+    /// A hash of the way to a part, with the names of all keys: equal in every event of a stream. The positions in so
+    /// many of the outermost arrays do not count.
+    pub fn path(&self, body: &[u8], part: &Part<R>, outermost: usize) -> u64 {
+        self.places.hash(body, part.place, outermost)
     }
 
     /// Whether these keys lead to a part from the outermost value.

@@ -145,26 +145,25 @@ impl OwnEvents {
         self.envelope.extend_from_slice(br#""choices":["#);
     }
 
-    /// Keeps the event that a text came in, as long as some of the text is held.
-    pub(super) fn remember_mould<'a>(
+    /// Forgets the event that a text came in before.
+    pub(super) fn forget_mould(&mut self, id: LaneId) {
+        self.moulds.retain(|(known, ..)| *known != id);
+    }
+
+    /// Keeps the event that a text came in, without what its edits replace.
+    pub(super) fn remember_mould(
         &mut self,
         id: LaneId,
-        is_held: bool,
         data: &[u8],
-        texts: impl Iterator<Item = &'a Range<usize>> + Clone,
+        edits: Vec<Edit>,
         text: &Range<usize>,
     ) -> Result<(), AnswerFault> {
-        self.moulds.retain(|(known, ..)| *known != id);
-        if !is_held {
-            return Ok(());
-        }
         if data.len() > MOULD_BYTES_MAX || self.moulds.len() >= MOULDS_MAX {
             return Err(AnswerFault::TooLarge);
         }
-        let before = texts.clone().filter(|other| other.end <= text.start);
-        let gone: usize = before.map(ExactSizeIterator::len).sum();
-        let edits = texts.map(|other| Edit { raw: other.clone(), with: Cow::Borrowed(&b""[..]) });
-        self.moulds.push((id, splice::splice(data, edits.collect()), text.start - gone));
+        let before = edits.iter().filter(|edit| edit.raw.end <= text.start).cloned().collect();
+        let place = splice::splice(data.get(..text.start).unwrap_or_default(), before).len();
+        self.moulds.push((id, splice::splice(data, edits), place));
         Ok(())
     }
 }

@@ -29,6 +29,8 @@ pub(super) enum Role {
     ToolCalls,
     ToolCall,
     ToolIndex,
+    /// `function` of a tool call; an `index` in it is nobody's.
+    CallFunction,
     Function,
     Data,
     DataItem,
@@ -109,8 +111,9 @@ const MEMBERS: &[(Role, &str, Role)] = &[
     (Role::Message, "tool_calls", Role::ToolCalls),
     (Role::Message, "function_call", Role::Function),
     (Role::ToolCall, "index", Role::ToolIndex),
-    (Role::ToolCall, "function", Role::ToolCall),
+    (Role::ToolCall, "function", Role::CallFunction),
     (Role::ToolCall, "arguments", Role::Lane(Field::Arguments)),
+    (Role::CallFunction, "arguments", Role::Lane(Field::Arguments)),
     (Role::Function, "arguments", Role::Lane(Field::FunctionArguments)),
     (Role::Root, "data", Role::Data),
     (Role::DataItem, "embedding", Role::Embedding),
@@ -147,7 +150,13 @@ impl Positions for AnswerPositions {
         }
         let is_choice = matches!(
             parent,
-            Role::Choice | Role::Message | Role::ToolCall | Role::Function | Role::Aside | Role::Lane(_)
+            Role::Choice
+                | Role::Message
+                | Role::ToolCall
+                | Role::CallFunction
+                | Role::Function
+                | Role::Aside
+                | Role::Lane(_)
         );
         match is_choice {
             true if NAMES.iter().any(|name| name.as_bytes() == key) => Role::Named,
@@ -183,6 +192,7 @@ impl Positions for AnswerPositions {
             | Role::Message
             | Role::ToolCall
             | Role::ToolIndex
+            | Role::CallFunction
             | Role::Function
             | Role::DataItem
             | Role::Named

@@ -17,6 +17,7 @@ use crate::dlp::projection::{Form, Mark, Part, Projection, Projector, Value};
 use crate::dlp::splice::Edit;
 use crate::json::Literal;
 use crate::prompt::Head;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Longer ids and names are somebody's text.
@@ -135,6 +136,10 @@ impl Stream {
             return Ok(self.end_by_policy(0, report, out));
         }
         let mut edits = redacted.edits;
+        if judge.redacts_output() {
+            edits.extend(without_logprobs(projection));
+        }
+        let outside = edits.clone();
         self.refuse_odd_shapes(data, marks)?;
         self.refuse_pieces_of_names(data, projection)?;
         let ending: Vec<u32> = finished_choices(data, marks).collect();
@@ -159,11 +164,8 @@ impl Stream {
             }
             self.finished.push(choice);
         }
-        if judge.redacts_output() {
-            edits.extend(without_logprobs(projection));
-        }
         write_event(None, data, edits, out);
-        self.remember_moulds(data, projection)?;
+        self.remember_moulds(data, projection, &outside)?;
         Ok(Flow::Open)
     }
 
@@ -176,7 +178,9 @@ impl Stream {
             Role::Choices => mark.value == Value::Array,
             Role::Choice => mark.value == Value::Object,
             Role::ToolCalls => mark.value == Value::Array || is_null(mark),
-            Role::Message | Role::ToolCall | Role::Function => mark.value == Value::Object || is_null(mark),
+            Role::Message | Role::ToolCall | Role::CallFunction | Role::Function => {
+                mark.value == Value::Object || is_null(mark)
+            }
             // Clients would join its digits to the text.
             Role::Lane(_) => mark.value != Value::Number,
             Role::ChoiceIndex => is_index(mark, self.choices),
@@ -215,7 +219,7 @@ impl Stream {
         projection: &Projection<Role>,
     ) -> Result<(), AnswerFault> {
         for part in projection.parts.iter().filter(|part| part.role == Role::Named && !part.raw.is_empty()) {
-            let path = (lane_of(data, &projection.marks, part), projection.path(data, part));
+            let path = (lane_of(data, &projection.marks, part), path_of(data, projection, part));
             let value = data.get(part.raw.clone()).unwrap_or_default();
             match self.names.iter().find(|(known, _)| *known == path) {
                 Some((_, name)) if **name != *value => return Err(AnswerFault::Events),
@@ -229,14 +233,24 @@ impl Stream {
         Ok(())
     }
 
-    /// Keeps what is needed to send later what unknown texts of this event hold back.
-    fn remember_moulds(&mut self, data: &[u8], projection: &Projection<Role>) -> Result<(), AnswerFault> {
+    /// Keeps what is needed to send later what unknown texts of this event hold back: the event without its texts, and
+    /// without what went from the outside of them.
+    fn remember_moulds(
+        &mut self,
+        data: &[u8],
+        projection: &Projection<Role>,
+        outside: &[Edit],
+    ) -> Result<(), AnswerFault> {
         for part in projection.parts.iter().filter(|part| part.role == Role::Aside && is_text(part)) {
             let field = field_of(data, projection, part);
             let id = LaneId { field, ..lane_of(data, &projection.marks, part) };
-            let is_held = self.lanes.holds(id);
-            let texts = projection.parts.iter().filter(|part| is_text(part)).map(|part| &part.raw);
-            self.own.remember_mould(id, is_held, data, texts, &part.raw)?;
+            self.own.forget_mould(id);
+            if self.lanes.holds(id) {
+                let texts = projection.parts.iter().filter(|part| is_text(part));
+                let blank = |part: &Part<Role>| Edit { raw: part.raw.clone(), with: Cow::Borrowed(b"") };
+                let edits = outside.iter().cloned().chain(texts.map(blank)).collect();
+                self.own.remember_mould(id, data, edits, &part.raw)?;
+            }
         }
         Ok(())
     }
@@ -301,21 +315,38 @@ fn outside_text(part: &Part<Role>) -> Range<usize> {
 }
 
 fn field_of(data: &[u8], projection: &Projection<Role>, part: &Part<Role>) -> Field {
-    if let Role::Lane(field) = part.role { field } else { Field::Unknown(projection.path(data, part)) }
+    if let Role::Lane(field) = part.role { field } else { Field::Unknown(path_of(data, projection, part)) }
 }
 
 /// Which lane a delta belongs to: by the indices that the event states, which need not be its positions.
+///
+/// Only what stands in a tool call belongs to one: a message beside it counts its own elements.
 fn lane_of(data: &[u8], marks: &[Mark<Role>], part: &Part<Role>) -> LaneId {
-    let [choice, tool] = part.indices;
+    let [choice, _] = part.indices;
+    let call = call_of(marks, part);
     let stated = |role, wanted: &dyn Fn(&Mark<Role>) -> bool| {
         let mark = marks.iter().find(|mark| mark.role == role && wanted(mark))?;
         number(data, mark).and_then(|number| u32::try_from(number).ok())
     };
     LaneId {
         choice: stated(Role::ChoiceIndex, &|mark| mark.indices[0] == choice).unwrap_or(choice),
-        tool: stated(Role::ToolIndex, &|mark| mark.indices == part.indices).unwrap_or(tool),
+        tool: call.map_or(0, |call| {
+            stated(Role::ToolIndex, &|mark| mark.indices == call.indices).unwrap_or(call.indices[1])
+        }),
         field: Field::Content,
     }
+}
+
+/// The tool call that a part stands in.
+fn call_of<'a>(marks: &'a [Mark<Role>], part: &Part<Role>) -> Option<&'a Mark<Role>> {
+    let holds = |mark: &&Mark<Role>| mark.raw.start <= part.raw.start && part.raw.end <= mark.raw.end;
+    marks.iter().filter(|mark| mark.role == Role::ToolCall).find(holds)
+}
+
+/// The way to a part, without the positions that [`lane_of`] has the stated indices of.
+fn path_of(data: &[u8], projection: &Projection<Role>, part: &Part<Role>) -> u64 {
+    let stated = if call_of(&projection.marks, part).is_some() { 2 } else { 1 };
+    projection.path(data, part, stated)
 }
 
 /// The choices that an event says have ended.
