@@ -32,7 +32,7 @@ pub(crate) fn add(text: &str, row: &Row<'_>) -> Result<String, String> {
             return Err("`keys` is not a list of tables".to_owned());
         }
     }
-    Ok(document.to_string())
+    Ok(written(text, &document))
 }
 
 /// Switches the key `id` off.
@@ -49,7 +49,7 @@ pub(crate) fn disable(text: &str, id: &str) -> Result<String, String> {
         }
         table.insert("enabled", Item::Value(off));
     }
-    Ok(document.to_string())
+    Ok(written(text, &document))
 }
 
 /// Removes all keys of that name, with the comments above them.
@@ -63,7 +63,7 @@ pub(crate) fn remove_named(text: &str, name: &str) -> Result<String, String> {
         }
         Some(Item::None | Item::Value(_) | Item::Table(_)) | None => {}
     }
-    Ok(document.to_string())
+    Ok(written(text, &document))
 }
 
 /// Points a provider of the platform's document somewhere else; whether it is there.
@@ -80,11 +80,22 @@ pub(crate) fn set_base_url(text: &str, provider: &str, base_url: &str) -> Result
             table.insert("base_url", Item::Value(value));
         }
     }
-    Ok(is_there.then(|| document.to_string()))
+    Ok(is_there.then(|| written(text, &document)))
 }
 
 fn open(text: &str) -> Result<DocumentMut, String> {
     text.parse().map_err(|error: toml_edit::TomlError| explain(text, error.span(), error.message()))
+}
+
+/// The document with the line ends that its text had, where it had one kind; reading one leaves the returns out.
+fn written(text: &str, document: &DocumentMut) -> String {
+    let written = document.to_string();
+    let (ends, returns) = (text.matches('\n').count(), text.matches("\r\n").count());
+    if ends == returns && ends > 0 && !written.contains('\r') {
+        written.replace('\n', "\r\n")
+    } else {
+        written
+    }
 }
 
 fn fields(row: &Row<'_>) -> impl Iterator<Item = (&'static str, Value)> {

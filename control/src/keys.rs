@@ -347,6 +347,22 @@ mod tests {
     }
 
     #[test]
+    fn line_ends_stay_what_they_were() {
+        let (_room, folder) = room();
+        let written = ACME.replace('\n', "\r\n");
+        fs::write(folder.organisation_path("acme"), &written).unwrap();
+        let new = create(&folder, "acme", "new", &[], None).unwrap();
+        revoke(&folder, &new.id).unwrap();
+        let table = format!(
+            "[[keys]]\r\nname = \"new\"\r\nid = \"{}\"\r\nsha256 = \"{}\"\r\nenabled = false\r\n",
+            new.id, new.sha256
+        );
+        let text = text(&folder, "acme");
+        assert!(text.contains(&table), "{text:?}");
+        assert_eq!(text.replace(&format!("\r\n{table}"), ""), written);
+    }
+
+    #[test]
     fn keys_in_an_inline_list_are_edited_in_place() {
         let (_room, folder) = room();
         let listed =
