@@ -1,5 +1,5 @@
 #![no_main]
-#![allow(dead_code, reason = "each target uses its own part of the shared file")]
+#![allow(dead_code, unused_imports, reason = "each target uses its own part of the shared file")]
 
 #[path = "../../src/fuzzed.rs"]
 mod fuzzed;

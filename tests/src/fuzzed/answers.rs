@@ -1,0 +1,162 @@
+//! What must hold for whatever a provider answers: in one piece, as a stream, or as an error.
+
+use super::callers::{CREDENTIAL, VISITORS, is_explained, without_labels};
+use bytes::Bytes;
+use palisade_filters::answer::{Answer, AnswerFault, Flow, failure as failures};
+use palisade_filters::dlp::lane::Action;
+use palisade_filters::prompt::Head;
+use palisade_filters::{self as filters, Surface, Visitor};
+use serde_json::Value;
+use std::sync::{Arc, LazyLock};
+
+const STREAMS: [(Surface, &str); 4] = [
+    (Surface::ChatCompletions, r#"{"model":"m","stream":true,"n":3,"messages":[]}"#),
+    (Surface::Messages, r#"{"model":"m","stream":true,"max_tokens":9,"messages":[]}"#),
+    (
+        Surface::ChatCompletions,
+        r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#,
+    ),
+    (Surface::Completions, r#"{"model":"m","stream":true,"prompt":"p"}"#),
+];
+
+const WHOLES: [(Surface, &str); 5] = [
+    (Surface::ChatCompletions, r#"{"model":"m","messages":[]}"#),
+    (Surface::Messages, r#"{"model":"m","max_tokens":9,"messages":[]}"#),
+    (Surface::Completions, r#"{"model":"m","prompt":"p"}"#),
+    (Surface::Embeddings, r#"{"model":"m","input":"i"}"#),
+    (Surface::CountTokens, r#"{"model":"m","messages":[]}"#),
+];
+
+static STREAM_HEADS: LazyLock<Vec<Head>> = LazyLock::new(|| STREAMS.map(head).into());
+static WHOLE_HEADS: LazyLock<Vec<Head>> = LazyLock::new(|| WHOLES.map(head).into());
+
+fn head((surface, body): (Surface, &str)) -> Head {
+    filters::read(&VISITORS[0], surface, Bytes::from(body.to_owned())).unwrap().head().clone()
+}
+
+/// What came of an answer. Two of them are the same, however the answer was cut.
+#[derive(Debug, PartialEq)]
+struct Told {
+    out: String,
+    fault: Option<AnswerFault>,
+    findings: Vec<(Arc<str>, Action)>,
+    counted: String,
+    is_blocked: bool,
+}
+
+impl Told {
+    fn has(&self, action: Action) -> bool {
+        self.findings.iter().any(|(_, found)| *found == action)
+    }
+}
+
+/// A provider's stream: in one piece and in pieces it comes to the same, text, end, fault and report. What left of one
+/// that ended well ends well again, and nothing in it is redacted or blocked.
+pub(crate) fn events(data: &[u8]) {
+    let [kind, size, stream @ ..] = data else { return };
+    let visitor = &VISITORS[usize::from(kind >> 7)];
+    let head = &STREAM_HEADS[usize::from(*kind & 0x7f) % STREAMS.len()];
+    let media_type = "text/event-stream";
+    let whole = pushed(visitor, head, media_type, &[stream]);
+    let pieces: Vec<&[u8]> = stream.chunks(usize::from(*size).max(1)).collect();
+    assert_eq!(pushed(visitor, head, media_type, &pieces), whole, "in pieces of {size}");
+    if whole.fault.is_none() {
+        let sent = without_labels(&whole.out);
+        let again = pushed(visitor, head, media_type, &[sent.as_bytes()]);
+        assert_eq!(again.fault, None, "what ended well ends well again");
+        let is_clean = !again.has(Action::Redact) && !again.is_blocked || is_explained(&sent, &again.out);
+        assert!(is_clean, "and has nothing more to redact: {again:?} of {whole:?}");
+    }
+}
+
+/// A provider's answer in one piece: what leaves is JSON with nothing left to redact, and without a redaction the
+/// provider's own bytes, but for the pieces of tokens, which no rule can read.
+pub(crate) fn answer(data: &[u8]) {
+    let [kind, size, body @ ..] = data else { return };
+    let visitor = &VISITORS[usize::from(kind >> 7)];
+    let head = &WHOLE_HEADS[usize::from(*kind & 0x7f) % WHOLES.len()];
+    let media_type = "application/json";
+    let whole = pushed(visitor, head, media_type, &[body]);
+    let pieces: Vec<&[u8]> = body.chunks(usize::from(*size).max(1)).collect();
+    assert_eq!(pushed(visitor, head, media_type, &pieces), whole, "in pieces of {size}");
+    if whole.fault.is_some() {
+        return assert_eq!(whole.out, "", "nothing leaves of what cannot be read");
+    }
+    assert!(serde_json::from_str::<serde::de::IgnoredAny>(&whole.out).is_ok(), "what leaves is JSON");
+    let is_changed = whole.has(Action::Redact) || whole.is_blocked;
+    if !is_changed && whole.out.as_bytes() != body {
+        assert_eq!(unscanned(whole.out.as_bytes()), unscanned(body), "nothing else goes");
+    }
+    let sent = without_labels(&whole.out);
+    let again = pushed(visitor, head, media_type, &[sent.as_bytes()]);
+    assert_eq!(again.fault, None);
+    let is_clean = !again.has(Action::Redact) && !again.is_blocked || is_explained(&sent, &again.out);
+    assert!(is_clean, "and it has nothing more to redact: {again:?} of {whole:?}");
+}
+
+/// A body without the pieces of its tokens.
+fn unscanned(body: &[u8]) -> Option<Value> {
+    fn forget(value: &mut Value) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(forget),
+            Value::Object(members) => {
+                members.remove("logprobs");
+                members.values_mut().for_each(forget);
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let mut body = serde_json::from_slice(body).ok()?;
+    forget(&mut body);
+    Some(body)
+}
+
+fn pushed(visitor: &Visitor, head: &Head, media_type: &str, chunks: &[&[u8]]) -> Told {
+    let mut out = Vec::new();
+    let mut answer = Answer::begin(visitor, head, Some(media_type)).unwrap();
+    let mut push = || {
+        for chunk in chunks {
+            if answer.push(chunk, &mut out)? == Flow::Ended {
+                return Ok(());
+            }
+        }
+        answer.finish(&mut out)
+    };
+    let fault = push().err();
+    let report = answer.into_report();
+    let findings = report.findings.iter().map(|found| (found.rule.label.clone(), found.action)).collect();
+    let counted = format!("{:?} {} {:?}", report.usage, report.counted_tokens, report.model);
+    let out = String::from_utf8(out).expect("what leaves is UTF-8");
+    Told { out, fault, findings, counted, is_blocked: report.is_blocked }
+}
+
+/// A provider's error: no credential is told, wherever it stands, and what is told has nothing more to mask.
+pub(crate) fn failure(data: &[u8]) {
+    let visitor = &VISITORS[0];
+    let told = failures::read(visitor, data);
+    assert!(told.message.as_ref().is_none_or(|message| message.chars().count() <= 1_000));
+    let mut body = serde_json::json!({ "error": {
+        "message": told.message, "type": told.kind, "code": told.code, "param": told.param,
+    } });
+    // What is cut may end in the beginning of another value.
+    if told.message.as_ref().is_none_or(|message| message.chars().count() < 1_000) {
+        let clean = without_labels(&body.to_string());
+        let again = failures::read(visitor, clean.as_bytes());
+        let again = serde_json::json!({ "error": {
+            "message": again.message, "type": again.kind, "code": again.code, "param": again.param,
+        } });
+        let clean: Value = serde_json::from_str(&clean).unwrap();
+        // A label without its word is no name of a type any more.
+        assert_eq!(again["error"]["message"], clean["error"]["message"], "nothing more to mask");
+    }
+    let text = String::from_utf8_lossy(data);
+    let half = text.char_indices().nth(text.chars().count() / 2).map_or(0, |(at, _)| at);
+    let (before, after) = text.split_at(half);
+    for member in ["message", "type", "code", "param"] {
+        body["error"][member] = format!("{before}{CREDENTIAL}{after}").into();
+    }
+    let told = failures::read(visitor, body.to_string().as_bytes());
+    for text in [told.message, told.kind, told.code, told.param].into_iter().flatten() {
+        assert!(!text.contains(CREDENTIAL), "{text}");
+    }
+}
