@@ -20,6 +20,8 @@ use tokio::net::TcpStream;
 
 /// Streams on one connection of HTTP/2: what servers usually allow.
 const STREAMS_A_CONNECTION: usize = 100;
+/// Descriptors that are no stream's.
+const DESCRIPTORS_BESIDE: usize = 300;
 /// Streams that begin at once: a backlog of connections is shorter than all of them.
 const BEGIN_AT_ONCE: usize = 64;
 /// A stream that has not begun by now will not.
@@ -41,6 +43,9 @@ pub(crate) struct Options {
     /// Streams that are open at once.
     #[arg(long, default_value_t = 10_000)]
     streams: usize,
+    /// Only rows whose side and protocol contain this, such as `whole path, HTTP/2`.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
     /// The binary to measure; unless given, the `palisade` beside this one.
     #[arg(long, value_name = "FILE")]
     palisade: Option<PathBuf>,
@@ -69,12 +74,18 @@ pub(crate) fn run(options: &Options) -> io::Result<String> {
 
 async fn measure(options: &Options) -> io::Result<String> {
     let beside = std::env::current_exe()?.with_file_name("palisade");
-    // A client's descriptor, and two of a proxy.
-    raise_descriptors(std::process::id(), options.streams * 2 + 1_000)?;
+    let is_wanted = |side: &Side, protocol: &str| {
+        options.only.as_ref().is_none_or(|only| format!("{}, {protocol}", side.name).contains(only))
+    };
+    // A proxy has two descriptors of a stream, or one beside a share of one.
+    let is_2 = options.only.as_ref().is_some_and(|only| only.contains("HTTP/2"));
+    let each =
+        if is_2 { options.streams + options.streams / STREAMS_A_CONNECTION } else { options.streams * 2 };
+    raise_descriptors(std::process::id(), each + DESCRIPTORS_BESIDE)?;
     let site = Site::open(options.palisade.as_ref().unwrap_or(&beside)).await?;
     let mut rows = Vec::new();
     for (side, protocols) in [(&site.bare, &["HTTP/1.1"][..]), (&site.whole, &["HTTP/1.1", "HTTP/2"][..])] {
-        for protocol in protocols {
+        for protocol in protocols.iter().filter(|protocol| is_wanted(side, protocol)) {
             for (state, model, bytes) in STATES {
                 rows.push(row(&site, side, protocol, (state, model, bytes), options.streams).await?);
                 site.ship_events()?;
