@@ -3,14 +3,17 @@
 //! Nothing here is enforced; `Policy::compile` turns documents into what is.
 
 pub mod access;
+pub mod detection;
+pub mod policy;
 pub mod routes;
 
 use crate::dialect::Dialect;
-use crate::dlp::rules::Category;
-use crate::geoip::{Country, Disguise, GeoDocument};
+use crate::geoip::GeoDocument;
 use crate::quota::{Dollars, ModelDocument, Unit, Window};
 use crate::secret::Secret;
 pub use access::{Capability, ModelAccessDocument, ModelRuleDocument};
+pub use detection::{CredintDocument, DlpDocument};
+pub use policy::{Direction, FloorDocument, PolicyAction, PolicyRuleDocument, ShippedFloor};
 use routes::{BreakerDocument, KillSwitchDocument, RouteDocument};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -32,29 +35,6 @@ pub struct PlatformDocument {
     /// Models and prices over those of the shipped catalogue.
     #[serde(default)]
     pub models: Vec<ModelDocument>,
-}
-
-/// The mandatory chain.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FloorDocument {
-    /// A floor that comes with the product, under the rules written here.
-    #[serde(default)]
-    pub shipped: ShippedFloor,
-    /// Rules before those of the shipped floor.
-    #[serde(default)]
-    pub rules: Vec<PolicyRuleDocument>,
-}
-
-/// Floors that come with the product.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ShippedFloor {
-    /// Redacts payment cards, private keys, cloud and AI provider secrets; logs the rest.
-    #[default]
-    Default,
-    /// Nothing.
-    None,
 }
 
 /// An upstream.
@@ -214,111 +194,6 @@ pub enum OnFull {
     Count,
     /// It is refused before anything of it leaves.
     Refuse,
-}
-
-/// Settings of detection.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DlpDocument {
-    /// Findings less sure than this do not count.
-    #[serde(default = "threshold")]
-    pub threshold: f32,
-    /// Whether answers carry `x-palisade-findings`.
-    #[serde(default)]
-    pub findings_header: bool,
-}
-
-fn threshold() -> f32 {
-    0.5
-}
-
-impl Default for DlpDocument {
-    fn default() -> Self {
-        Self { threshold: threshold(), findings_header: false }
-    }
-}
-
-/// Of which credentials it is asked whether they are known to be compromised.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CredintDocument {
-    /// The key that a caller presents: a leaked one is refused.
-    pub presented_key: bool,
-    /// Passwords and tokens in prompts and answers.
-    pub text: bool,
-}
-
-impl Default for CredintDocument {
-    fn default() -> Self {
-        Self { presented_key: true, text: true }
-    }
-}
-
-/// One rule of a chain. Conditions of one kind are alternatives, kinds add up; none means always.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PolicyRuleDocument {
-    /// Appears in events and refusals.
-    pub name: String,
-    /// Which way the text goes.
-    #[serde(default)]
-    pub direction: Direction,
-    /// Detection rules by id; `*` matches any part.
-    #[serde(default)]
-    pub rules: Vec<String>,
-    /// Entities, such as `CREDIT_CARD`.
-    #[serde(default)]
-    pub entities: Vec<String>,
-    /// Kinds, such as `payment`.
-    #[serde(default)]
-    pub categories: Vec<Category>,
-    /// The least confidence of a finding.
-    pub confidence_min: Option<f32>,
-    /// Its value is known to be compromised, and was seen at least so often in leaks: 1, 2, 10, 100 or 1000.
-    pub compromised_min: Option<u64>,
-    /// Groups of the caller.
-    #[serde(default)]
-    pub groups: Vec<String>,
-    /// Countries the caller is in.
-    #[serde(default)]
-    pub countries: Vec<Country>,
-    /// Autonomous systems it comes from.
-    #[serde(default)]
-    pub asns: Vec<u32>,
-    /// How its network hides who uses it.
-    #[serde(default)]
-    pub anonymous: Vec<Disguise>,
-    /// What to do.
-    pub action: PolicyAction,
-    /// What a refused caller reads.
-    pub message: Option<String>,
-}
-
-/// Which way a text goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// From the caller.
-    Input,
-    /// To the caller.
-    Output,
-    /// Either way.
-    #[default]
-    Both,
-}
-
-/// What a policy rule does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PolicyAction {
-    /// Ends the chain: it may stay.
-    Allow,
-    /// Records it.
-    Log,
-    /// Replaces it and goes on.
-    Redact,
-    /// Ends the chain: the request is refused.
-    Block,
 }
 
 /// A group.
