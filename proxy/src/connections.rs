@@ -17,6 +17,8 @@ const SHARDS: usize = 16;
 
 /// The open connections of the data plane.
 pub(crate) struct Connections {
+    /// Past so many, whatever the limits say.
+    seats: usize,
     open: AtomicUsize,
     /// The same, for the metrics page.
     gauge: IntGauge,
@@ -32,9 +34,9 @@ pub(crate) struct Seat {
 }
 
 impl Connections {
-    pub(crate) fn new(gauge: IntGauge) -> Self {
+    pub(crate) fn new(seats: usize, gauge: IntGauge) -> Self {
         let shards = std::array::from_fn(|_| Mutex::default());
-        Self { open: AtomicUsize::new(0), gauge, shards, hasher: RandomState::new() }
+        Self { seats, open: AtomicUsize::new(0), gauge, shards, hasher: RandomState::new() }
     }
 
     /// Takes a seat, if one of so many is free.
@@ -42,7 +44,7 @@ impl Connections {
         let before = self.open.fetch_add(1, Ordering::AcqRel);
         self.gauge.inc();
         let seat = Seat { connections: self.clone(), address: None };
-        (before < most).then_some(seat)
+        (before < most.min(self.seats)).then_some(seat)
     }
 
     fn shard(&self, address: IpAddr) -> Option<&Mutex<HashMap<IpAddr, usize>>> {
@@ -97,7 +99,7 @@ mod tests {
     #[test]
     fn seats_are_counted_for_all_and_for_each_and_given_back() {
         let gauge = IntGauge::new("open", "Open.").unwrap();
-        let connections = Arc::new(Connections::new(gauge.clone()));
+        let connections = Arc::new(Connections::new(9, gauge.clone()));
         let seat = |address: &str| {
             let mut seat = connections.enter(3)?;
             seat.of(address.parse().unwrap(), 2).then_some(seat)

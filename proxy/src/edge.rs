@@ -36,11 +36,12 @@ pub(crate) struct Connection {
 }
 
 impl Edge {
-    pub(crate) fn new(listen: &Listen, open: IntGauge) -> Result<Self, String> {
+    /// An edge with so many seats at most, whatever the limits say.
+    pub(crate) fn new(listen: &Listen, seats: usize, open: IntGauge) -> Result<Self, String> {
         Ok(Self {
             source: listen.client_address,
             trusted: TrustedProxies::compile(&listen.trusted_proxies)?,
-            connections: Arc::new(Connections::new(open)),
+            connections: Arc::new(Connections::new(seats, open)),
             guesses: Guesses::new(),
         })
     }

@@ -11,6 +11,7 @@ mod config;
 mod connections;
 mod credint;
 mod demo;
+mod descriptors;
 mod detection;
 mod drain;
 mod edge;

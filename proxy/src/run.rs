@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::credint;
+use crate::descriptors;
 use crate::drain::{Bells, Leaving, Order, Signals, leave};
 use crate::edge::Edge;
 use crate::geoip::GeoWatch;
@@ -47,7 +48,7 @@ pub(crate) fn run(settings: Settings, folder: Folder, is_upgrade: bool, demo: Op
     tracing::info!("effective configuration:\n{config}");
     // As it was found at the start: the file may be another one by the time it is asked for.
     let program = std::env::current_exe().context("this program's own file cannot be found")?;
-    raise_descriptors();
+    let seats = descriptors::enough_for_connections(config.limits.connections);
     let mut inherited =
         if is_upgrade { Inherited::from_predecessor(&config.data_dir)? } else { Inherited::from_systemd()? };
     let spool = open_spool(config, inherited.has_predecessor())?;
@@ -55,7 +56,7 @@ pub(crate) fn run(settings: Settings, folder: Folder, is_upgrade: bool, demo: Op
     let geo = GeoWatch::open(&config.geoip)?;
     let credentials = credint::Files::open(&config.data_dir, config.credint.base.as_deref())?;
     let metrics = Metrics::new()?;
-    let edge = Edge::new(&config.proxy, metrics.connections.clone()).map_err(anyhow::Error::msg)?;
+    let edge = Edge::new(&config.proxy, seats, metrics.connections.clone()).map_err(anyhow::Error::msg)?;
     let house = Arc::new(House::new(metrics, spool, geo.geo().clone(), config.limits.clone(), edge));
     runtime.spawn(watched::keep_looking(geo, GeoWatch::look));
     house.intelligence.store(credentials.intelligence());
@@ -107,18 +108,6 @@ struct Successor {
     program: PathBuf,
     /// Rings once it serves.
     relieved: Arc<Notify>,
-}
-
-/// Each connection takes two descriptors, and what a process may open by default is for small programs.
-fn raise_descriptors() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if limit.current != limit.maximum
-        && let Err(error) = setrlimit(Resource::Nofile, raised)
-    {
-        tracing::warn!(%error, descriptors = limit.current, "the limit of descriptors cannot be raised");
-    }
 }
 
 /// Keeps documents and configuration up to date until the process is to leave.

@@ -9,15 +9,18 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
-fn run(folder: &Path, arguments: &[&str]) -> Output {
+/// Runs the product in this folder.
+pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(binary()).args(arguments).current_dir(folder).stdin(Stdio::null()).output().unwrap()
 }
 
-fn out(output: &Output) -> String {
+/// What it printed.
+pub(crate) fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn err(output: &Output) -> String {
+/// What it complained of.
+pub(crate) fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 

@@ -491,3 +491,29 @@ fn more_connections_than_seats_are_closed_and_a_seat_is_given_back() {
         until("the seat is free", || begun().map(|_| ()));
     }
 }
+
+#[test]
+fn connections_are_turned_away_before_descriptors_run_out() {
+    let mut site = site("");
+    site.house.stop();
+    // 64 are kept back, and each connection takes two.
+    site.house.launch_by("ulimit -n 84; exec \"$0\" \"$@\"");
+    let said = site.house.process.as_ref().unwrap().log();
+    assert!(said.contains("LimitNOFILE") && said.contains("131136"), "{said}");
+    let begun = || {
+        let mut stream = Connection::open(site.house.proxy);
+        stream.send(&http::chat(&key("acme").secret, ENDLESS));
+        let head = stream.head();
+        (head.status == 200).then_some((stream, head))
+    };
+    let streams: Vec<(Connection, http::Answer)> = std::iter::from_fn(begun).take(40).collect();
+    assert_eq!(streams.len(), 10);
+    until_turned_away(&site.house, "connections", 1);
+    // There is room for documents, and for those who ask how it goes.
+    assert_eq!(http::get(site.house.admin, "/readyz").status, 200);
+    site.house.write("acme", &organisation("acme", "suspended = true").1);
+    for (mut stream, mut answer) in streams {
+        while stream.chunk(&mut answer) {}
+        assert!(answer.text().contains("invalid_api_key"), "{}", answer.text());
+    }
+}

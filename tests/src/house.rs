@@ -100,11 +100,16 @@ impl House {
 
     /// Starts a process on the folder as it is.
     pub(crate) fn launch(&mut self) {
+        self.launch_by("exec \"$0\" \"$@\"");
+    }
+
+    /// The same by a script for `bash`, which gets the command as its arguments.
+    pub(crate) fn launch_by(&mut self, script: &str) {
         let file = self.folder.path().join("ready.json");
         // The ready file of a former process would be believed.
         let _ = std::fs::remove_file(&file);
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
-        let mut process = Process::start("serve", &arguments, self.folder.path());
+        let mut process = Process::script("serve", script, &arguments, self.folder.path());
         let text = process.until("the ready file appears", || std::fs::read_to_string(&file).ok());
         self.meet(&text);
         self.process = Some(process);

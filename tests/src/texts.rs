@@ -1,22 +1,10 @@
 //! What does the product say of a text, and of its rules, on the command line?
 
+use crate::commands::{err, out, run};
 use crate::process::{binary, workspace};
 use std::io::Write;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
-
-fn run(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(binary()).args(arguments).current_dir(folder).stdin(Stdio::null()).output().unwrap()
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
 
 /// Runs the product with this on its standard input.
 fn fed(arguments: &[&str], input: &str) -> Output {

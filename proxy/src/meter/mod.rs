@@ -119,8 +119,7 @@ impl Held {
     /// A provider has the prompt. A stream shows what it uses as it comes; of an answer in one piece nobody learns
     /// anything until it is there, so until then it costs what was put aside.
     pub(crate) fn sent(&mut self, target: &AuthorisedTarget, is_stream: bool) {
-        let worst = self.reservation.worst(target);
-        self.used(if is_stream { self.prompt() } else { worst });
+        self.used(if is_stream { self.prompt() } else { self.reservation.worst(target) });
     }
 
     /// The provider had the prompt and broke off by itself.
