@@ -1,11 +1,11 @@
-//! Who is at the other end? Clients behind proxies, certificates of both sides, unix sockets, strangers who guess, and
-//! more connections than there are seats: over real sockets, against the real process.
+//! Who is at the other end? Clients behind proxies, certificates of both sides, unix sockets, and
+//! strangers who guess: over real sockets, against the real process.
 
 use crate::house::{House, Plan, organisation, provider};
 use crate::http::{self, Connection};
 use crate::keys::key;
 use crate::process::{Process, until};
-use crate::processes::{ENDLESS, PROMPT, SOON, Site, site};
+use crate::processes::{PROMPT, SOON, Site, site};
 use crate::protocols::{STREAM, asked, curl};
 use crate::provider::Double;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -36,18 +36,19 @@ fn client_of(site: &Site, answer: &http::Answer) -> Option<String> {
 }
 
 /// A number of the metrics page.
-fn counted(house: &House, name: &str) -> u64 {
+pub(crate) fn counted(house: &House, name: &str) -> u64 {
     let page = http::get(house.metrics, "/metrics").text();
     let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.map_or(0, |number| number.parse().unwrap())
 }
 
 /// Waits until so many were turned away for this reason: a client sees its end before it is counted.
-fn until_turned_away(house: &House, reason: &str, number: u64) {
+pub(crate) fn until_turned_away(house: &House, reason: &str, number: u64) {
     until("all are counted", || (turned_away(house, reason) == number).then_some(()));
 }
 
-fn turned_away(house: &House, reason: &str) -> u64 {
+/// How many connections were turned away for this reason.
+pub(crate) fn turned_away(house: &House, reason: &str) -> u64 {
     counted(house, &format!("palisade_connections_turned_away_total{{reason=\"{reason}\"}}"))
 }
 
@@ -467,53 +468,4 @@ fn who_guesses_keys_is_told_to_wait_and_their_neighbour_is_not() {
     assert_eq!(counted(&site.house, refusals), 4);
     site.house.stop();
     assert_eq!(site.house.events().0.len(), 1, "strangers leave no events");
-}
-
-#[test]
-fn more_connections_than_seats_are_closed_and_a_seat_is_given_back() {
-    for (limit, reason) in
-        [("connections = 2", "connections"), ("connections_per_address = 2", "connections_per_address")]
-    {
-        let site = site(&format!("[limits]\n{limit}"));
-        let begun = || {
-            let mut stream = Connection::open(site.house.proxy);
-            stream.send(&http::chat(&key("acme").secret, ENDLESS));
-            (stream.head().status == 200).then_some(stream)
-        };
-        let first = begun().unwrap();
-        let _second = begun().unwrap();
-        assert!(begun().is_none(), "{limit}");
-        until_turned_away(&site.house, reason, 1);
-        assert_eq!(counted(&site.house, "palisade_connections"), 2);
-        // The desks have seats of their own.
-        assert_eq!(http::get(site.house.admin, "/readyz").status, 200);
-        drop(first);
-        until("the seat is free", || begun().map(|_| ()));
-    }
-}
-
-#[test]
-fn connections_are_turned_away_before_descriptors_run_out() {
-    let mut site = site("");
-    site.house.stop();
-    // 64 are kept back, and each connection takes two.
-    site.house.launch_by("ulimit -n 84; exec \"$0\" \"$@\"");
-    let said = site.house.process.as_ref().unwrap().log();
-    assert!(said.contains("LimitNOFILE") && said.contains("131136"), "{said}");
-    let begun = || {
-        let mut stream = Connection::open(site.house.proxy);
-        stream.send(&http::chat(&key("acme").secret, ENDLESS));
-        let head = stream.head();
-        (head.status == 200).then_some((stream, head))
-    };
-    let streams: Vec<(Connection, http::Answer)> = std::iter::from_fn(begun).take(40).collect();
-    assert_eq!(streams.len(), 10);
-    until_turned_away(&site.house, "connections", 1);
-    // There is room for documents, and for those who ask how it goes.
-    assert_eq!(http::get(site.house.admin, "/readyz").status, 200);
-    site.house.write("acme", &organisation("acme", "suspended = true").1);
-    for (mut stream, mut answer) in streams {
-        while stream.chunk(&mut answer) {}
-        assert!(answer.text().contains("invalid_api_key"), "{}", answer.text());
-    }
 }

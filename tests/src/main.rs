@@ -43,6 +43,7 @@ mod quotas;
 mod reload;
 mod routing;
 mod scenario;
+mod seats;
 mod streams;
 mod texts;
 mod tidy;
