@@ -82,9 +82,9 @@ impl Scanner {
         let is_endless =
             |found: &&Found| self.rule(found.rule).is_some_and(|rule| rule.document.continues.is_some());
         let endless = plain.iter().filter(is_endless);
-        let endless = endless.map(|found| found.span.start - start..found.span.end - start).collect();
+        let endless: Vec<_> = endless.map(|found| found.span.start - start..found.span.end - start).collect();
         let whole = 0..shadow.text.len();
-        self.scan_as_written(&shadow.text, &[whole], &shadow.places(endless), counts, most)
+        self.scan_as_written(&shadow.text, &[whole], &shadow.places(&endless), counts, most)
     }
 
     /// Whether one of these findings says all that another one of the same place says.
@@ -128,28 +128,99 @@ impl Shadow {
     }
 
     /// Where anchors of findings can be that the text does not have: so far before what differs as a match and its
-    /// context reach, and so far behind. What has no end begins where the text had it begin: at `endless`.
-    fn places(&self, endless: Vec<Range<usize>>) -> Vec<Range<usize>> {
-        let around = |range: Range<usize>| range.start.saturating_sub(BEFORE_BYTES)..range.end + BEHIND_BYTES;
-        let mut places: Vec<_> = self.map.differences(self.text.len()).map(around).collect();
-        for run in endless.into_iter().rev() {
-            let run = self.map.before(run.start)..self.map.before(run.end);
-            let reaches = |place: &Range<usize>| place.start <= run.end && run.start <= place.end;
-            if places.iter().any(reaches) {
-                places.push(around(run));
+    /// context reach, and so far behind. What has no end begins where the text had it begin: at `endless`, in order.
+    fn places(&self, endless: &[Range<usize>]) -> Vec<Range<usize>> {
+        let differences = self.map.differences(self.text.len());
+        let endless = endless.iter().map(|run| self.map.before(run.start)..self.map.before(run.end));
+        let mut places = places_around(differences, endless);
+        if let Some(last) = places.last_mut() {
+            last.end = last.end.min(self.text.len());
+        }
+        places
+    }
+}
+
+fn around(range: Range<usize>) -> Range<usize> {
+    range.start.saturating_sub(BEFORE_BYTES)..range.end + BEHIND_BYTES
+}
+
+/// What is around differences, and around those of the endless findings that reach there or to one that does. Both are
+/// in order. A text can have a million of the first and ten thousand of the second, so no pair of them is compared.
+fn places_around(
+    differences: impl Iterator<Item = Range<usize>>,
+    endless: impl DoubleEndedIterator<Item = Range<usize>>,
+) -> Vec<Range<usize>> {
+    let mut places = Vec::new();
+    differences.for_each(|difference| join(&mut places, around(difference)));
+    let mut reaching: Vec<Range<usize>> = Vec::new();
+    // From the last one on: all that were taken begin behind the one at hand, so the one before it begins first.
+    for run in endless.rev() {
+        let next = places.get(places.partition_point(|place| place.end < run.start));
+        if next.into_iter().chain(reaching.last()).any(|place| place.start <= run.end) {
+            reaching.push(around(run));
+        }
+    }
+    if reaching.is_empty() {
+        return places;
+    }
+    places.append(&mut reaching);
+    places.sort_unstable_by_key(|place| place.start);
+    let mut joined = Vec::with_capacity(places.len());
+    for place in places {
+        join(&mut joined, place);
+    }
+    joined
+}
+
+/// Appends a place that begins no earlier than those before it; those that touch become one.
+fn join(places: &mut Vec<Range<usize>>, place: Range<usize>) {
+    match places.last_mut() {
+        Some(last) if place.start <= last.end => last.end = last.end.max(place.end),
+        Some(_) | None => places.push(place),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The same, by comparing every finding with every place.
+    fn naive(differences: &[Range<usize>], endless: &[Range<usize>]) -> Vec<Range<usize>> {
+        let mut places: Vec<_> = differences.iter().cloned().map(around).collect();
+        for run in endless.iter().rev() {
+            if places.iter().any(|place| place.start <= run.end && run.start <= place.end) {
+                places.push(around(run.clone()));
             }
         }
         places.sort_unstable_by_key(|place| place.start);
-        let mut merged: Vec<Range<usize>> = Vec::new();
+        let mut joined = Vec::new();
         for place in places {
-            match merged.last_mut() {
-                Some(last) if place.start <= last.end => last.end = last.end.max(place.end),
-                Some(_) | None => merged.push(place),
-            }
+            join(&mut joined, place);
         }
-        if let Some(last) = merged.last_mut() {
-            last.end = last.end.min(self.text.len());
+        joined
+    }
+
+    /// Ranges of a text, in order, some of them around [`BEFORE_BYTES`] and [`BEHIND_BYTES`] apart.
+    fn ranges(lengths: Range<usize>) -> impl Strategy<Value = Vec<Range<usize>>> {
+        let gap = prop_oneof![0..4usize, 200..1_200usize, 5_000..9_000usize];
+        prop::collection::vec((gap, lengths), 0..24).prop_map(|all| {
+            let starts = all.iter().scan(0, |at, (gap, _)| {
+                *at += gap;
+                Some(*at)
+            });
+            starts.zip(&all).map(|(start, (_, length))| start..start + length).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn places_are_those_that_comparing_each_with_each_finds(
+            differences in ranges(0..40),
+            endless in ranges(0..6_000),
+        ) {
+            let fast = places_around(differences.iter().cloned(), endless.iter().cloned());
+            prop_assert_eq!(fast, naive(&differences, &endless));
         }
-        merged
     }
 }
