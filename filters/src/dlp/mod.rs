@@ -17,6 +17,7 @@ mod matcher;
 mod places;
 mod regions;
 mod scanner;
+mod seams;
 mod shadow;
 #[cfg(test)]
 mod tests;
@@ -37,7 +38,9 @@ use crate::routing::{self, AuthorisedTarget};
 use crate::tenant::Visitor;
 use ::bytes::Bytes;
 use lane::Action;
+use projection::{Meaning, Projection};
 use rules::Rule;
+use seams::Look;
 use splice::Edit;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -106,6 +109,32 @@ impl<'a> Judge<'a> {
             return Some(Vec::new());
         }
         self.scanner().scan_parts(text, parts, &|found, value| self.weigh(found, value), FINDINGS_MAX)
+    }
+
+    /// Adds what stands over the seams between texts of one message. Of a prompt only: in answers each block is a lane
+    /// of its own, whether it comes whole or in a stream.
+    fn scan_seams<R: Meaning>(
+        &self,
+        body: &[u8],
+        projection: &Projection<R>,
+        found: &mut Vec<Found>,
+    ) -> Option<()> {
+        if !self.looks() || self.direction != Direction::Input {
+            return Some(());
+        }
+        let is_endless =
+            |rule| self.scanner().rule(rule).is_some_and(|rule| rule.document.continues.is_some());
+        let look = Look {
+            scan: &|text, parts| self.scan_parts(text, parts),
+            is_endless: &is_endless,
+            most: FINDINGS_MAX,
+        };
+        let mut pieces = seams::across(&look, body, projection, found)?;
+        if !pieces.is_empty() {
+            found.append(&mut pieces);
+            found.sort_by_key(Found::order);
+        }
+        Some(())
     }
 
     /// Whether a finding counts at all. A credential is weighed by what is known of it: it may rise above the

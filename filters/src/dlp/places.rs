@@ -76,6 +76,13 @@ impl Places {
         keys.iter().rev().all(|key| is_key(steps.next(), key)) && steps.next().is_none()
     }
 
+    /// The list whose elements are objects with a member of this name, if a place is that member of one of them.
+    pub(super) fn list_of(&self, body: &[u8], place: u32, name: &str) -> Option<u32> {
+        let (element, Step::Key(raw)) = self.0.get(place as usize)? else { return None };
+        let (list, Step::Index(_)) = self.0.get(*element as usize)? else { return None };
+        (body.get(raw.clone()) == Some(name.as_bytes())).then_some(*list)
+    }
+
     /// The way to a place in words. A key that does not look like the name of a member is a caller's text and shows as
     /// `*`.
     pub(super) fn name(&self, body: &[u8], place: u32) -> String {

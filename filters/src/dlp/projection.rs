@@ -166,6 +166,13 @@ impl<R> Projection<R> {
         self.places.is(body, part.place, keys)
     }
 
+    /// The list that a reader takes for one text with this part: those of a message, of a prompt of the system, of a
+    /// tool's result.
+    pub(super) fn list_of_texts(&self, body: &[u8], part: &Part<R>) -> Option<u32> {
+        let is_text = matches!(part.form, Form::Plain | Form::Escaped);
+        self.places.list_of(body, part.place, "text").filter(|_| is_text)
+    }
+
     /// Names the place of a part as OpenAI's `param` does: `messages[2].content`.
     pub fn place(&self, body: &[u8], part: &Part<R>) -> String {
         self.places.name(body, part.place)

@@ -33,7 +33,8 @@ pub fn redact<R: Meaning>(
     reach: impl Fn(&Part<R>) -> Range<usize>,
 ) -> Result<Redacted, Refusal> {
     let ranges: Vec<Range<usize>> = projection.parts.iter().map(reach).collect();
-    let found = judge.scan_parts(&projection.text, &ranges).ok_or(Refusal::ScanLimit)?;
+    let mut found = judge.scan_parts(&projection.text, &ranges).ok_or(Refusal::ScanLimit)?;
+    judge.scan_seams(body, projection, &mut found).ok_or(Refusal::ScanLimit)?;
     let mut out = Redacted::default();
     let mut found = found.as_slice();
     for part in &projection.parts {

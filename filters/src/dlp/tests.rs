@@ -16,7 +16,7 @@ static INTELLIGENCE: LazyLock<Intelligence> =
 const THRESHOLD: f32 = 0.5;
 
 /// As `Judge::weigh`, for an organisation with the default settings.
-fn counts(found: &mut Found, value: &[u8]) -> bool {
+pub(super) fn counts(found: &mut Found, value: &[u8]) -> bool {
     let (known, confidence) =
         credint::weigh(&INTELLIGENCE, value, SCANNER.rule(found.rule).unwrap().credential);
     found.known = known;
@@ -94,7 +94,7 @@ pub(super) fn redacted(text: &str) -> String {
 }
 
 /// Cuts a text at these places, moved to the next character.
-fn cut<'a>(text: &'a str, places: &[usize]) -> Vec<&'a str> {
+pub(super) fn cut<'a>(text: &'a str, places: &[usize]) -> Vec<&'a str> {
     let mut places: Vec<usize> = places.iter().map(|place| place % (text.len() + 1)).collect();
     places.sort_unstable();
     let mut chunks = Vec::new();
@@ -112,7 +112,7 @@ fn cut<'a>(text: &'a str, places: &[usize]) -> Vec<&'a str> {
     chunks
 }
 
-fn examples() -> Vec<String> {
+pub(super) fn examples() -> Vec<String> {
     let all = SCANNER.rules().iter().flat_map(|rule| &rule.document.examples);
     let mut all: Vec<String> = all.cloned().collect();
     all.extend(
