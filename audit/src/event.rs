@@ -336,6 +336,9 @@ pub struct Finding {
     /// A checksum or another proof held.
     #[serde(default, skip_serializing_if = "is_default")]
     pub validated: bool,
+    /// It is known from a text that this caller sent before.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub repeated: bool,
     /// How often the value was seen in leaks (`1`, `2-9`, `10-99`, `100-999`, `1000+`), or `reported`: a leak report
     /// names it. None: it is no credential, or not known.
     #[serde(default, skip_serializing_if = "is_default")]

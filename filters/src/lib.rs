@@ -43,6 +43,7 @@ pub mod answer;
 
 pub use answer::Answer;
 pub use dialect::Dialect;
+pub use dlp::memory::Memory;
 pub use dlp::{Cleared, Finding};
 pub use geoip::Location;
 pub use model_access::Grant;
@@ -87,9 +88,9 @@ pub fn read(_: &Visitor, surface: Surface, body: Bytes) -> Result<Prompt, Refusa
 }
 
 /// What leaves: scanned, judged, redacted. Before model access and quota on purpose: every attempt to leak is seen,
-/// and a blocked prompt consumes no quota.
-pub fn clear(visitor: &Visitor, prompt: Prompt) -> Result<Cleared, Refusal> {
-    dlp::clear(visitor, prompt)
+/// and a blocked prompt consumes no quota. What was found in long texts that were sent before is known from `memory`.
+pub fn clear(visitor: &Visitor, memory: &Memory, prompt: Prompt) -> Result<Cleared, Refusal> {
+    dlp::clear(visitor, memory, prompt)
 }
 
 /// Whether it may use what it asks for, where that could go, and what to ask the meters for it.

@@ -105,6 +105,11 @@ impl Visitor {
         &self.location
     }
 
+    /// The same, as it is shared.
+    pub(crate) fn shared_intelligence(&self) -> &Arc<Intelligence> {
+        self.vouched.shared()
+    }
+
     /// What was known of compromised credentials when the exchange began.
     pub fn intelligence(&self) -> &Intelligence {
         self.vouched.intelligence()

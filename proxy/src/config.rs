@@ -83,6 +83,8 @@ pub(crate) struct Limits {
     pub(crate) bodies_in_memory: ByteSize,
     /// Those of one organisation; without it, half of all.
     pub(crate) bodies_per_organisation: Option<ByteSize>,
+    /// What is remembered of findings in long texts, so that a conversation sent again is not scanned again.
+    pub(crate) remembered_findings: ByteSize,
     /// Open connections, all together: past them, new ones are closed.
     pub(crate) connections: usize,
     /// And those of one client's address.
@@ -205,6 +207,7 @@ impl Default for Limits {
             coding_ratio: 100,
             bodies_in_memory: ByteSize::mib(1024),
             bodies_per_organisation: None,
+            remembered_findings: ByteSize::mib(16),
             connections: 65_536,
             connections_per_address: 16_384,
             bad_keys_per_minute: 60,
@@ -345,6 +348,7 @@ impl fmt::Display for Config {
         writeln!(out, "limits.bodies_in_memory = {}", limits.bodies_in_memory)?;
         let share = ByteSize(limits.bodies_per_organisation());
         writeln!(out, "limits.bodies_per_organisation = {share}")?;
+        writeln!(out, "limits.remembered_findings = {}", limits.remembered_findings)?;
         writeln!(out, "limits.connections = {}", limits.connections)?;
         writeln!(out, "limits.connections_per_address = {}", limits.connections_per_address)?;
         writeln!(out, "limits.bad_keys_per_minute = {}", limits.bad_keys_per_minute)?;

@@ -12,7 +12,7 @@ use palisade_audit::Spool;
 use palisade_filters::credint::Intelligence;
 use palisade_filters::documents::OnFull;
 use palisade_filters::policy::Tenant;
-use palisade_filters::{Policy, Refusal};
+use palisade_filters::{Memory, Policy, Refusal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -36,6 +36,8 @@ pub(crate) struct House {
     /// Flips first when the process is asked to stop.
     pub(crate) is_stopping: AtomicBool,
     pub(crate) bodies: Bodies,
+    /// What was found in texts that were sent before.
+    pub(crate) memory: Memory,
     /// The drain is over: what is still under way ends now.
     is_cut: AtomicBool,
     in_flight: AtomicUsize,
@@ -50,8 +52,17 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 impl House {
-    pub(crate) fn new(metrics: Metrics, spool: Spool, geo: Arc<Geo>, limits: Limits, edge: Edge) -> Self {
+    /// A house whose memory has this key.
+    pub(crate) fn new(
+        metrics: Metrics,
+        spool: Spool,
+        geo: Arc<Geo>,
+        limits: Limits,
+        edge: Edge,
+        memory_key: [u8; 16],
+    ) -> Self {
         Self {
+            memory: Memory::new(memory_key, limits.remembered_findings.as_u64() as usize),
             policy: ArcSwapOption::empty(),
             revision: watch::Sender::new(0),
             intelligence: ArcSwap::default(),
@@ -93,6 +104,7 @@ impl House {
 
     /// Puts other limits in force, for what begins from now on.
     pub(crate) fn set_limits(&self, limits: Limits) {
+        self.memory.set_bytes_max(limits.remembered_findings.as_u64() as usize);
         self.limits.store(Arc::new(limits));
     }
 

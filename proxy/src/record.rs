@@ -157,6 +157,7 @@ impl Record {
                 length: finding.length as u32,
                 confidence: finding.confidence,
                 validated: finding.validated,
+                repeated: finding.is_repeated,
                 compromised: finding.known.map(|known| Cow::Borrowed(known.name())),
                 action,
                 hash: Some(palisade_filters::api_key::hex(&finding.hash)),

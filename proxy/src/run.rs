@@ -57,7 +57,10 @@ pub(crate) fn run(settings: Settings, folder: Folder, is_upgrade: bool, demo: Op
     let credentials = credint::Files::open(&config.data_dir, config.credint.base.as_deref())?;
     let metrics = Metrics::new()?;
     let edge = Edge::new(&config.proxy, seats, metrics.connections.clone()).map_err(anyhow::Error::msg)?;
-    let house = Arc::new(House::new(metrics, spool, geo.geo().clone(), config.limits.clone(), edge));
+    let mut memory_key = [0; 16];
+    getrandom::fill(&mut memory_key).context("the system has no random bytes")?;
+    let house = House::new(metrics, spool, geo.geo().clone(), config.limits.clone(), edge, memory_key);
+    let house = Arc::new(house);
     runtime.spawn(watched::keep_looking(geo, GeoWatch::look));
     house.intelligence.store(credentials.intelligence());
     house.enforce(live.policy().clone());

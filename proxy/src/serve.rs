@@ -65,7 +65,7 @@ pub(crate) async fn serve(
     let body = body::read(down, house, &visitor.tenant().id, coding).await?; // all of it, within its limits
     record.lap(Stage::Prompt);
     let asked = (surface, version, arrival.betas()?, body.bytes.clone());
-    let cleared = clear(&visitor, asked, record).await?; // what may leave of it?
+    let cleared = clear(house, &visitor, asked, record).await?; // what may leave of it?
     record.cleared(&cleared);
     record.lap(Stage::Dlp);
 
@@ -82,16 +82,17 @@ pub(crate) async fn serve(
 
 /// Reads, scans and judges a prompt.
 async fn clear(
+    house: &Arc<House>,
     visitor: &Visitor,
     (surface, version, betas, body): (Surface, Option<&'static str>, Vec<String>, Bytes),
     record: &mut Record,
 ) -> Result<Cleared, Stop> {
     let bytes = body.len();
-    let visitor_of = visitor.clone();
+    let (house, visitor_of) = (house.clone(), visitor.clone());
     let work = move || -> Result<(String, Result<Cleared, Refusal>), Refusal> {
         let prompt = filters::read(&visitor_of, surface, body)?.with_version(version, betas);
         let model = prompt.head().model.clone();
-        Ok((model, filters::clear(&visitor_of, prompt)))
+        Ok((model, filters::clear(&visitor_of, &house.memory, prompt)))
     };
     let done = if bytes <= SCANNED_IN_PLACE_BYTES {
         work()

@@ -41,6 +41,7 @@ mod protocols;
 mod provider;
 mod quotas;
 mod reload;
+mod remembered;
 mod routing;
 mod scenario;
 mod seats;

@@ -21,6 +21,7 @@ use palisade_filters::{
 };
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
@@ -31,9 +32,18 @@ pub(crate) static SCANNER: LazyLock<Arc<Scanner>> =
 /// What the shipped list knows, and these reports.
 fn intelligence(reported: &[String]) -> Arc<Intelligence> {
     static SHIPPED: LazyLock<Base> = LazyLock::new(|| credint::shipped().unwrap());
+    static UNREPORTED: LazyLock<Arc<Intelligence>> =
+        LazyLock::new(|| Arc::new(Intelligence::new(Some(SHIPPED.clone()), Delta::default())));
+    if reported.is_empty() {
+        return UNREPORTED.clone();
+    }
     let delta: Delta = reported.iter().map(|text| Key::of(text.as_bytes())).collect();
     Arc::new(Intelligence::new(Some(SHIPPED.clone()), delta))
 }
+
+/// What was found in long texts of all tests.
+pub(crate) static MEMORY: LazyLock<filters::Memory> =
+    LazyLock::new(|| filters::Memory::new(*b"no secret at all", 1 << 20));
 
 /// 2030-01-01, so that keys can be over and others not yet.
 const NOW_MS: u64 = 1_893_456_000_000;
@@ -73,11 +83,18 @@ pub(crate) fn policy(platform: &str, organisations: &[&str]) -> Policy {
     policy.unwrap()
 }
 
+fn fingerprint(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Compiles documents, right or wrong ones.
 pub(crate) fn compile(platform: &str, organisations: &[&str]) -> (Option<Policy>, Vec<CompileError>) {
     fn source<D: DeserializeOwned>(name: &str, text: &str) -> Source<D> {
         let document = toml::from_str(text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
-        Source { name: name.to_owned(), fingerprint: 1, document: Ok(document) }
+        let fingerprint = fingerprint(text);
+        Source { name: name.to_owned(), fingerprint, document: Ok(document) }
     }
     let secrets = HashMap::new();
     let hash_secret = Secret::new("00".repeat(32));
@@ -136,7 +153,7 @@ fn ask(case: &Case, policy: &Policy, meters: &mut Meters) -> Result<Outcome, Ref
     let betas = headers.iter().filter(|(name, _)| name == "anthropic-beta");
     let betas = betas.flat_map(|(_, value)| value.split(',')).map(|name| name.trim().to_owned()).collect();
     let prompt = filters::read(&visitor, surface(case), Bytes::from(case.body()))?.with_version(None, betas);
-    let cleared = filters::clear(&visitor, prompt)?;
+    let cleared = filters::clear(&visitor, &MEMORY, prompt)?;
     let application = filters::apply(&visitor, &cleared)?;
     let receipt = meters.reserve(application.ask());
     let admission = filters::admit(application, receipt, &Outlook::default())?;

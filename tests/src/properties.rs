@@ -3,7 +3,7 @@
 
 use crate::http::Told;
 use crate::keys::key;
-use crate::memory::{policy, pushed, visitor};
+use crate::memory::{MEMORY, policy, pushed, visitor};
 use bytes::Bytes;
 use palisade_filters::prompt::Head;
 use palisade_filters::quota::Receipt;
@@ -30,7 +30,7 @@ pub(crate) fn leaves(surface: Surface, body: &str) -> Result<String, String> {
     let refused = |refusal: filters::Refusal| refusal.message();
     let bytes = Bytes::copy_from_slice(body.as_bytes());
     let prompt = filters::read(&VISITOR, surface, bytes).map_err(refused)?;
-    let cleared = filters::clear(&VISITOR, prompt).map_err(refused)?;
+    let cleared = filters::clear(&VISITOR, &MEMORY, prompt).map_err(refused)?;
     let application = filters::apply(&VISITOR, &cleared).map_err(refused)?;
     let receipt = Receipt { ask: application.ask().clone(), ..Receipt::default() };
     let admission =

@@ -1,7 +1,7 @@
 //! Where a request goes, for any documents and any state of the targets: only where it may, once, and somewhere.
 
 use crate::keys::key;
-use crate::memory::{policy, visitor};
+use crate::memory::{MEMORY, policy, visitor};
 use bytes::Bytes;
 use palisade_filters::quota::Receipt;
 use palisade_filters::routing::breaker::BreakerState;
@@ -112,7 +112,7 @@ fn way(policy: &Policy, outlook: &Outlook) -> Result<Itinerary, Refusal> {
     let visitor = visitor(policy, &key("acme").secret);
     let body = r#"{"model":"best","messages":[{"role":"user","content":"hi"}]}"#;
     let prompt = filters::read(&visitor, Surface::ChatCompletions, Bytes::from(body))?;
-    let cleared = filters::clear(&visitor, prompt)?;
+    let cleared = filters::clear(&visitor, &MEMORY, prompt)?;
     let application = filters::apply(&visitor, &cleared)?;
     let receipt = Receipt { ask: application.ask().clone(), ..Receipt::default() };
     filters::admit(application, Ok(receipt), outlook).map(|admission| admission.itinerary)

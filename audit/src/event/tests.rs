@@ -81,6 +81,7 @@ fn monstrous() -> Event {
         place: word.clone(),
         length: u32::MAX,
         confidence: 0.123_456_79,
+        repeated: false,
         validated: true,
         compromised: None,
         action: Action::Override,

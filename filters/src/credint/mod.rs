@@ -174,6 +174,10 @@ impl Vouched {
     pub fn intelligence(&self) -> &Intelligence {
         &self.intelligence
     }
+
+    pub(crate) fn shared(&self) -> &Arc<Intelligence> {
+        &self.intelligence
+    }
 }
 
 /// Whether the presented key is known to be burned.

@@ -5,6 +5,7 @@
 
 pub mod bytes;
 pub mod lane;
+pub mod memory;
 pub mod projection;
 pub mod proof;
 pub mod redact;
@@ -38,6 +39,7 @@ use crate::routing::{self, AuthorisedTarget};
 use crate::tenant::Visitor;
 use ::bytes::Bytes;
 use lane::Action;
+use memory::Memory;
 use projection::{Meaning, Projection};
 use rules::Rule;
 use seams::Look;
@@ -70,6 +72,8 @@ pub struct Finding {
     pub action: Action,
     /// Which policy rules said so.
     pub reasons: Vec<Reason>,
+    /// Whether it is remembered from a text that was sent before.
+    pub is_repeated: bool,
     /// A hash under the organisation's key: equal values show as equal, and nothing else shows.
     pub hash: [u8; 8],
 }
@@ -82,6 +86,8 @@ pub struct Judge<'a> {
     direction: Direction,
     /// What candidates in texts are asked of, unless the organisation does without.
     intelligence: Option<&'a Intelligence>,
+    /// What was found in texts that came before.
+    memory: Option<&'a Memory>,
 }
 
 impl<'a> Judge<'a> {
@@ -89,7 +95,13 @@ impl<'a> Judge<'a> {
     pub fn new(visitor: &'a Visitor, direction: Direction) -> Self {
         let tenant = visitor.tenant();
         let intelligence = tenant.credint.text.then(|| visitor.intelligence());
-        Self { tenant, visitor, direction, intelligence }
+        Self { tenant, visitor, direction, intelligence, memory: None }
+    }
+
+    /// A judge who scans no long text twice.
+    #[must_use]
+    pub fn with_memory(self, memory: &'a Memory) -> Self {
+        Self { memory: Some(memory), ..self }
     }
 
     /// The detection rules.
@@ -108,6 +120,13 @@ impl<'a> Judge<'a> {
         if !self.looks() {
             return Some(Vec::new());
         }
+        match self.memory.and_then(|memory| memory.of(self.visitor, parts)) {
+            Some(known) => known.scan(text, parts, FINDINGS_MAX, &|text, parts| self.scan_new(text, parts)),
+            None => self.scan_new(text, parts),
+        }
+    }
+
+    fn scan_new(&self, text: &[u8], parts: &[Range<usize>]) -> Option<Vec<Found>> {
         self.scanner().scan_parts(text, parts, &|found, value| self.weigh(found, value), FINDINGS_MAX)
     }
 
@@ -125,7 +144,7 @@ impl<'a> Judge<'a> {
         let is_endless =
             |rule| self.scanner().rule(rule).is_some_and(|rule| rule.document.continues.is_some());
         let look = Look {
-            scan: &|text, parts| self.scan_parts(text, parts),
+            scan: &|text, parts| self.scan_new(text, parts),
             is_endless: &is_endless,
             most: FINDINGS_MAX,
         };
@@ -178,6 +197,7 @@ impl<'a> Judge<'a> {
             known: found.known,
             action: judgement.action,
             reasons: judgement.reasons,
+            is_repeated: found.is_repeated,
             hash: *hash.first_chunk()?,
         })
     }
@@ -199,8 +219,8 @@ pub struct Cleared {
 ///
 /// This stands before model access and quota on purpose: every attempt to leak is seen, and a blocked prompt
 /// consumes no quota.
-pub fn clear(visitor: &Visitor, prompt: Prompt) -> Result<Cleared, Refusal> {
-    let judge = Judge::new(visitor, Direction::Input);
+pub fn clear(visitor: &Visitor, memory: &Memory, prompt: Prompt) -> Result<Cleared, Refusal> {
+    let judge = Judge::new(visitor, Direction::Input).with_memory(memory);
     let redacted = redact::redact(&judge, &prompt.body, &prompt.projection, |part| part.text.clone())?;
     if let Some(place) = redacted.blocked {
         return Err(blocked(redacted.findings, place));

@@ -57,7 +57,12 @@ pub struct Found {
     pub known: Option<Known>,
     /// What the value reads as, if it is disguised.
     pub revealed: Option<Arc<[u8]>>,
+    /// Whether it is remembered from a text that was sent before.
+    pub is_repeated: bool,
 }
+
+/// Everything in these parts of a text; `None`: there is more than one text may hold.
+pub(super) type ScanParts<'a> = dyn Fn(&[u8], &[Range<usize>]) -> Option<Vec<Found>> + 'a;
 
 /// An anchor that waits for more text.
 #[derive(Clone, Copy, Debug)]
@@ -333,7 +338,15 @@ impl Scan {
                     self.open.push(Candidate::Rest { rule: number, from: span.end, confidence });
                 }
                 let (known, revealed) = (None, None);
-                found.push(Found { rule: number, span, confidence, validated, known, revealed });
+                found.push(Found {
+                    rule: number,
+                    span,
+                    confidence,
+                    validated,
+                    known,
+                    revealed,
+                    is_repeated: false,
+                });
             }
         }
     }

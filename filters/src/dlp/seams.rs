@@ -6,7 +6,7 @@
 
 use super::projection::{Meaning, Projection};
 use super::rules::{CONTEXT_AFTER_BYTES_MAX, CONTEXT_BEFORE_BYTES_MAX, WIDTH_BYTES_MAX};
-use super::scanner::Found;
+use super::scanner::{Found, ScanParts};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -19,12 +19,9 @@ const LINE_BREAK_BYTES_MAX: usize = 2;
 /// Stands between windows; it occurs in no UTF-8 text.
 const GAP: u8 = 0xff;
 
-/// Everything in these parts of a text; `None`: there is more than one text may hold.
-type Scan<'a> = dyn Fn(&[u8], &[Range<usize>]) -> Option<Vec<Found>> + 'a;
-
 /// How texts are scanned.
 pub(super) struct Look<'a> {
-    pub(super) scan: &'a Scan<'a>,
+    pub(super) scan: &'a ScanParts<'a>,
     /// Whether findings of a rule go on until something ends them.
     pub(super) is_endless: &'a dyn Fn(u16) -> bool,
     /// Findings that one text may have.

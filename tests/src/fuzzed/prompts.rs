@@ -5,9 +5,13 @@ use bytes::Bytes;
 use palisade_filters::dlp::lane::Action;
 use palisade_filters::dlp::splice::{self, Edit};
 use palisade_filters::quota::Receipt;
-use palisade_filters::{self as filters, Refusal, Surface, Visitor};
+use palisade_filters::{self as filters, Memory, Refusal, Surface, Visitor};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::sync::LazyLock;
+
+/// What was found in the texts before.
+static MEMORY: LazyLock<Memory> = LazyLock::new(|| Memory::new(*b"no secret at all", 1 << 16));
 
 /// What was let through.
 struct Left {
@@ -44,7 +48,7 @@ pub(crate) fn projection(data: &[u8]) {
 
 fn leaves(visitor: &Visitor, surface: Surface, body: &[u8]) -> Result<Left, Refusal> {
     let prompt = filters::read(visitor, surface, Bytes::copy_from_slice(body))?;
-    let cleared = filters::clear(visitor, prompt)?;
+    let cleared = filters::clear(visitor, &MEMORY, prompt)?;
     let application = filters::apply(visitor, &cleared)?;
     let receipt = Receipt { ask: application.ask().clone(), ..Receipt::default() };
     let admission = filters::admit(application, Ok(receipt), &filters::Outlook::default())?;
