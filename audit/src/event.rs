@@ -387,6 +387,8 @@ pub enum TokenSource {
     Counted,
     /// Estimated from its bytes.
     Estimated,
+    /// What was put aside for it: nobody waited for the answer that would have said.
+    Reserved,
 }
 
 /// The request's body, in bytes after content decoding.

@@ -5,13 +5,13 @@ use crate::arrival::Arrival;
 use crate::edge::Connection;
 use crate::fault::{Fault, Stop};
 use crate::house::{House, now_ms};
-use palisade_audit::event::{self, Attempt, Ended, Event, Outcome, Time, Tokens};
+use palisade_audit::event::{self, Attempt, Ended, Event, Outcome, Time, TokenSource, Tokens};
 use palisade_filters::answer::Report;
 use palisade_filters::dlp::lane::Action;
 use palisade_filters::documents::Direction;
 use palisade_filters::geoip::{Disguise, Disguises};
 use palisade_filters::policy::decide::Chain;
-use palisade_filters::quota::Limit;
+use palisade_filters::quota::{Limit, Usage};
 use palisade_filters::routing::{Passed, PassedOver};
 use palisade_filters::{AuthorisedTarget, Caller, Cleared, Dialect, Finding, Location, Refusal, Stage};
 use std::borrow::Cow;
@@ -265,6 +265,18 @@ impl Record {
             count("input", tokens.prompt);
             count("output", tokens.completion);
         }
+    }
+
+    /// What is charged for an answer that nobody heard to its end, if this is one.
+    pub(crate) fn unheard(&mut self, used: Usage) {
+        let is_prompt_only = used.completion_tokens == 0;
+        self.event.tokens.get_or_insert(Tokens {
+            prompt: used.prompt_tokens,
+            cached: used.cached_tokens,
+            cache_write: used.cache_write_tokens,
+            completion: used.completion_tokens,
+            source: if is_prompt_only { TokenSource::Estimated } else { TokenSource::Reserved },
+        });
     }
 
     /// What all attempts together cost, in billionths of dollars, if their prices are known.

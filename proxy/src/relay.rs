@@ -88,6 +88,9 @@ pub(crate) async fn relay(
         trial,
     };
     let ended = try_targets(&mut exchange, upstreams, &admission.itinerary).await;
+    if let Some(used) = exchange.held.charged() {
+        exchange.record.unheard(used);
+    }
     exchange.record.charged(exchange.held.cost());
     ended
 }

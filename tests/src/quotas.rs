@@ -7,6 +7,7 @@ use crate::keys::key;
 use crate::process::until;
 use crate::processes::{ENDLESS, SOON};
 use crate::provider::Double;
+use palisade_audit::event::{TokenSource, Tokens};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -87,7 +88,7 @@ fn one_too_many_at_once_is_refused_until_another_ends() {
 #[test]
 fn who_leaves_before_an_answer_is_charged_what_was_put_aside() {
     let quotas = format!("[[quotas]]\nsubject = \"key\"\ntokens_per_month = {MANY}\nrequests_at_once = 1");
-    let site = site(&quotas);
+    let mut site = site(&quotas);
     let ask = || left(&site.house.chat("acme", PROMPT), "tokens");
     let (first, second) = (ask(), ask());
     let mut client = Connection::open(site.house.proxy);
@@ -98,7 +99,12 @@ fn who_leaves_before_an_answer_is_charged_what_was_put_aside() {
         Some(site.house.chat("acme", PROMPT)).filter(|answer| answer.status == 200)
     });
     let charged = second - left(&after, "tokens") - (first - second);
-    assert_eq!(charged, 100 + (STALLED.len() as u64).div_ceil(3));
+    let prompt = (STALLED.len() as u64).div_ceil(3);
+    assert_eq!(charged, 100 + prompt);
+    site.house.stop();
+    let tokens = site.house.events().0.into_iter().filter_map(|event| event.tokens);
+    let told: Vec<Tokens> = tokens.filter(|tokens| tokens.source == TokenSource::Reserved).collect();
+    assert_eq!(told.iter().map(|told| (told.prompt, told.completion)).collect::<Vec<_>>(), [(prompt, 100)]);
 }
 
 #[test]

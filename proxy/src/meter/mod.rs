@@ -160,6 +160,11 @@ impl Held {
         }
     }
 
+    /// What the attempt under way is charged, if anything.
+    pub(crate) fn charged(&self) -> Option<Usage> {
+        self.attempt.map(|(_, used)| used).filter(|used| *used != Usage::default())
+    }
+
     pub(crate) fn is_settled(&self) -> bool {
         self.is_settled
     }
