@@ -52,6 +52,10 @@ pub(crate) struct Options {
     /// Only cases whose name contains this, such as `16 KiB` or `stream`.
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
+    /// With what was found in texts remembered, as in a conversation that is sent again with each turn; by default,
+    /// every text is scanned.
+    #[arg(long)]
+    pub(crate) remembered: bool,
     /// Draw a flame graph of each rung as well; needs `perf`.
     #[arg(long)]
     pub(crate) pictures: bool,
@@ -179,7 +183,7 @@ async fn climb(options: &Options, folder: &Path) -> io::Result<Outcome> {
     let start = Instant::now();
     let all_cores = process::cores()?;
     let beside = std::env::current_exe()?.with_file_name("palisade");
-    let site = Site::open(options.palisade.as_ref().unwrap_or(&beside)).await?;
+    let site = Site::open(options.palisade.as_ref().unwrap_or(&beside), options.remembered).await?;
     let wanted = |case: &Case| options.only.as_ref().is_none_or(|text| case.to_string().contains(text));
     let cases: Vec<Case> = cases().into_iter().filter(wanted).collect();
     let repeats = if options.quick { 0 } else { REPEATS_PER_WINDOW };

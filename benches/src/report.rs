@@ -44,7 +44,11 @@ impl<'a> Record<'a> {
     /// `2030-01-31-amd-epyc-2-cores.md`. A run that is quick or partial never takes the place of a whole one.
     pub(crate) fn file_name(&self) -> String {
         let quick = if self.options.quick { "-quick" } else { "" };
-        let part = if self.options.only.is_some() { "-part" } else { "" };
+        let part = match (self.options.remembered, self.options.only.is_some()) {
+            (true, _) => "-remembered",
+            (false, true) => "-part",
+            (false, false) => "",
+        };
         format!("{}-{}-{}-cores{quick}{part}.md", self.date, slug(&self.processor), self.outcome.cores)
     }
 

@@ -78,8 +78,9 @@ impl Pinning {
 }
 
 impl Site {
-    /// Starts all sides.
-    pub(crate) async fn open(palisade: &Path) -> io::Result<Self> {
+    /// Starts all sides. Callers send the same texts again and again: `remembers` says whether what was found in them
+    /// may be remembered, or each is to be scanned.
+    pub(crate) async fn open(palisade: &Path, remembers: bool) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let pinned = pin()?;
         let folder_of = |name: &str| folder.path().join(name);
@@ -93,7 +94,7 @@ impl Site {
         let key = write_documents(&folder_of(DATA), &double_on)?;
         let rungs = write_ladder(&folder_of(LADDER_DATA), &double_on)?;
         let config = folder_of("palisade.toml");
-        fs::write(&config, CONFIG)?;
+        fs::write(&config, CONFIG.replace("{remembered}", if remembers { "16 MiB" } else { "0 B" }))?;
         let proxies = pinned.map(|pinning| pinning.proxies);
 
         let arguments = ["mock", "--listen", &double_on, "--record", "false"];
@@ -292,6 +293,9 @@ fn write_ladder(data: &Path, double: &str) -> io::Result<Vec<Rung>> {
 const CONFIG: &str = r#"
 [audit]
 quota = "1 TiB"
+
+[limits]
+remembered_findings = "{remembered}"
 "#;
 
 const PLATFORM: &str = r#"

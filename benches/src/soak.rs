@@ -66,7 +66,7 @@ pub(crate) fn run(options: &Options) -> io::Result<String> {
 
 async fn soak(options: &Options) -> io::Result<String> {
     let beside = std::env::current_exe()?.with_file_name("palisade");
-    let site = Site::open(options.palisade.as_ref().unwrap_or(&beside)).await?;
+    let site = Site::open(options.palisade.as_ref().unwrap_or(&beside), true).await?;
     let shots: Vec<Shot> = kinds()
         .into_iter()
         .map(|(bytes, findings, reply)| site.shot(&site.whole, &corpus::body(bytes, findings, reply), reply))

@@ -82,7 +82,7 @@ async fn measure(options: &Options) -> io::Result<String> {
     let each =
         if is_2 { options.streams + options.streams / STREAMS_A_CONNECTION } else { options.streams * 2 };
     raise_descriptors(std::process::id(), each + DESCRIPTORS_BESIDE)?;
-    let site = Site::open(options.palisade.as_ref().unwrap_or(&beside)).await?;
+    let site = Site::open(options.palisade.as_ref().unwrap_or(&beside), false).await?;
     let mut rows = Vec::new();
     for (side, protocols) in [(&site.bare, &["HTTP/1.1"][..]), (&site.whole, &["HTTP/1.1", "HTTP/2"][..])] {
         for protocol in protocols.iter().filter(|protocol| is_wanted(side, protocol)) {
