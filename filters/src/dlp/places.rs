@@ -1,7 +1,8 @@
 //! Where in a body does something stand? The tree of its containers, each with its parent, so that a place costs two
 //! words while a body is read and is spelled out only when somebody asks.
 
-use crate::names::folded_hash;
+use crate::json;
+use crate::names::{folded_hash, is_same_name};
 use std::ops::Range;
 
 /// Longer keys are no names of members.
@@ -76,11 +77,18 @@ impl Places {
         keys.iter().rev().all(|key| is_key(steps.next(), key)) && steps.next().is_none()
     }
 
-    /// The list whose elements are objects with a member of this name, if a place is that member of one of them.
+    /// The list whose elements are objects with a member of this name, however it is escaped, if a place is that
+    /// member of one of them.
     pub(super) fn list_of(&self, body: &[u8], place: u32, name: &str) -> Option<u32> {
         let (element, Step::Key(raw)) = self.0.get(place as usize)? else { return None };
         let (list, Step::Index(_)) = self.0.get(*element as usize)? else { return None };
-        (body.get(raw.clone()) == Some(name.as_bytes())).then_some(*list)
+        let mut key = body.get(raw.clone())?;
+        let mut decoded = Vec::new();
+        if key.contains(&b'\\') {
+            json::decode(key, &mut decoded);
+            key = &decoded;
+        }
+        is_same_name(key, name).then_some(*list)
     }
 
     /// The way to a place in words. A key that does not look like the name of a member is a caller's text and shows as
