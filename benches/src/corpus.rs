@@ -186,11 +186,11 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use palisade_filters::dlp::{Scanner, rules};
+    use palisade_filters::dlp::{Detection, Scanner, rules};
 
     #[test]
     fn bodies_have_their_length_their_findings_and_no_others() {
-        let scanner = Scanner::new(rules::shipped().unwrap());
+        let detection = Detection::from(Scanner::new(rules::shipped().unwrap()));
         for bytes in [2048, 16 * 1024, 128 * 1024] {
             for findings in [0, 1, 100] {
                 for reply in [Reply::Document, Reply::Events, Reply::EventsApart, Reply::Echo] {
@@ -199,12 +199,16 @@ mod tests {
                     let parsed: serde_json::Value = serde_json::from_str(&body).unwrap();
                     let messages = parsed["messages"].as_array().unwrap();
                     let texts = messages.iter().map(|message| message["content"].as_str().unwrap());
-                    let found = texts.flat_map(|text| scanner.scan(text.as_bytes()));
+                    let found = texts.flat_map(|text| detection.scan(text.as_bytes()));
                     let rules: Vec<_> = found
                         .filter(|found| found.confidence >= 0.5)
-                        .map(|found| scanner.rule(found.rule).unwrap().document.id.clone())
+                        .map(|found| detection.detector(found.rule).unwrap().id.clone())
                         .collect();
-                    assert_eq!(rules, vec!["payment.card_number"; findings], "{bytes} bytes, {reply:?}");
+                    assert_eq!(
+                        rules,
+                        vec!["payment.card_number".into(); findings],
+                        "{bytes} bytes, {reply:?}"
+                    );
                 }
             }
         }

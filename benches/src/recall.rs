@@ -9,7 +9,7 @@
 use crate::report;
 use clap::Args;
 use flate2::read::GzDecoder;
-use palisade_filters::dlp::{Found, Scanner, rules};
+use palisade_filters::dlp::{Detection, Found, Scanner, rules};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -104,16 +104,22 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> io::Result<String>
         }
     };
     let scanner = Scanner::new(rules.map_err(|error| io::Error::other(error.to_string()))?);
+    let detection = Detection::from(scanner);
     let mut text = report::title("What the detection rules find");
-    let _ = writeln!(text, "{} rules, threshold {THRESHOLD}.\n", scanner.rules().len());
-    labelled(&scanner, options, out, &mut text)?;
+    let _ = writeln!(text, "{} rules, threshold {THRESHOLD}.\n", detection.platform().documents().len());
+    labelled(&detection, options, out, &mut text)?;
     if !options.clean.is_empty() {
-        clean(&scanner, options, out, &mut text)?;
+        clean(&detection, options, out, &mut text)?;
     }
     Ok(text)
 }
 
-fn labelled(scanner: &Scanner, options: &Options, out: &mut impl Write, text: &mut String) -> io::Result<()> {
+fn labelled(
+    detection: &Detection,
+    options: &Options,
+    out: &mut impl Write,
+    text: &mut String,
+) -> io::Result<()> {
     let mut sources: BTreeMap<String, Source> = BTreeMap::new();
     walk(&options.samples, &mut |path| {
         let file = BufReader::new(std::fs::File::open(path)?);
@@ -124,7 +130,7 @@ fn labelled(scanner: &Scanner, options: &Options, out: &mut impl Write, text: &m
         };
         for line in lines.lines() {
             let sample: Sample = serde_json::from_str(&line?)?;
-            let found = sure(scanner, sample.text.as_bytes());
+            let found = sure(detection, sample.text.as_bytes());
             let source = sources.entry(sample.source.clone()).or_default();
             let is_found = if sample.expect { hits(&sample, &found) } else { !found.is_empty() };
             if sample.expect {
@@ -135,7 +141,7 @@ fn labelled(scanner: &Scanner, options: &Options, out: &mut impl Write, text: &m
             if options.misses && is_found != sample.expect {
                 let what = if sample.expect { "missed" } else { "hit" };
                 show(
-                    scanner,
+                    detection,
                     out,
                     &format!("{what} {} {}", sample.source, sample.rule),
                     &sample.text,
@@ -167,7 +173,12 @@ fn labelled(scanner: &Scanner, options: &Options, out: &mut impl Write, text: &m
     Ok(())
 }
 
-fn clean(scanner: &Scanner, options: &Options, out: &mut impl Write, text: &mut String) -> io::Result<()> {
+fn clean(
+    detection: &Detection,
+    options: &Options,
+    out: &mut impl Write,
+    text: &mut String,
+) -> io::Result<()> {
     text.push_str(
         "\n| clean text | files | KB | findings | per 100 KB | rules that find most |\n\
          |---|---:|---:|---:|---:|---|\n",
@@ -177,12 +188,12 @@ fn clean(scanner: &Scanner, options: &Options, out: &mut impl Write, text: &mut 
         walk(folder, &mut |path| {
             let Some(content) = readable(path)? else { return Ok(()) };
             (files, bytes) = (files + 1, bytes + content.len());
-            for one in sure(scanner, content.as_bytes()) {
-                let Some(rule) = scanner.rule(one.rule) else { continue };
-                *by_rule.entry(&rule.document.id).or_default() += 1;
+            for one in sure(detection, content.as_bytes()) {
+                let Some(detector) = detection.detector(one.rule) else { continue };
+                *by_rule.entry(&detector.id).or_default() += 1;
                 if options.misses {
                     let line = around(&content, &one);
-                    writeln!(out, "clean {} {}: {line}", rule.document.id, path.display())?;
+                    writeln!(out, "clean {} {}: {line}", detector.id, path.display())?;
                 }
             }
             Ok(())
@@ -203,8 +214,8 @@ fn clean(scanner: &Scanner, options: &Options, out: &mut impl Write, text: &mut 
     Ok(())
 }
 
-fn sure(scanner: &Scanner, text: &[u8]) -> Vec<Found> {
-    let mut found = scanner.scan(text);
+fn sure(detection: &Detection, text: &[u8]) -> Vec<Found> {
+    let mut found = detection.scan(text);
     found.retain(|found| found.confidence >= THRESHOLD);
     found
 }
@@ -220,9 +231,15 @@ fn hits(sample: &Sample, found: &[Found]) -> bool {
     places.any(|[start, end]| overlaps(*start, *end))
 }
 
-fn show(scanner: &Scanner, out: &mut impl Write, what: &str, text: &str, found: &[Found]) -> io::Result<()> {
-    let rules = found.iter().filter_map(|found| scanner.rule(found.rule));
-    let rules: Vec<&str> = rules.map(|rule| rule.document.id.as_str()).collect();
+fn show(
+    detection: &Detection,
+    out: &mut impl Write,
+    what: &str,
+    text: &str,
+    found: &[Found],
+) -> io::Result<()> {
+    let rules = found.iter().filter_map(|found| detection.detector(found.rule));
+    let rules: Vec<&str> = rules.map(|detector| &*detector.id).collect();
     let shown = text.floor_char_boundary(SHOWN_BYTES);
     writeln!(out, "{what} {rules:?}: {:?}", text.get(..shown).unwrap_or_default())
 }

@@ -4,8 +4,8 @@ use crate::run;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use palisade_filters::credint::{self, Delta, Intelligence};
-use palisade_filters::dlp::rules::{self, Category, Rule, RuleDocument};
-use palisade_filters::dlp::{Scanner, proof};
+use palisade_filters::dlp::rules::{self, Category, RuleDocument};
+use palisade_filters::dlp::{Detection, Scanner, proof};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -55,17 +55,17 @@ fn check(files: &[PathBuf], out: &mut impl Write) -> Result<()> {
         Scanner::new(rules::load(&named)?)
     };
     let known = Intelligence::new(Some(credint::shipped()?), Delta::default());
-    let wrong = proof::prove(&scanner, &known, THRESHOLD);
+    let detection = Detection::from(scanner);
+    let rules = detection.platform().documents();
+    let wrong = proof::prove(&detection, rules, &known, THRESHOLD);
     for error in &wrong {
         writeln!(out, "error: {error}")?;
     }
-    let examples = |of: fn(&RuleDocument) -> usize| -> usize {
-        scanner.rules().iter().map(|rule| of(&rule.document)).sum()
-    };
+    let examples = |of: fn(&RuleDocument) -> usize| -> usize { rules.iter().map(of).sum() };
     writeln!(
         out,
         "{} rules, {} examples, {} counterexamples",
-        scanner.rules().len(),
+        rules.len(),
         examples(|rule| rule.examples.len()),
         examples(|rule| rule.counterexamples.len())
     )?;
@@ -90,10 +90,8 @@ fn collect(path: &Path, texts: &mut Vec<(String, String)>) -> Result<()> {
 
 fn list(category: Option<&str>, out: &mut impl Write) -> Result<()> {
     let scanner = run::scanner()?;
-    let wanted = |rule: &&std::sync::Arc<Rule>| {
-        category.is_none_or(|category| rule.document.category.name() == category)
-    };
-    let mut rules: Vec<_> = scanner.rules().iter().filter(wanted).map(|rule| &rule.document).collect();
+    let wanted = |rule: &&RuleDocument| category.is_none_or(|category| rule.category.name() == category);
+    let mut rules: Vec<_> = scanner.documents().iter().filter(wanted).collect();
     if let Some(category) = category.filter(|_| rules.is_empty()) {
         let names = Category::ALL.map(Category::name).join(", ");
         bail!("there is no category `{category}`; there are {names}");
@@ -108,12 +106,12 @@ fn list(category: Option<&str>, out: &mut impl Write) -> Result<()> {
 
 fn explain(id: &str, out: &mut impl Write) -> Result<()> {
     let scanner = run::scanner()?;
-    let Some(rule) = scanner.rules().iter().map(|rule| &rule.document).find(|rule| rule.id == id) else {
+    let Some(rule) = scanner.documents().iter().find(|rule| rule.id == id) else {
         let last = id.rsplit('.').next().unwrap_or(id);
         let alike: Vec<&str> = scanner
-            .rules()
+            .documents()
             .iter()
-            .map(|rule| rule.document.id.as_str())
+            .map(|rule| rule.id.as_str())
             .filter(|known| known.contains(last))
             .take(5)
             .collect();

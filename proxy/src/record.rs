@@ -87,7 +87,7 @@ impl Record {
     pub(crate) fn recognized(&mut self, caller: &Caller) {
         self.is_known = true;
         let is_clean = |id: &&String| {
-            let found = caller.tenant().scanner().scan(id.as_bytes());
+            let found = caller.tenant().detection().scan(id.as_bytes());
             found.iter().all(|found| found.confidence < caller.tenant().threshold)
         };
         self.event.client_request_id = self.client_request_id.as_ref().filter(is_clean).cloned();
@@ -133,7 +133,7 @@ impl Record {
                 self.event.model_asked = None;
                 self.hides_model = true;
             }
-            let document = &finding.rule.document;
+            let detector = &finding.detector;
             let action = match finding.action {
                 Action::Pass => event::Action::Log,
                 Action::Redact => event::Action::Redact,
@@ -144,11 +144,11 @@ impl Record {
                 Action::Redact => "redact",
                 Action::Block => "block",
             };
-            self.house.metrics.findings.with_label_values(&[document.category.name(), name]).inc();
+            self.house.metrics.findings.with_label_values(&[detector.category.name(), name]).inc();
             self.event.findings.push(event::Finding {
-                rule: document.id.as_str().into(),
-                entity: document.entity.as_str().into(),
-                category: document.category.name().into(),
+                rule: detector.id.clone(),
+                entity: detector.entity.clone(),
+                category: detector.category.name().into(),
                 direction: match finding.direction {
                     Direction::Input | Direction::Both => event::Direction::Input,
                     Direction::Output => event::Direction::Output,
@@ -173,7 +173,7 @@ impl Record {
                     sequence: 0,
                     action,
                     monitored: false,
-                    finding_rule: Some(document.id.as_str().into()),
+                    finding_rule: Some(detector.id.clone()),
                 };
                 if !self.event.reasons.contains(&reason) {
                     self.event.reasons.push(reason);

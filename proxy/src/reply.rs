@@ -116,7 +116,7 @@ fn insert_limit(
 pub(crate) fn insert_findings(head: &mut ResponseHeader, findings: &[Finding]) -> Result<(), Fault> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for finding in findings {
-        *counts.entry(&finding.rule.document.id).or_default() += 1;
+        *counts.entry(&finding.detector.id).or_default() += 1;
     }
     let listed: Vec<String> =
         counts.iter().take(FINDINGS_LISTED_MAX).map(|(rule, n)| format!("{rule};{n}")).collect();

@@ -3,7 +3,7 @@
 use crate::run;
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use palisade_filters::dlp::Scanner;
+use palisade_filters::dlp::Detection;
 use palisade_filters::dlp::lane::{Action, Lane, Syntax};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ fn open(file: &Path) -> Result<Box<dyn Read>> {
 
 /// Runs `palisade scan`: places of what is found, line by line, never the text.
 pub(crate) fn scan(flags: &ScanFlags) -> Result<()> {
-    let scanner = run::scanner()?;
+    let detection = Detection::new(run::scanner()?, None);
     let mut input = BufReader::new(open(&flags.file)?);
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut line = Vec::new();
@@ -74,9 +74,9 @@ pub(crate) fn scan(flags: &ScanFlags) -> Result<()> {
             let member = object.get(&flags.field).and_then(serde_json::Value::as_str);
             let text =
                 member.with_context(|| format!("line {number} has no text member `{}`", flags.field))?;
-            write_findings(&scanner, number, text.as_bytes(), flags.threshold, &mut out)?;
+            write_findings(&detection, number, text.as_bytes(), flags.threshold, &mut out)?;
         } else {
-            write_findings(&scanner, number, text, flags.threshold, &mut out)?;
+            write_findings(&detection, number, text, flags.threshold, &mut out)?;
         }
     }
     out.flush()?;
@@ -84,20 +84,20 @@ pub(crate) fn scan(flags: &ScanFlags) -> Result<()> {
 }
 
 fn write_findings(
-    scanner: &Scanner,
+    detection: &Detection,
     line: u64,
     text: &[u8],
     threshold: f32,
     out: &mut impl Write,
 ) -> Result<()> {
-    let found = scanner.scan(text);
+    let found = detection.scan(text);
     let sure = found.iter().filter(|found| found.confidence >= threshold);
     let findings: Vec<_> = sure
         .filter_map(|found| {
-            let document = &scanner.rule(found.rule)?.document;
+            let detector = detection.detector(found.rule)?;
             Some(serde_json::json!({
-                "rule": document.id,
-                "entity": document.entity,
+                "rule": detector.id,
+                "entity": detector.entity,
                 "start": found.span.start,
                 "end": found.span.end,
                 "confidence": (f64::from(found.confidence) * 1_000.0).round() / 1_000.0,
@@ -112,7 +112,7 @@ fn write_findings(
 /// Runs `palisade redact`: the text, with what is found replaced. It goes through the lane that answers go through, so
 /// a text of any length takes little memory.
 pub(crate) fn redact(flags: &RedactFlags) -> Result<()> {
-    let scanner = run::scanner()?;
+    let detection = Detection::new(run::scanner()?, None);
     let mut input = open(&flags.file)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut lane = Lane::new(if flags.json { Syntax::Json } else { Syntax::Plain });
@@ -124,11 +124,11 @@ pub(crate) fn redact(flags: &RedactFlags) -> Result<()> {
         let read = (&mut input).take(CHUNK_BYTES as u64).read_to_end(&mut bytes)?;
         let (text, used) = whole_characters(&bytes, read == 0)
             .with_context(|| format!("the text is not UTF-8 behind byte {offset}"))?;
-        lane.push(&scanner, text, &mut judge, &mut ready);
+        lane.push(&detection, text, &mut judge, &mut ready);
         offset += used;
         bytes.drain(..used);
         if read == 0 {
-            lane.finish(&scanner, &mut judge, &mut ready);
+            lane.finish(&detection, &mut judge, &mut ready);
         }
         out.write_all(ready.as_bytes())?;
         ready.clear();

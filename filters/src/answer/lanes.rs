@@ -99,9 +99,9 @@ impl<N: LaneName> Lanes<N> {
         }
         let Entry { lane, is_redacted, .. } = entry;
         let mut judged = judged(judge, name, report, is_redacted);
-        let flow = lane.push(judge.scanner(), delta, &mut judged, &mut self.released);
+        let flow = lane.push(judge.detection(), delta, &mut judged, &mut self.released);
         if ends && flow == Flow::Open {
-            return Ok(lane.finish(judge.scanner(), &mut judged, &mut self.released));
+            return Ok(lane.finish(judge.detection(), &mut judged, &mut self.released));
         }
         Ok(flow)
     }
@@ -135,7 +135,7 @@ impl<N: LaneName> Lanes<N> {
             }
             self.released.clear();
             let mut judged = judged(judge, *name, report, is_redacted);
-            let flow = lane.finish(judge.scanner(), &mut judged, &mut self.released);
+            let flow = lane.finish(judge.detection(), &mut judged, &mut self.released);
             drop(judged);
             each(*name, &self.released);
             if flow == Flow::Blocked {

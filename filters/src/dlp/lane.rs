@@ -4,10 +4,11 @@
 //! everything whose fate is decided and holds the rest: the current word, and what an open candidate or an
 //! undecided region covers. For every way of cutting the text, the concatenation of what is released is the same.
 
+use super::detection::{Detection, Reading};
 use super::matcher::View;
 use super::regions::{self, REGION_BYTES_MAX};
 use super::rules::CONTEXT_BEFORE_BYTES_MAX;
-use super::scanner::{Found, Scan, Scanner};
+use super::scanner::Found;
 use super::shadow::Shadows;
 use std::ops::Range;
 
@@ -46,7 +47,7 @@ pub enum Syntax {
 /// The state of one lane. Empty until text comes.
 #[derive(Debug)]
 pub struct Lane {
-    scan: Scan,
+    scan: Reading,
     shadows: Shadows,
     /// Released text that is still context, then held text.
     text: String,
@@ -64,7 +65,7 @@ impl Lane {
     pub fn new(syntax: Syntax) -> Self {
         let quotes = (syntax == Syntax::Json).then(Quotes::default);
         Self {
-            scan: Scan::default(),
+            scan: Reading::default(),
             shadows: Shadows::default(),
             text: String::new(),
             released: 0,
@@ -88,28 +89,28 @@ impl Lane {
     /// text it covers, and may make it surer first.
     pub fn push(
         &mut self,
-        scanner: &Scanner,
+        detection: &Detection,
         text: &str,
         judge: &mut dyn FnMut(&mut Found, &str) -> Action,
         out: &mut String,
     ) -> Flow {
         self.text.push_str(text);
-        self.step(scanner, false, judge, out)
+        self.step(detection, false, judge, out)
     }
 
     /// Releases the rest: nothing follows.
     pub fn finish(
         &mut self,
-        scanner: &Scanner,
+        detection: &Detection,
         judge: &mut dyn FnMut(&mut Found, &str) -> Action,
         out: &mut String,
     ) -> Flow {
-        self.step(scanner, true, judge, out)
+        self.step(detection, true, judge, out)
     }
 
     fn step(
         &mut self,
-        scanner: &Scanner,
+        detection: &Detection,
         complete: bool,
         judge: &mut dyn FnMut(&mut Found, &str) -> Action,
         out: &mut String,
@@ -118,14 +119,16 @@ impl Lane {
         let settled = self.shadows.read(bytes, complete, &self.scan);
         let mut found = Vec::new();
         let view = View { text: bytes.get(..settled).unwrap_or_default(), complete };
-        let mut decided = self.scan.advance(scanner, view, &mut found);
-        decided = decided.min(self.shadows.advance(scanner, bytes, complete, &mut found));
+        let mut decided = self.scan.advance(detection, view, &mut found);
+        decided = decided.min(self.shadows.advance(detection, bytes, complete, &mut found));
         while !self.text.is_char_boundary(decided) {
             decided -= 1;
         }
         for mut found in found {
-            let recent = self.known.len().saturating_sub(KNOWN_MAX);
-            if scanner.covers(self.known.get(recent..).unwrap_or_default(), &found) {
+            // What an organisation looks for takes no room of what the platform found.
+            let is_own = |found: &Found| detection.is_own(found.rule);
+            let of_its_kind = self.known.iter().rev().filter(|known| is_own(known) == is_own(&found));
+            if detection.covers(of_its_kind.take(KNOWN_MAX), &found) {
                 continue;
             }
             let value = String::from_utf8_lossy(found.value(self.text.as_bytes())).into_owned();
@@ -140,13 +143,13 @@ impl Lane {
         self.pending.sort_by(|(one, _), (other, _)| {
             (one.span.start, one.span.end, one.rule).cmp(&(other.span.start, other.span.end, other.rule))
         });
-        let flow = self.release(scanner, decided, out);
+        let flow = self.release(detection, decided, out);
         self.forget();
         flow
     }
 
     /// Lets go of what is decided, region by region.
-    fn release(&mut self, scanner: &Scanner, decided: usize, out: &mut String) -> Flow {
+    fn release(&mut self, detection: &Detection, decided: usize, out: &mut String) -> Flow {
         let block = self.pending.iter().find(|(_, action)| *action == Action::Block);
         let block_from = block.map_or(usize::MAX, |(found, _)| found.span.start);
         let is_redacted =
@@ -167,7 +170,7 @@ impl Lane {
             if region.span.end > block_from && block_from <= decided {
                 break Flow::Blocked;
             }
-            let label = scanner.rule(region.rule).map_or("[REDACTED]", |rule| &rule.label);
+            let label = detection.detector(region.rule).map_or("[REDACTED]", |detector| &*detector.label);
             self.replace(region.span, label, out);
             rest = rest.get(used..).unwrap_or_default();
         };

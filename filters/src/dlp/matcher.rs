@@ -261,6 +261,11 @@ impl Matcher {
             .fold(Before::Nothing.bit(), |set, byte| set | Before::of(byte).bit())
     }
 
+    /// Whether a finding may go on without end.
+    pub(super) fn is_endless(&self) -> bool {
+        self.run.is_some()
+    }
+
     /// What may stand between the start of a match and its literal.
     pub(super) fn lead(&self) -> Option<&ByteSet> {
         self.lead.as_ref()

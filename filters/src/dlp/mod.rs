@@ -14,7 +14,10 @@ pub mod splice;
 pub mod validators;
 
 mod anchors;
+mod detection;
+mod detector;
 mod matcher;
+mod own;
 mod places;
 mod regions;
 mod scanner;
@@ -24,7 +27,10 @@ mod shadow;
 mod tests;
 mod words;
 
+pub use detection::Detection;
+pub use detector::Detector;
 pub(crate) use matcher::entropy_bits;
+pub use own::Own;
 pub use scanner::{Found, Scanner};
 
 use crate::credint::{self, CredentialForm, Intelligence, Known};
@@ -41,7 +47,6 @@ use ::bytes::Bytes;
 use lane::Action;
 use memory::Memory;
 use projection::{Meaning, Projection};
-use rules::Rule;
 use seams::Look;
 use splice::Edit;
 use std::borrow::Cow;
@@ -54,8 +59,8 @@ pub const FINDINGS_MAX: usize = 10_000;
 /// A finding as it is remembered: everything but the text.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// The detection rule.
-    pub rule: Arc<Rule>,
+    /// What found it.
+    pub detector: Arc<Detector>,
     /// Which way the text went.
     pub direction: Direction,
     /// Where: `messages[2].content`.
@@ -104,9 +109,9 @@ impl<'a> Judge<'a> {
         Self { memory: Some(memory), ..self }
     }
 
-    /// The detection rules.
-    pub fn scanner(&self) -> &'a Scanner {
-        self.tenant.scanner()
+    /// What is looked for.
+    pub fn detection(&self) -> &'a Detection {
+        self.tenant.detection()
     }
 
     /// Whether anybody wants to know what stands in these texts: without a rule that looks this way, in the floor and
@@ -127,7 +132,7 @@ impl<'a> Judge<'a> {
     }
 
     fn scan_new(&self, text: &[u8], parts: &[Range<usize>]) -> Option<Vec<Found>> {
-        self.scanner().scan_parts(text, parts, &|found, value| self.weigh(found, value), FINDINGS_MAX)
+        self.detection().scan_parts(text, parts, &|found, value| self.weigh(found, value), FINDINGS_MAX)
     }
 
     /// Adds what stands over the seams between texts of one message. Of a prompt only: in answers each block is a lane
@@ -141,11 +146,9 @@ impl<'a> Judge<'a> {
         if !self.looks() || self.direction != Direction::Input {
             return Some(());
         }
-        let is_endless =
-            |rule| self.scanner().rule(rule).is_some_and(|rule| rule.document.continues.is_some());
         let look = Look {
             scan: &|text, parts| self.scan_new(text, parts),
-            is_endless: &is_endless,
+            is_endless: &|number| self.detection().is_endless(number),
             most: FINDINGS_MAX,
         };
         let mut pieces = seams::across(&look, body, projection, found)?;
@@ -159,7 +162,8 @@ impl<'a> Judge<'a> {
     /// Whether a finding counts at all. A credential is weighed by what is known of it: it may rise above the
     /// threshold, and what it is known for is noted.
     pub fn weigh(&self, found: &mut Found, value: &[u8]) -> bool {
-        let form = self.scanner().rule(found.rule).map_or(CredentialForm::None, |rule| rule.credential);
+        let detector = self.detection().detector(found.rule);
+        let form = detector.map_or(CredentialForm::None, |detector| detector.credential);
         if let Some(intelligence) = self.intelligence.filter(|_| form != CredentialForm::None) {
             let (known, confidence) = credint::weigh(intelligence, value, form);
             found.known = known;
@@ -188,7 +192,7 @@ impl<'a> Judge<'a> {
     ) -> Option<Finding> {
         let hash = keyed_hash(&self.tenant.hash_key, value);
         Some(Finding {
-            rule: self.scanner().rule(found.rule)?.clone(),
+            detector: self.detection().detector(found.rule)?.clone(),
             direction: self.direction,
             place,
             length: found.span.len(),
@@ -254,7 +258,7 @@ fn scan_betas(judge: &Judge<'_>, betas: &[String], findings: &mut Vec<Finding>) 
     let place = "anthropic-beta";
     let mut is_blocked = false;
     for beta in betas {
-        for mut found in judge.scanner().scan(beta.as_bytes()) {
+        for mut found in judge.detection().scan(beta.as_bytes()) {
             let value = found.value(beta.as_bytes()).to_vec();
             if judge.weigh(&mut found, &value) {
                 let judgement = judge.judge(&found);
@@ -268,7 +272,7 @@ fn scan_betas(judge: &Judge<'_>, betas: &[String], findings: &mut Vec<Finding>) 
 
 fn blocked(findings: Vec<Finding>, place: String) -> Refusal {
     let by = || findings.iter().filter(|finding| finding.action != Action::Pass);
-    let mut rules: Vec<String> = by().map(|finding| finding.rule.document.id.clone()).collect();
+    let mut rules: Vec<String> = by().map(|finding| finding.detector.id.to_string()).collect();
     rules.sort_unstable();
     rules.dedup();
     let strict = by().find(|finding| finding.action == Action::Block);

@@ -1,31 +1,36 @@
-//! Does every rule find what it says it finds? Its examples and counterexamples, through the scanner as it is.
+//! Does every rule find what it says it finds? Its examples and counterexamples, through detection as it is.
 
-use super::rules::{Rule, RuleError};
-use super::{Found, Scanner};
-use crate::credint::{self, Intelligence};
+use super::rules::{RuleDocument, RuleError};
+use super::{Detection, Found};
+use crate::credint::{self, CredentialForm, Intelligence};
 
-/// What is wrong with the rules of a scanner: examples that are not found with at least this confidence, and
+/// What is wrong with rules of a detection: examples that are not found with at least this confidence, and
 /// counterexamples that are. `known` are compromised credentials, which make some candidates sure.
-pub fn prove(scanner: &Scanner, known: &Intelligence, threshold: f32) -> Vec<RuleError> {
+pub fn prove(
+    detection: &Detection,
+    rules: &[RuleDocument],
+    known: &Intelligence,
+    threshold: f32,
+) -> Vec<RuleError> {
     let mut wrong = Vec::new();
-    for rule in scanner.rules() {
+    for rule in rules {
         let finds = |text: &String| {
-            let found = scanner.scan(text.as_bytes()).into_iter();
-            found.filter(|found| is_of(scanner, found, rule)).any(|found| {
+            let found = detection.scan(text.as_bytes()).into_iter();
+            found.filter_map(|found| of(detection, found, rule)).any(|(found, form)| {
                 let value = text.as_bytes().get(found.span.clone()).unwrap_or_default();
-                let (_, confidence) = credint::weigh(known, value, rule.credential);
+                let (_, confidence) = credint::weigh(known, value, form);
                 found.confidence.max(confidence) >= threshold
             })
         };
-        let place = || format!("rule `{}`", rule.document.id);
-        for text in rule.document.examples.iter().filter(|text| !finds(text)) {
+        let place = || format!("rule `{}`", rule.id);
+        for text in rule.examples.iter().filter(|text| !finds(text)) {
             let problem = format!(
                 "does not find its example `{text}` at {threshold}; see `palisade scan --threshold 0`, then \
                  change the pattern, its context or the example"
             );
             wrong.push(RuleError { place: place(), problem });
         }
-        for text in rule.document.counterexamples.iter().filter(|text| finds(text)) {
+        for text in rule.counterexamples.iter().filter(|text| finds(text)) {
             let problem = format!("finds its counterexample `{text}` at {threshold}");
             wrong.push(RuleError { place: place(), problem });
         }
@@ -33,6 +38,8 @@ pub fn prove(scanner: &Scanner, known: &Intelligence, threshold: f32) -> Vec<Rul
     wrong
 }
 
-fn is_of(scanner: &Scanner, found: &Found, rule: &Rule) -> bool {
-    scanner.rule(found.rule).is_some_and(|other| other.document.id == rule.document.id)
+/// A finding, if it is of this rule.
+fn of(detection: &Detection, found: Found, rule: &RuleDocument) -> Option<(Found, CredentialForm)> {
+    let detector = detection.detector(found.rule).filter(|detector| *detector.id == *rule.id)?;
+    Some((found, detector.credential))
 }

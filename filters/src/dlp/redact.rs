@@ -76,7 +76,7 @@ fn redact_part<R: Meaning>(
     let mut quotes = Walk { text: String::from_utf8_lossy(text), quotes: Quotes::default(), at: 0 };
     let mut cursor = json::Cursor::default();
     for region in regions::all(&redacted) {
-        let label = judge.scanner().rule(region.rule).map_or("[REDACTED]", |rule| &rule.label);
+        let label = judge.detection().detector(region.rule).map_or("[REDACTED]", |detector| &*detector.label);
         let raw = part.raw_span(body, &region.span, &mut cursor);
         let with: Cow<'static, [u8]> = match part.form {
             Form::Number => Cow::Owned(format!("\"{label}\"").into_bytes()),
@@ -115,7 +115,7 @@ impl Walk<'_> {
 /// The whole of `text`, with everything replaced that was found at all: for texts that are not the caller's own,
 /// such as a provider's error message.
 pub fn mask(judge: &Judge<'_>, text: &str) -> String {
-    let mut found = judge.scanner().scan(text.as_bytes());
+    let mut found = judge.detection().scan(text.as_bytes());
     found.retain_mut(|found| {
         let value = found.value(text.as_bytes()).to_vec();
         judge.weigh(found, &value)
@@ -124,7 +124,9 @@ pub fn mask(judge: &Judge<'_>, text: &str) -> String {
     let mut at = 0;
     for region in regions::all(&found) {
         out.push_str(text.get(at..region.span.start).unwrap_or_default());
-        out.push_str(judge.scanner().rule(region.rule).map_or("[REDACTED]", |rule| &rule.label));
+        out.push_str(
+            judge.detection().detector(region.rule).map_or("[REDACTED]", |detector| &*detector.label),
+        );
         at = region.span.end;
     }
     out.push_str(text.get(at..).unwrap_or_default());

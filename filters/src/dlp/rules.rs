@@ -8,7 +8,6 @@ use super::validators::Validator;
 use crate::credint::CredentialForm;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// A match, its context and its look-ahead are decided within this many bytes, so a stream is never held longer.
 pub const DECIDE_AFTER_BYTES_MAX: usize = 576;
@@ -270,10 +269,6 @@ struct RuleFile {
 pub struct Rule {
     /// As it was written.
     pub document: RuleDocument,
-    /// What replaces a finding: `[CREDIT_CARD]`.
-    pub label: Arc<str>,
-    /// What of a finding is asked of lists of compromised credentials.
-    pub credential: CredentialForm,
     pub(super) matcher: Matcher,
 }
 
@@ -325,19 +320,7 @@ pub fn load(files: &[(&str, &str)]) -> Result<Vec<Rule>, RuleError> {
             }
             check(&document).map_err(fail)?;
             let matcher = Matcher::compile(&document).map_err(fail)?;
-            let label = format!("[{}]", document.entity).into();
-            let credential = document.credential.unwrap_or(match document.category {
-                // What has no end is a key file or a signed statement, and in no list.
-                Category::Secret if document.continues.is_none() => CredentialForm::Plain,
-                Category::Secret
-                | Category::Payment
-                | Category::Identity
-                | Category::Contact
-                | Category::Network
-                | Category::Health
-                | Category::Business => CredentialForm::None,
-            });
-            rules.push(Rule { document, label, credential, matcher });
+            rules.push(Rule { document, matcher });
         }
     }
     if rules.len() > RULES_MAX {

@@ -5,8 +5,11 @@
 
 use super::anchors::{Anchors, Hit, Kind};
 use super::bytes::ByteSet;
-use super::matcher::{After, Before, FIRST_RUN_MAX, Match, Verdict, View, held_lead};
-use super::rules::{DIGITS_LEAD_BYTES_MAX, LEAD_BYTES_MAX, LITERAL_BYTES_MAX, LITERAL_BYTES_MIN, Rule};
+use super::detector::Detector;
+use super::matcher::{After, Before, FIRST_RUN_MAX, Match, Matcher, Verdict, View, held_lead};
+use super::rules::{
+    DIGITS_LEAD_BYTES_MAX, LEAD_BYTES_MAX, LITERAL_BYTES_MAX, LITERAL_BYTES_MIN, Rule, RuleDocument,
+};
 use crate::credint::Known;
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,7 +24,9 @@ const DIGITS_COUNTED_MAX: usize = 20;
 /// A rule set, ready to scan; shared by all who use it.
 #[derive(Debug)]
 pub struct Scanner {
-    rules: Vec<Arc<Rule>>,
+    documents: Vec<RuleDocument>,
+    detectors: Vec<Arc<Detector>>,
+    matchers: Vec<Matcher>,
     anchors: Anchors,
     /// For each literal, the rules that it anchors.
     literal_rules: Vec<Vec<u16>>,
@@ -45,7 +50,7 @@ struct DigitRule {
 /// A finding: where, by which rule, how sure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
-    /// The number of the rule in its set.
+    /// The number of what found it, among all that is looked for.
     pub rule: u16,
     /// The bytes of the text.
     pub span: Range<usize>,
@@ -137,18 +142,44 @@ impl Scanner {
             fitting.sort_unstable();
         }
         let anchors = Anchors::new(&literals);
-        let rules = rules.into_iter().map(Arc::new).collect();
-        Self { rules, anchors, literal_rules, digit_rules, at_sign_rules }
+        let mut scanner = Self {
+            documents: Vec::with_capacity(rules.len()),
+            detectors: rules.iter().map(|rule| Arc::new(Detector::of(&rule.document))).collect(),
+            matchers: Vec::with_capacity(rules.len()),
+            anchors,
+            literal_rules,
+            digit_rules,
+            at_sign_rules,
+        };
+        for Rule { document, matcher } in rules {
+            scanner.documents.push(document);
+            scanner.matchers.push(matcher);
+        }
+        scanner
     }
 
-    /// The rules, in the order of their numbers.
-    pub fn rules(&self) -> &[Arc<Rule>] {
-        &self.rules
+    /// The rules as they were written, in the order of their numbers.
+    pub fn documents(&self) -> &[RuleDocument] {
+        &self.documents
     }
 
-    /// The rule with this number.
-    pub fn rule(&self, number: u16) -> Option<&Arc<Rule>> {
-        self.rules.get(usize::from(number))
+    /// What the rules are to their findings, in the order of their numbers.
+    pub fn detectors(&self) -> &[Arc<Detector>] {
+        &self.detectors
+    }
+
+    /// The one with this number.
+    pub fn detector(&self, number: u16) -> Option<&Arc<Detector>> {
+        self.detectors.get(usize::from(number))
+    }
+
+    /// Whether what this rule finds may go on without end.
+    pub(super) fn is_endless(&self, number: u16) -> bool {
+        self.matcher(number).is_some_and(Matcher::is_endless)
+    }
+
+    fn matcher(&self, number: u16) -> Option<&Matcher> {
+        self.matchers.get(usize::from(number))
     }
 
     /// Everything in a whole text that consists of parts, without its shadow; no finding reaches over the border of a
@@ -310,7 +341,7 @@ impl Scan {
             Kind::Literal(literal) => {
                 let owners = scanner.literal_rules.get(usize::from(literal));
                 for rule in owners.into_iter().flatten().copied() {
-                    let lead = scanner.rule(rule).and_then(|rule| rule.matcher.lead());
+                    let lead = scanner.matcher(rule).and_then(Matcher::lead);
                     let start = lead.map_or(at, |class| lead_start(view.text, at, class));
                     self.ask(scanner, view, Candidate::Rule { rule, start, anchor: at }, found);
                 }
@@ -322,11 +353,11 @@ impl Scan {
         let (number, verdict) = match candidate {
             Candidate::Digits { at } => return self.ask_digits(scanner, view, at, found),
             Candidate::Rule { rule, start, anchor } => {
-                let Some(matcher) = scanner.rule(rule).map(|rule| &rule.matcher) else { return };
+                let Some(matcher) = scanner.matcher(rule) else { return };
                 (rule, matcher.at(view, start, anchor))
             }
             Candidate::Rest { rule, from, confidence } => {
-                let Some(matcher) = scanner.rule(rule).map(|rule| &rule.matcher) else { return };
+                let Some(matcher) = scanner.matcher(rule) else { return };
                 (rule, matcher.resume(view, from, confidence))
             }
         };

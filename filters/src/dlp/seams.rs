@@ -178,7 +178,7 @@ impl Joined {
 #[cfg(test)]
 mod tests {
     use super::super::projection::{self, Positions};
-    use super::super::tests::{SCANNER, counts, cut, examples, scan};
+    use super::super::tests::{PLATFORM, counts, cut, examples, scan};
     use super::*;
     use proptest::prelude::*;
 
@@ -202,11 +202,11 @@ mod tests {
         let body = serde_json::json!({"messages": [{"content": blocks}]}).to_string();
         let projection = projection::project::<Anywhere>(body.as_bytes()).unwrap();
         let all = |text: &[u8], parts: &[Range<usize>]| {
-            SCANNER.scan_parts(text, parts, &|found, value| counts(found, value), usize::MAX)
+            PLATFORM.scan_parts(text, parts, &|found, value| counts(&PLATFORM, found, value), usize::MAX)
         };
         let ranges: Vec<_> = projection.parts.iter().map(|part| part.text.clone()).collect();
         let mut found = all(&projection.text, &ranges).unwrap();
-        let is_endless = |rule| SCANNER.rule(rule).unwrap().document.continues.is_some();
+        let is_endless = |rule| PLATFORM.is_endless(rule);
         let look = Look { scan: &all, is_endless: &is_endless, most };
         found.extend(across(&look, body.as_bytes(), &projection, &found)?);
         let texts =

@@ -2,13 +2,19 @@
 
 use super::lane::{Action, Flow, Lane, Syntax};
 use super::regions;
-use super::rules::{self, Rule};
-use super::{Found, Scanner, proof};
+use super::rules::{self, RuleDocument};
+use super::{Detection, Found, Scanner, proof};
 use crate::credint::{self, Delta, Intelligence};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
-pub(super) static SCANNER: LazyLock<Scanner> = LazyLock::new(|| Scanner::new(rules::shipped().unwrap()));
+pub(super) static PLATFORM: LazyLock<Detection> =
+    LazyLock::new(|| Scanner::new(rules::shipped().unwrap()).into());
+
+/// The rules that come with the product.
+pub(super) fn shipped() -> &'static [RuleDocument] {
+    PLATFORM.platform().documents()
+}
 
 static INTELLIGENCE: LazyLock<Intelligence> =
     LazyLock::new(|| Intelligence::new(Some(credint::shipped().unwrap()), Delta::default()));
@@ -16,41 +22,45 @@ static INTELLIGENCE: LazyLock<Intelligence> =
 const THRESHOLD: f32 = 0.5;
 
 /// As `Judge::weigh`, for an organisation with the default settings.
-pub(super) fn counts(found: &mut Found, value: &[u8]) -> bool {
+pub(super) fn counts(detection: &Detection, found: &mut Found, value: &[u8]) -> bool {
     let (known, confidence) =
-        credint::weigh(&INTELLIGENCE, value, SCANNER.rule(found.rule).unwrap().credential);
+        credint::weigh(&INTELLIGENCE, value, detection.detector(found.rule).unwrap().credential);
     found.known = known;
     found.confidence = found.confidence.max(confidence);
     found.confidence >= THRESHOLD
 }
 
 pub(super) fn scan(text: &str) -> Vec<Found> {
-    let mut found = SCANNER.scan(text.as_bytes());
+    scan_with(&PLATFORM, text)
+}
+
+pub(super) fn scan_with(detection: &Detection, text: &str) -> Vec<Found> {
+    let mut found = detection.scan(text.as_bytes());
     found.retain_mut(|found| {
         let value = found.value(text.as_bytes()).to_vec();
-        counts(found, &value)
+        counts(detection, found, &value)
     });
     found
 }
 
-pub(super) fn found_by(rule: &Rule, text: &str) -> Vec<Found> {
+pub(super) fn found_by(rule: &RuleDocument, text: &str) -> Vec<Found> {
     let mut found = scan(text);
-    found.retain(|found| SCANNER.rule(found.rule).unwrap().document.id == rule.document.id);
+    found.retain(|found| *PLATFORM.detector(found.rule).unwrap().id == *rule.id);
     found
 }
 
 #[test]
 fn every_rule_proves_itself() {
-    let wrong = proof::prove(&SCANNER, &INTELLIGENCE, THRESHOLD);
+    let wrong = proof::prove(&PLATFORM, shipped(), &INTELLIGENCE, THRESHOLD);
     let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(SCANNER.rules().len() >= 25);
+    assert!(shipped().len() >= 25);
 }
 
 #[test]
 fn labels_are_no_findings() {
-    for rule in SCANNER.rules() {
-        let text = format!("password: {0} token={0} card {0} \"{0}\" {0}@{0}", rule.label);
+    for detector in PLATFORM.detectors() {
+        let text = format!("password: {0} token={0} card {0} \"{0}\" {0}@{0}", detector.label);
         let sure = scan(&text);
         assert!(sure.is_empty(), "{text}: {sure:?}");
     }
@@ -58,8 +68,8 @@ fn labels_are_no_findings() {
 
 #[test]
 fn a_redacted_text_scans_clean() {
-    for rule in SCANNER.rules() {
-        for example in &rule.document.examples {
+    for rule in shipped() {
+        for example in &rule.examples {
             let once = through(&[example.as_str()], Syntax::Plain, Action::Redact).0;
             assert_eq!(through(&[once.as_str()], Syntax::Plain, Action::Redact).0, once, "{example}");
         }
@@ -67,27 +77,40 @@ fn a_redacted_text_scans_clean() {
 }
 
 fn through(chunks: &[&str], syntax: Syntax, action: Action) -> (String, Flow) {
+    through_with(&PLATFORM, chunks, syntax, action)
+}
+
+pub(super) fn through_with(
+    detection: &Detection,
+    chunks: &[&str],
+    syntax: Syntax,
+    action: Action,
+) -> (String, Flow) {
     let mut lane = Lane::new(syntax);
     let mut out = String::new();
     let mut judge = |found: &mut Found, value: &str| {
-        if counts(found, value.as_bytes()) { action } else { Action::Pass }
+        if counts(detection, found, value.as_bytes()) { action } else { Action::Pass }
     };
     for chunk in chunks {
-        if lane.push(&SCANNER, chunk, &mut judge, &mut out) == Flow::Blocked {
+        if lane.push(detection, chunk, &mut judge, &mut out) == Flow::Blocked {
             return (out, Flow::Blocked);
         }
     }
-    let flow = lane.finish(&SCANNER, &mut judge, &mut out);
+    let flow = lane.finish(detection, &mut judge, &mut out);
     (out, flow)
 }
 
 /// A whole text with everything replaced that is found in it.
 pub(super) fn redacted(text: &str) -> String {
+    redacted_with(&PLATFORM, text)
+}
+
+pub(super) fn redacted_with(detection: &Detection, text: &str) -> String {
     let mut out = String::new();
     let mut at = 0;
-    for region in regions::all(&scan(text)) {
+    for region in regions::all(&scan_with(detection, text)) {
         out.push_str(text.get(at..region.span.start).unwrap());
-        out.push_str(&SCANNER.rule(region.rule).unwrap().label);
+        out.push_str(&detection.detector(region.rule).unwrap().label);
         at = region.span.end;
     }
     out + text.get(at..).unwrap()
@@ -113,7 +136,7 @@ pub(super) fn cut<'a>(text: &'a str, places: &[usize]) -> Vec<&'a str> {
 }
 
 pub(super) fn examples() -> Vec<String> {
-    let all = SCANNER.rules().iter().flat_map(|rule| &rule.document.examples);
+    let all = shipped().iter().flat_map(|rule| &rule.examples);
     let mut all: Vec<String> = all.cloned().collect();
     all.extend(
         [
@@ -162,7 +185,7 @@ proptest! {
         places in prop::collection::vec(any::<usize>(), 0..40),
     ) {
         let mut disguised = super::shadow::disguised();
-        disguised.extend(SCANNER.rules().iter().flat_map(|rule| rule.document.examples.clone()));
+        disguised.extend(shipped().iter().flat_map(|rule| rule.examples.clone()));
         // Long enough for everything before it to be let go of.
         let prose = " and then for a long while there was nothing to be said of 13 or any other number".repeat(8);
         let text: String = picks
@@ -190,7 +213,7 @@ proptest! {
 
 #[test]
 fn every_cut_of_every_example_gives_what_the_whole_gives() {
-    for example in SCANNER.rules().iter().flat_map(|rule| &rule.document.examples) {
+    for example in shipped().iter().flat_map(|rule| &rule.examples) {
         let text = format!("before {example} after");
         let whole = through(&[&text], Syntax::Plain, Action::Redact);
         for at in (0..text.len()).filter(|at| text.is_char_boundary(*at)) {
@@ -246,7 +269,7 @@ fn clean_prose_waits_for_its_current_word_only() {
     let (mut pushed, mut out) = (String::new(), String::new());
     for character in prose.chars() {
         pushed.push(character);
-        lane.push(&SCANNER, character.encode_utf8(&mut [0; 4]), &mut judge, &mut out);
+        lane.push(&PLATFORM, character.encode_utf8(&mut [0; 4]), &mut judge, &mut out);
         let held = pushed.len() - out.len();
         let word = pushed.len() - pushed.rfind(' ').map_or(0, |space| space + 1);
         // A number waits for the word behind it, which may turn out to encode more of it.

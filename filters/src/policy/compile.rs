@@ -6,7 +6,7 @@
 use super::decide::Chains;
 use super::{Platform, Policy, Provider, SHARDS, Tenant, TenantKey};
 use crate::dialect::Dialect;
-use crate::dlp::Scanner;
+use crate::dlp::{Detection, Scanner};
 use crate::documents::{
     KeyDocument, OrganisationDocument, PlatformDocument, ProviderDocument, ProviderSecrets, QuotaDocument,
 };
@@ -184,7 +184,7 @@ fn compile_platform(source: &Source<PlatformDocument>, grounds: &Grounds<'_>) ->
         providers.push(Arc::new(compiled));
     }
     // The floor's rules are checked here, so that a broken one is the platform's error and not each tenant's.
-    Chains::compile(&document.floor, &[], &[], &grounds.scanner)?;
+    Chains::compile(&document.floor, &[], &[], &Detection::new(grounds.scanner.clone(), None))?;
     Ok(Platform {
         scanner: grounds.scanner.clone(),
         kill_switches: KillSwitches::compile(&document.kill_switches, &providers)?,
@@ -292,6 +292,7 @@ fn compile_tenant(
             return Err("two quotas state the same limit of the same subject; keep one".to_owned());
         }
     }
+    let detection = Detection::new(platform.scanner.clone(), None);
     Ok(Tenant {
         id: id.as_str().into(),
         threshold: document.dlp.threshold,
@@ -300,7 +301,8 @@ fn compile_tenant(
         credint: document.credint,
         ip_allowlist: Networks::compile("ip_allowlist", &document.ip_allowlist)?,
         geo: GeoRules::compile(&document.geo)?,
-        chains: Chains::compile(&platform.floor, &document.policy, &document.groups, &platform.scanner)?,
+        chains: Chains::compile(&platform.floor, &document.policy, &document.groups, &detection)?,
+        detection,
         access: Access::compile(&document.model_access, &document.groups)?,
         routes: Routes::compile(&document.routes, &document.groups, &platform.providers)?,
         kill_switches: KillSwitches::compile(&document.kill_switches, &platform.providers)?,

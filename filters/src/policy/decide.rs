@@ -4,10 +4,10 @@
 //! and the organisation's; what they say is joined, and the stricter wins, so the organisation can tighten and never
 //! loosen. A decision carries the reasons it was made of.
 
+use super::meets::Meets;
 use crate::credint::{Bucket, Known};
 use crate::dlp::lane::Action;
-use crate::dlp::rules::Rule;
-use crate::dlp::{Found, Scanner};
+use crate::dlp::{Detection, Detector, Found};
 use crate::documents::{
     Direction, FloorDocument, GroupDocument, PolicyAction, PolicyRuleDocument, ShippedFloor,
 };
@@ -23,8 +23,8 @@ static DEFAULT_FLOOR: &str = include_str!("../../../rules/floors/default.toml");
 #[derive(Debug)]
 pub(crate) struct Chains {
     rules: Vec<ChainRule>,
-    /// For each detection rule, the policy rules that its findings may meet, floor first, in order.
-    by_detector: Vec<Vec<u16>>,
+    /// The policy rules that findings may meet, floor first, in order.
+    meets: Meets,
 }
 
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl Chains {
         floor: &FloorDocument,
         organisation: &[PolicyRuleDocument],
         groups: &[GroupDocument],
-        scanner: &Scanner,
+        detection: &Detection,
     ) -> Result<Self, String> {
         let shipped = match floor.shipped {
             ShippedFloor::None => Vec::new(),
@@ -123,12 +123,24 @@ impl Chains {
                 file.rules
             }
         };
-        let mut chains = Self { rules: Vec::new(), by_detector: vec![Vec::new(); scanner.rules().len()] };
+        let mut rules = Vec::new();
+        let detectors: Vec<&Detector> = detection.detectors().map(|detector| &**detector).collect();
+        let mut met = vec![Vec::new(); detectors.len()];
+        let mut add = |chain, rule| -> Result<(), String> {
+            let number = u16::try_from(rules.len()).map_err(|_| "too many policy rules".to_owned())?;
+            rules.push(ChainRule::compile(chain, rule, &detectors)?);
+            for (detector, met) in detectors.iter().zip(&mut met) {
+                if concerns(rule, detector) {
+                    met.push(number);
+                }
+            }
+            Ok(())
+        };
         for rule in floor.rules.iter().chain(&shipped) {
             if !rule.groups.is_empty() {
                 return Err(format!("policy rule `{}`: the floor knows no groups", rule.name));
             }
-            chains.add(Chain::Floor, rule, scanner)?;
+            add(Chain::Floor, rule)?;
         }
         for rule in organisation {
             for group in &rule.groups {
@@ -139,65 +151,17 @@ impl Chains {
                     ));
                 }
             }
-            chains.add(Chain::Organisation, rule, scanner)?;
+            add(Chain::Organisation, rule)?;
         }
-        Ok(chains)
-    }
-
-    fn add(&mut self, chain: Chain, rule: &PolicyRuleDocument, scanner: &Scanner) -> Result<(), String> {
-        for (kind, wanted, known) in [
-            ("rule", &rule.rules, (|rule, text| matches(text, &rule.document.id)) as fn(&Rule, &str) -> bool),
-            ("entity", &rule.entities, |rule, text| rule.document.entity == text),
-        ] {
-            for text in wanted {
-                if !scanner.rules().iter().any(|rule| known(rule, text)) {
-                    return Err(format!(
-                        "policy rule `{}`: no detection {kind} is named `{text}`",
-                        rule.name
-                    ));
-                }
-            }
-        }
-        let compromised_min = rule.compromised_min.map(|least| {
-            Bucket::beginning_with(least).map(Known::Listed).ok_or_else(|| {
-                format!(
-                    "policy rule `{}`: `compromised_min` is 1, 2, 10, 100 or 1000, not {least}",
-                    rule.name
-                )
-            })
-        });
-        let compromised_min = compromised_min.transpose()?;
-        let number = u16::try_from(self.rules.len()).map_err(|_| "too many policy rules".to_owned())?;
-        for (detector, met) in scanner.rules().iter().zip(&mut self.by_detector) {
-            if concerns(rule, detector) {
-                met.push(number);
-            }
-        }
-        self.rules.push(ChainRule {
-            chain,
-            name: rule.name.as_str().into(),
-            direction: rule.direction,
-            groups: rule.groups.clone(),
-            whence: Whence::of(rule),
-            confidence_min: rule.confidence_min.unwrap_or(0.0),
-            compromised_min,
-            action: rule.action,
-            about_request: rule.rules.is_empty()
-                && rule.entities.is_empty()
-                && rule.categories.is_empty()
-                && rule.confidence_min.is_none()
-                && rule.compromised_min.is_none(),
-            message: rule.message.clone(),
-        });
-        Ok(())
+        Ok(Self { rules, meets: Meets::new(met) })
     }
 
     /// What the chains say about a finding: within a chain the first rule that ends it, across chains the strictest.
     pub(crate) fn judge(&self, found: &Found, way: Direction, visitor: &Visitor) -> Judgement {
         let mut judgement = Judgement { action: Action::Pass, reasons: Vec::new() };
         let mut ended = None;
-        let met = self.by_detector.get(usize::from(found.rule));
-        for rule in met.into_iter().flatten().filter_map(|number| self.rules.get(usize::from(*number))) {
+        let met = self.meets.of(found.rule).iter();
+        for rule in met.filter_map(|number| self.rules.get(usize::from(*number))) {
             if ended == Some(rule.chain)
                 || !rule.applies(way, visitor)
                 || found.confidence < rule.confidence_min
@@ -267,16 +231,55 @@ fn strictness(action: Action) -> u8 {
 }
 
 /// Whether findings of a detection rule can meet a policy rule.
-fn concerns(rule: &PolicyRuleDocument, detector: &Rule) -> bool {
-    let document = &detector.document;
+fn concerns(rule: &PolicyRuleDocument, detector: &Detector) -> bool {
     let one_of =
         |list: &[String], test: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|text| test(text));
-    one_of(&rule.rules, &|pattern| matches(pattern, &document.id))
-        && one_of(&rule.entities, &|entity| entity == document.entity)
-        && (rule.categories.is_empty() || rule.categories.contains(&document.category))
+    one_of(&rule.rules, &|pattern| matches(pattern, &detector.id))
+        && one_of(&rule.entities, &|entity| *entity == *detector.entity)
+        && (rule.categories.is_empty() || rule.categories.contains(&detector.category))
 }
 
 impl ChainRule {
+    fn compile(chain: Chain, rule: &PolicyRuleDocument, detectors: &[&Detector]) -> Result<Self, String> {
+        for (kind, wanted, known) in [
+            ("rule", &rule.rules, (|one, text| matches(text, &one.id)) as fn(&Detector, &str) -> bool),
+            ("entity", &rule.entities, |one, text| *one.entity == *text),
+        ] {
+            for text in wanted {
+                if !detectors.iter().any(|one| known(one, text)) {
+                    return Err(format!(
+                        "policy rule `{}`: no detection {kind} is named `{text}`",
+                        rule.name
+                    ));
+                }
+            }
+        }
+        let compromised_min = rule.compromised_min.map(|least| {
+            Bucket::beginning_with(least).map(Known::Listed).ok_or_else(|| {
+                format!(
+                    "policy rule `{}`: `compromised_min` is 1, 2, 10, 100 or 1000, not {least}",
+                    rule.name
+                )
+            })
+        });
+        Ok(Self {
+            chain,
+            name: rule.name.as_str().into(),
+            direction: rule.direction,
+            groups: rule.groups.clone(),
+            whence: Whence::of(rule),
+            confidence_min: rule.confidence_min.unwrap_or(0.0),
+            compromised_min: compromised_min.transpose()?,
+            action: rule.action,
+            about_request: rule.rules.is_empty()
+                && rule.entities.is_empty()
+                && rule.categories.is_empty()
+                && rule.confidence_min.is_none()
+                && rule.compromised_min.is_none(),
+            message: rule.message.clone(),
+        })
+    }
+
     fn applies(&self, way: Direction, visitor: &Visitor) -> bool {
         let groups = &visitor.key().groups;
         (self.direction == Direction::Both || self.direction == way)

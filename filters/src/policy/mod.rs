@@ -5,8 +5,9 @@
 
 pub mod compile;
 pub mod decide;
+mod meets;
 
-use crate::dlp::Scanner;
+use crate::dlp::{Detection, Scanner};
 use crate::documents::routes::KillSwitchDocument;
 use crate::documents::{CredintDocument, DefaultAction, OnFull, ProviderDocument};
 use crate::geoip::GeoRules;
@@ -88,6 +89,7 @@ pub struct Tenant {
     pub(crate) ip_allowlist: Networks,
     pub(crate) geo: Option<Box<GeoRules>>,
     pub(crate) keys: Vec<Arc<TenantKey>>,
+    pub(crate) detection: Detection,
     pub(crate) chains: Chains,
     pub(crate) access: Access,
     pub(crate) routes: Routes,
@@ -122,9 +124,9 @@ impl Tenant {
         [self.platform.fingerprint, self.fingerprint]
     }
 
-    /// The detection rules that judge this organisation's text.
-    pub fn scanner(&self) -> &Scanner {
-        &self.platform.scanner
+    /// What is looked for in this organisation's texts.
+    pub fn detection(&self) -> &Detection {
+        &self.detection
     }
 }
 

@@ -124,7 +124,7 @@ fn pushed(visitor: &Visitor, head: &Head, media_type: &str, chunks: &[&[u8]]) ->
     };
     let fault = push().err();
     let report = answer.into_report();
-    let findings = report.findings.iter().map(|found| (found.rule.label.clone(), found.action)).collect();
+    let findings = report.findings.iter().map(|found| (found.detector.label.clone(), found.action)).collect();
     let counted = format!("{:?} {} {:?}", report.usage, report.counted_tokens, report.model);
     let out = String::from_utf8(out).expect("what leaves is UTF-8");
     Told { out, fault, findings, counted, is_blocked: report.is_blocked }

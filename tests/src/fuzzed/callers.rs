@@ -70,7 +70,7 @@ fn visitor(rules: &str) -> Visitor {
 /// stands beside them.
 pub(super) fn without_labels(text: &str) -> String {
     static LABELS: LazyLock<BTreeSet<Arc<str>>> =
-        LazyLock::new(|| rules::shipped().unwrap().into_iter().map(|rule| rule.label).collect());
+        LazyLock::new(|| SCANNER.detectors().iter().map(|detector| detector.label.clone()).collect());
     LABELS.iter().fold(text.to_owned(), |text, label| text.replace(&**label, NO_LABEL))
 }
 

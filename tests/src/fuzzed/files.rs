@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use palisade_filters::credint::{Base, Key};
-use palisade_filters::dlp::{Scanner, rules};
+use palisade_filters::dlp::{Detection, Scanner, rules};
 
 /// A file of detection rules, as an operator writes them: an error or rules, and rules make a scanner, which finds
 /// what lies in its text.
@@ -10,7 +10,7 @@ pub(crate) fn rule_file(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match rules::load(&[("fuzzed.toml", text)]) {
         Ok(rules) => {
-            for found in Scanner::new(rules).scan(data) {
+            for found in Detection::from(Scanner::new(rules)).scan(data) {
                 assert!(data.get(found.span.clone()).is_some_and(|value| !value.is_empty()));
             }
         }

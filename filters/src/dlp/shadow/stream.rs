@@ -4,9 +4,10 @@
 //! with what the one before it knows, as both read the same so far. It ends when nothing but the same is left of it.
 //! The text is scanned as far as its shadow is settled, so that all of them stand at the same place.
 
+use super::super::detection::{Detection, Reading};
 use super::super::matcher::View;
 use super::super::rules::CONTEXT_BEFORE_BYTES_MAX;
-use super::super::scanner::{Found, Scan, Scanner};
+use super::super::scanner::Found;
 use super::map::Map;
 use super::{DEPTH, Runs, Shadow};
 
@@ -15,14 +16,14 @@ use super::{DEPTH, Runs, Shadow};
 pub(in crate::dlp) struct Shadows {
     folded: Shadow,
     /// While it says anything else than the text.
-    folded_scan: Option<Scan>,
+    folded_scan: Option<Reading>,
     /// While it says anything else than the folded one.
-    decoded: Option<(Box<Shadow>, Scan)>,
+    decoded: Option<(Box<Shadow>, Reading)>,
 }
 
 impl Shadows {
     /// Reads on in a text, of which `plain` knows what was settled before. Returns how much of it is settled now.
-    pub(in crate::dlp) fn read(&mut self, text: &[u8], complete: bool, plain: &Scan) -> usize {
+    pub(in crate::dlp) fn read(&mut self, text: &[u8], complete: bool, plain: &Reading) -> usize {
         self.folded.read(text, complete);
         if self.folded_scan.is_none() && self.folded.differs() {
             self.folded_scan = Some(plain.clone());
@@ -48,7 +49,7 @@ impl Shadows {
     /// before which nothing can be found any more.
     pub(in crate::dlp) fn advance(
         &mut self,
-        scanner: &Scanner,
+        detection: &Detection,
         text: &[u8],
         complete: bool,
         found: &mut Vec<Found>,
@@ -60,7 +61,7 @@ impl Shadows {
             let (end, text_end) = shadow.settled();
             let view = View { text: shadow.text.get(..end).unwrap_or_default(), complete };
             let mut here = Vec::new();
-            let at = scan.advance(scanner, view, &mut here);
+            let at = scan.advance(detection, view, &mut here);
             decided = decided.min(if at < end { shadow.span_of(&(at..at)).start } else { text_end });
             found.extend(here.into_iter().map(|one| shadow.found(one, text)));
         }
@@ -68,7 +69,7 @@ impl Shadows {
     }
 
     /// The text, of which `plain` knows, lets go of its first bytes and was released up to an offset.
-    pub(in crate::dlp) fn forget(&mut self, by: usize, released: usize, text: &[u8], plain: &Scan) {
+    pub(in crate::dlp) fn forget(&mut self, by: usize, released: usize, text: &[u8], plain: &Reading) {
         if let Some((shadow, scan)) = &mut self.decoded {
             shadow.forget(by, released, scan);
             let before = self.folded_scan.as_ref().unwrap_or(plain);
@@ -88,7 +89,7 @@ impl Shadows {
 
 impl Shadow {
     /// Lets go of what no context reaches any more; `released` counts from where the text began until now.
-    fn forget(&mut self, by: usize, released: usize, scan: &mut Scan) {
+    fn forget(&mut self, by: usize, released: usize, scan: &mut Reading) {
         let released = self.map.before(released + self.text_dropped).saturating_sub(self.dropped);
         let unneeded = released.saturating_sub(CONTEXT_BEFORE_BYTES_MAX + 1).min(scan.needed_from());
         scan.forget(unneeded);

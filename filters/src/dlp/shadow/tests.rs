@@ -1,6 +1,6 @@
 //! What holds for disguises of all rules' examples: they are found, at whole characters, and nothing else is.
 
-use super::super::tests::{SCANNER, found_by, redacted, scan};
+use super::super::tests::{PLATFORM, found_by, redacted, scan, shipped};
 use super::super::{Found, rules};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -70,11 +70,8 @@ fn look_alike(character: char) -> char {
 }
 
 /// Each example of each rule, in front of the value, the value, and behind it.
-fn examples() -> impl Iterator<Item = (&'static rules::Rule, [&'static str; 3])> {
-    let all = SCANNER
-        .rules()
-        .iter()
-        .flat_map(|rule| rule.document.examples.iter().map(move |text| (&**rule, text)));
+fn examples() -> impl Iterator<Item = (&'static rules::RuleDocument, [&'static str; 3])> {
+    let all = shipped().iter().flat_map(|rule| rule.examples.iter().map(move |text| (rule, text)));
     all.filter_map(|(rule, text)| {
         let span = found_by(rule, text).first()?.span.clone();
         let (before, rest) = text.split_at(span.start);
@@ -118,16 +115,16 @@ fn disguised_values_are_found() {
 }
 
 /// Whether a rule finds something in a part of a text; every finding lies on whole characters.
-fn covers(rule: &rules::Rule, text: &str, part: Range<usize>) -> bool {
+fn covers(rule: &rules::RuleDocument, text: &str, part: Range<usize>) -> bool {
     let found = scan(text);
     for found in &found {
         let is_whole = text.is_char_boundary(found.span.start) && text.is_char_boundary(found.span.end);
         assert!(is_whole && found.span.end <= text.len(), "{:?} of {text}", found.span);
     }
-    let id = |found: &Found| &SCANNER.rule(found.rule).unwrap().document.id;
-    found.iter().any(|found| {
-        *id(found) == rule.document.id && found.span.start < part.end && part.start < found.span.end
-    })
+    let id = |found: &Found| &*PLATFORM.detector(found.rule).unwrap().id;
+    found
+        .iter()
+        .any(|found| id(found) == rule.id && found.span.start < part.end && part.start < found.span.end)
 }
 
 #[test]
@@ -152,16 +149,18 @@ fn prose_and_code_have_no_more_findings_for_their_shadows() {
     for text in sources.into_iter().chain([prose]) {
         let whole = std::slice::from_ref(&(0..text.len())).to_vec();
         let plain =
-            SCANNER.scan_as_written(text.as_bytes(), &whole, &whole, &|_, _| true, usize::MAX).unwrap();
+            PLATFORM.scan_as_written(text.as_bytes(), &whole, &whole, &|_, _| true, usize::MAX).unwrap();
         let counts = |found: &Found| found.confidence >= 0.5;
-        let more: Vec<_> = SCANNER
+        let more: Vec<_> = PLATFORM
             .scan(text.as_bytes())
             .into_iter()
             .filter(|one| counts(one) && !plain.contains(one))
             .collect();
         let more: Vec<_> = more
             .iter()
-            .map(|one| (text.get(one.span.clone()).unwrap(), SCANNER.rule(one.rule).unwrap().label.clone()))
+            .map(|one| {
+                (text.get(one.span.clone()).unwrap(), PLATFORM.detector(one.rule).unwrap().label.clone())
+            })
             .collect();
         assert_eq!(more, []);
     }

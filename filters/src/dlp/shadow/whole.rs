@@ -3,13 +3,13 @@
 //! The plain text is scanned first and wins: a finding of a shadow counts if the same rule did not find as much there
 //! already.
 
+use super::super::detection::Detection;
 use super::super::matcher::RUN_PIECE_BYTES;
 use super::super::rules::{
     CONTEXT_AFTER_BYTES_MAX, CONTEXT_BEFORE_BYTES_MAX, LEAD_BYTES_MAX, LITERAL_BYTES_MAX, WIDTH_BYTES_MAX,
 };
-use super::super::scanner::{Found, Scanner};
+use super::super::scanner::Found;
 use super::{Shadow, need};
-use crate::credint::CredentialForm;
 use std::ops::Range;
 
 /// How far before a difference the anchor of a match may stand that it reaches: a match, and what is waited for.
@@ -19,7 +19,7 @@ const BEHIND_BYTES: usize = LEAD_BYTES_MAX + CONTEXT_BEFORE_BYTES_MAX + LITERAL_
 /// How far before a finding another one may begin that covers it.
 const REACH_BYTES: usize = RUN_PIECE_BYTES + WIDTH_BYTES_MAX;
 
-impl Scanner {
+impl Detection {
     /// Everything in a whole text, in the order of its places.
     pub fn scan(&self, text: &[u8]) -> Vec<Found> {
         let whole = 0..text.len();
@@ -79,26 +79,10 @@ impl Scanner {
         counts: &dyn Fn(&mut Found, &[u8]) -> bool,
         most: usize,
     ) -> Option<Vec<Found>> {
-        let is_endless =
-            |found: &&Found| self.rule(found.rule).is_some_and(|rule| rule.document.continues.is_some());
-        let endless = plain.iter().filter(is_endless);
+        let endless = plain.iter().filter(|found| self.is_endless(found.rule));
         let endless: Vec<_> = endless.map(|found| found.span.start - start..found.span.end - start).collect();
         let whole = 0..shadow.text.len();
         self.scan_as_written(&shadow.text, &[whole], &shadow.places(&endless), counts, most)
-    }
-
-    /// Whether one of these findings says all that another one of the same place says.
-    pub(in crate::dlp) fn covers(&self, known: &[Found], other: &Found) -> bool {
-        // A credential that reads differently may be known to be leaked.
-        let is_asked = self.rule(other.rule).is_some_and(|rule| rule.credential != CredentialForm::None);
-        known.iter().any(|known| {
-            let reads_alike = known.span == other.span && known.revealed == other.revealed;
-            known.rule == other.rule
-                && known.span.start <= other.span.start
-                && other.span.end <= known.span.end
-                && known.confidence >= other.confidence
-                && (reads_alike || !is_asked)
-        })
     }
 }
 
