@@ -252,6 +252,8 @@ pub enum Validator {
     GlobalIpv6,
     /// See `network::birth_date`.
     BirthDate,
+    /// See `network::number_of_a_person`.
+    NumberOfAPerson,
     /// See `network::email`.
     Email,
     /// See `network::vin`.
@@ -410,6 +412,7 @@ impl Validator {
             Self::PrivateIpv4 => network::private_ipv4,
             Self::GlobalIpv6 => network::global_ipv6,
             Self::BirthDate => network::birth_date,
+            Self::NumberOfAPerson => network::number_of_a_person,
             Self::Email => network::email,
             Self::Vin => network::vin,
             Self::Crc32Base62 => secrets::crc32_base62,

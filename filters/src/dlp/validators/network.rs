@@ -1,7 +1,7 @@
 //! Does this number name a machine or a day? Needs the span; proves ranges. Reserved and documentation
 //! addresses are refused, since they identify nobody.
 
-use super::symbols::{month_and_day, number};
+use super::symbols::{all_equal, month_and_day, number};
 
 /// Years that a living person's birth date can have.
 const BIRTH_YEARS: std::ops::RangeInclusive<u64> = 1900..=2035;
@@ -97,6 +97,14 @@ pub(super) fn email(span: &[u8]) -> bool {
     let dotted =
         local.starts_with(b".") || local.ends_with(b".") || local.windows(2).any(|pair| pair == b"..");
     !dotted && local != b"git" && !FILES.iter().any(|ending| domain.ends_with(ending))
+}
+
+/// A number that can be somebody's behind its label: six digits or more that are not all the same, and no date, such as
+/// the day on which a card was issued.
+pub(super) fn number_of_a_person(span: &[u8]) -> bool {
+    let digits: Vec<u8> = span.iter().copied().filter(u8::is_ascii_digit).collect();
+    let is_plain = span.len() == digits.len();
+    digits.len() >= 6 && !all_equal(&digits) && (is_plain || !birth_date(span))
 }
 
 /// Vehicle identification number: the ninth symbol checks the others modulo 11 (49 CFR 565.15; ISO 3779).
