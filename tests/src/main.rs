@@ -14,6 +14,7 @@
     reason = "a test that cannot go on ends, and says where; its texts are short"
 )]
 
+mod attacks;
 mod audit;
 mod commands;
 mod credint;

@@ -115,12 +115,16 @@ pub(crate) fn visitor(policy: &Policy, secret: &str) -> Visitor {
 
 fn run(case: &Case) -> Outcome {
     let platform = crate::wire::platform(case, [([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into()]);
-    let policy = policy(&platform, &[&case.organisation_text()]);
+    run_under(case, &policy(&platform, &[&case.organisation_text()]))
+}
+
+/// The same, under a policy that is compiled already.
+pub(crate) fn run_under(case: &Case, policy: &Policy) -> Outcome {
     let mut meters = Meters::default();
     for _ in 0..case.before {
-        let _ = ask(case, &policy, &mut meters);
+        let _ = ask(case, policy, &mut meters);
     }
-    ask(case, &policy, &mut meters)
+    ask(case, policy, &mut meters)
         .unwrap_or_else(|refusal| Outcome { answer: Some(refused(case, &refusal)), ..Outcome::default() })
 }
 

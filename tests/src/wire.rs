@@ -50,12 +50,14 @@ pub(crate) fn anthropic(name: &str, address: SocketAddr, models: &str, more: &st
     )
 }
 
-struct Providers {
-    double: Double,
-    scripted: Scripted,
+/// The providers that scenarios know.
+pub(crate) struct Providers {
+    pub(crate) double: Double,
+    pub(crate) scripted: Scripted,
 }
 
-fn run(house: &House, providers: &Providers, case: &Case) -> (Outcome, Vec<String>) {
+/// Sends one scenario's request, and says what came of it, and what no scenario may do.
+pub(crate) fn run(house: &House, providers: &Providers, case: &Case) -> (Outcome, Vec<String>) {
     let mut headers = case.headers();
     headers.extend(case.address.map(|address| ("x-forwarded-for".to_owned(), address.to_string())));
     let headers: Vec<(&str, &str)> =
