@@ -345,6 +345,9 @@ pub struct Finding {
     pub compromised: Option<Cow<'static, str>>,
     /// What was done about it.
     pub action: Action,
+    /// What a redaction was to leave of it: `label`, `tag`, `mask`. Where findings overlap, the strictest is written.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mode: Option<Cow<'static, str>>,
     /// Keyed hash of the value, in hex, so that the same value is recognised within one organisation.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hash: Option<String>,

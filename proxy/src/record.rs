@@ -136,13 +136,17 @@ impl Record {
             let detector = &finding.detector;
             let action = match finding.action {
                 Action::Pass => event::Action::Log,
-                Action::Redact => event::Action::Redact,
+                Action::Redact(_) => event::Action::Redact,
                 Action::Block => event::Action::Block,
             };
             let name = match finding.action {
                 Action::Pass => "log",
-                Action::Redact => "redact",
+                Action::Redact(_) => "redact",
                 Action::Block => "block",
+            };
+            let mode = match finding.action {
+                Action::Redact(mode) => Some(Cow::Borrowed(mode.name())),
+                Action::Pass | Action::Block => None,
             };
             self.house.metrics.findings.with_label_values(&[detector.category.name(), name]).inc();
             self.event.findings.push(event::Finding {
@@ -160,6 +164,7 @@ impl Record {
                 repeated: finding.is_repeated,
                 compromised: finding.known.map(|known| Cow::Borrowed(known.name())),
                 action,
+                mode,
                 hash: Some(palisade_filters::api_key::hex(&finding.hash)),
             });
             for reason in &finding.reasons {

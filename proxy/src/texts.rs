@@ -1,10 +1,11 @@
 //! What an operator tries on a text: what would be found in it, and what would be left of it?
 
 use crate::run;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use palisade_filters::dlp::Detection;
 use palisade_filters::dlp::lane::{Action, Lane, Syntax};
+use palisade_filters::dlp::replacement::{Key, Mode};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -36,12 +37,39 @@ pub(crate) struct RedactFlags {
     /// The text is JSON, and stays JSON: a number that is replaced becomes a string
     #[arg(long)]
     json: bool,
+    /// What is left of what is found: `label`, `mask`, `hash`, `tag`, `synthetic`, `keep_last`
+    #[arg(long, default_value = "label", value_parser = mode)]
+    mode: Mode,
+    /// A file with a secret that hashes, tags and synthetic values are made with; without it they differ each time
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
     /// Findings less sure than this stay
     #[arg(long, default_value_t = 0.5, value_name = "0..1")]
     threshold: f32,
     /// The file to read; `-` is standard input
     #[arg(default_value = "-", value_name = "FILE")]
     file: PathBuf,
+}
+
+fn mode(name: &str) -> Result<Mode, String> {
+    // Nothing comes back that a value could be put back into.
+    let mut modes = Mode::ALL.into_iter().filter(|mode| *mode != Mode::Reversible);
+    modes
+        .find(|mode| mode.name() == name)
+        .ok_or_else(|| "it is one of `label`, `mask`, `hash`, `tag`, `synthetic`, `keep_last`".to_owned())
+}
+
+fn key(flags: &RedactFlags) -> Result<Key> {
+    let Some(file) = &flags.secret_file else {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(|error| anyhow!("no random bits: {error}"))?;
+        return Ok(Key::derived_from(&secret));
+    };
+    let secret = std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    if secret.trim_ascii().is_empty() {
+        bail!("`{}` is empty; write a secret into it", file.display());
+    }
+    Ok(Key::derived_from(secret.trim_ascii()))
 }
 
 fn open(file: &Path) -> Result<Box<dyn Read>> {
@@ -115,9 +143,10 @@ pub(crate) fn redact(flags: &RedactFlags) -> Result<()> {
     let detection = Detection::new(run::scanner()?, None);
     let mut input = open(&flags.file)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let mut lane = Lane::new(if flags.json { Syntax::Json } else { Syntax::Plain });
+    let mut lane = Lane::new(if flags.json { Syntax::Json } else { Syntax::Plain }, key(flags)?);
     let mut judge = |found: &mut palisade_filters::dlp::Found, _: &str| {
-        if found.confidence >= flags.threshold { Action::Redact } else { Action::Pass }
+        let mode = detection.mode(found.rule, flags.mode);
+        if found.confidence >= flags.threshold { Action::Redact(mode) } else { Action::Pass }
     };
     let (mut bytes, mut ready, mut offset) = (Vec::new(), String::new(), 0);
     loop {

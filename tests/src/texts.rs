@@ -56,6 +56,29 @@ fn redact_prints_the_text_without_what_was_found() {
 }
 
 #[test]
+fn redact_leaves_of_a_value_what_it_is_told_to() {
+    let folder = TempDir::new().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "one of ours\n").unwrap();
+    let text = "jane@corp.example.org, 536-90-4399, jane@corp.example.org";
+    let left = |mode: &str| {
+        let output = fed(&["redact", "--mode", mode, "--secret-file", secret.to_str().unwrap()], text);
+        assert!(output.status.success(), "{}", err(&output));
+        out(&output)
+    };
+    assert_eq!(left("label"), "[EMAIL_ADDRESS], [US_SSN], [EMAIL_ADDRESS]");
+    assert_eq!(left("keep_last"), "*****************eorg, *********99, *****************eorg");
+    let tagged = left("tag");
+    let tags: Vec<&str> = tagged.split(", ").collect();
+    assert!(tags[0] == tags[2] && tags[0].starts_with("[EMAIL_ADDRESS_"), "{tagged}");
+    assert_eq!(left("tag"), tagged, "the same secret gives the same tags");
+    assert_ne!(out(&fed(&["redact", "--mode", "tag"], text)), tagged, "and no secret others");
+    assert_eq!(out(&fed(&["redact", "--mode", "tag"], &tagged)), tagged, "which are no values");
+    let unknown = fed(&["redact", "--mode", "reversible"], text);
+    assert!(!unknown.status.success() && err(&unknown).contains("`keep_last`"), "{}", err(&unknown));
+}
+
+#[test]
 fn rules_are_checked_listed_and_explained() {
     let folder = TempDir::new().unwrap();
     let shipped = run(folder.path(), &["rules", "check"]);

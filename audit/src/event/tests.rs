@@ -85,6 +85,7 @@ fn monstrous() -> Event {
         validated: true,
         compromised: None,
         action: Action::Override,
+        mode: Some(word.clone()),
         hash: Some(text.clone()),
     };
     let reason = Reason {

@@ -87,7 +87,7 @@ impl<N: LaneName> Lanes<N> {
             Some(at) => at,
             None if self.entries.len() >= LANES_MAX => return Err(AnswerFault::TooLarge),
             None => {
-                let lane = Lane::after(context, name.syntax());
+                let lane = Lane::after(context, name.syntax(), *judge.replacements());
                 self.entries.push(Entry { name, lane, is_redacted: false });
                 self.entries.len() - 1
             }
@@ -163,7 +163,7 @@ fn judged<'a, N: LaneName + 'a>(
         }
         let judgement = judge.judge(found);
         let action = judgement.action;
-        *is_redacted |= action == Action::Redact;
+        *is_redacted |= matches!(action, Action::Redact(_));
         report.findings.extend(judge.remember(found, judgement, value.as_bytes(), name.place()));
         action
     }

@@ -6,6 +6,7 @@
 use super::detector::Detector;
 use super::matcher::View;
 use super::own::{Own, OwnReading};
+use super::replacement::Mode;
 use super::scanner::{Found, Scan, Scanner};
 use crate::credint::CredentialForm;
 use std::ops::Range;
@@ -65,6 +66,12 @@ impl Detection {
             None => self.platform.is_endless(number),
             Some(number) => self.own.as_ref().is_some_and(|own| own.is_endless(number)),
         }
+    }
+
+    /// What a redaction in this mode leaves of what this one finds. In a stream, what replaces an endless finding is
+    /// written before all of it is known.
+    pub fn mode(&self, number: u16, asked: Mode) -> Mode {
+        if self.is_endless(number) { Mode::Label } else { asked }
     }
 
     /// As [`Scanner::scan_as_written`].

@@ -6,22 +6,22 @@
 
 use super::detection::{Detection, Reading};
 use super::matcher::View;
-use super::regions::{self, REGION_BYTES_MAX};
+use super::regions::{self, REGION_BYTES_MAX, Region};
+use super::replacement::{self, Key, Mode};
 use super::rules::CONTEXT_BEFORE_BYTES_MAX;
 use super::scanner::Found;
 use super::shadow::Shadows;
-use std::ops::Range;
 
 /// A finding is compared with so many that were found last; one that is found again among more counts twice.
 const KNOWN_MAX: usize = 64;
 
-/// What is to be done about one finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is to be done about one finding, the mildest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     /// It stays.
     Pass,
-    /// It is replaced by its label.
-    Redact,
+    /// It is replaced.
+    Redact(Mode),
     /// Nothing from its first byte on may leave.
     Block,
 }
@@ -47,6 +47,7 @@ pub enum Syntax {
 /// The state of one lane. Empty until text comes.
 #[derive(Debug)]
 pub struct Lane {
+    key: Key,
     scan: Reading,
     shadows: Shadows,
     /// Released text that is still context, then held text.
@@ -61,10 +62,11 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// A lane before its first byte.
-    pub fn new(syntax: Syntax) -> Self {
+    /// A lane before its first byte. `key` names the values that are replaced.
+    pub fn new(syntax: Syntax, key: Key) -> Self {
         let quotes = (syntax == Syntax::Json).then(Quotes::default);
         Self {
+            key,
             scan: Reading::default(),
             shadows: Shadows::default(),
             text: String::new(),
@@ -76,8 +78,8 @@ impl Lane {
     }
 
     /// A lane that begins after a text which is context only: a key before its value.
-    pub fn after(context: &str, syntax: Syntax) -> Self {
-        Self { text: context.to_owned(), released: context.len(), ..Self::new(syntax) }
+    pub fn after(context: &str, syntax: Syntax, key: Key) -> Self {
+        Self { text: context.to_owned(), released: context.len(), ..Self::new(syntax, key) }
     }
 
     /// Whether nothing is held.
@@ -131,8 +133,9 @@ impl Lane {
             if detection.covers(of_its_kind.take(KNOWN_MAX), &found) {
                 continue;
             }
-            let value = String::from_utf8_lossy(found.value(self.text.as_bytes())).into_owned();
-            let action = judge(&mut found, &value);
+            let revealed = found.revealed.clone();
+            let value = revealed.as_deref().or_else(|| bytes.get(found.span.clone())).unwrap_or_default();
+            let action = judge(&mut found, &String::from_utf8_lossy(value));
             if self.shadows.differ() {
                 self.known.push(found.clone());
             }
@@ -152,13 +155,17 @@ impl Lane {
     fn release(&mut self, detection: &Detection, decided: usize, out: &mut String) -> Flow {
         let block = self.pending.iter().find(|(_, action)| *action == Action::Block);
         let block_from = block.map_or(usize::MAX, |(found, _)| found.span.start);
-        let is_redacted =
-            |(found, action): &&(Found, Action)| *action == Action::Redact && found.span.start < block_from;
-        let redacted: Vec<Found> =
-            self.pending.iter().filter(is_redacted).map(|(found, _)| found.clone()).collect();
+        let redacted: Vec<(Found, Mode)> = self
+            .pending
+            .iter()
+            .filter_map(|(found, action)| match action {
+                Action::Redact(mode) if found.span.start < block_from => Some((found.clone(), *mode)),
+                Action::Redact(_) | Action::Pass | Action::Block => None,
+            })
+            .collect();
         let mut rest = redacted.as_slice();
         let flow = loop {
-            let next = regions::first(rest, self.released);
+            let next = regions::first(detection, rest, self.released);
             let region_from = next.as_ref().map_or(usize::MAX, |(region, _)| region.span.start);
             self.let_pass(decided.min(block_from).min(region_from), out);
             let Some((region, used)) = next else {
@@ -170,8 +177,7 @@ impl Lane {
             if region.span.end > block_from && block_from <= decided {
                 break Flow::Blocked;
             }
-            let label = detection.detector(region.rule).map_or("[REDACTED]", |detector| &*detector.label);
-            self.replace(region.span, label, out);
+            self.replace(detection, &region, out);
             rest = rest.get(used..).unwrap_or_default();
         };
         let released = self.released;
@@ -190,13 +196,15 @@ impl Lane {
         }
     }
 
-    fn replace(&mut self, span: Range<usize>, label: &str, out: &mut String) {
-        let text = self.text.get(span.clone()).unwrap_or_default();
+    fn replace(&mut self, detection: &Detection, region: &Region, out: &mut String) {
+        let text = self.text.get(region.span.clone()).unwrap_or_default();
+        let detector = detection.detector(region.rule).map(AsRef::as_ref);
+        let with = replacement::of(&self.key, detector, region.mode, text.as_bytes());
         match &mut self.quotes {
-            None => out.push_str(label),
-            Some(quotes) => quotes.replace(text, label, out),
+            None => out.push_str(&with),
+            Some(quotes) => quotes.replace(text, &with, out),
         }
-        self.released = span.end;
+        self.released = region.span.end;
     }
 
     /// Drops what no context reaches any more.
@@ -242,15 +250,15 @@ impl Quotes {
         }
     }
 
-    /// Writes `label` for `text` so that what was a string stays one, and what was a number becomes one.
-    pub(super) fn replace(&mut self, text: &str, label: &str, out: &mut String) {
+    /// Writes `with` for `text` so that what was a string stays one, and what was a number becomes one.
+    pub(super) fn replace(&mut self, text: &str, with: &str, out: &mut String) {
         if self.after_backslash {
             out.push('\\');
         }
         if !self.in_string {
             out.push('"');
         }
-        out.push_str(label);
+        out.push_str(with);
         self.read(text);
         if self.after_backslash {
             // The second half of an escape follows and needs its first.

@@ -9,6 +9,7 @@ pub mod memory;
 pub mod projection;
 pub mod proof;
 pub mod redact;
+pub mod replacement;
 pub mod rules;
 pub mod splice;
 pub mod validators;
@@ -47,6 +48,7 @@ use ::bytes::Bytes;
 use lane::Action;
 use memory::Memory;
 use projection::{Meaning, Projection};
+use replacement::Key;
 use seams::Look;
 use splice::Edit;
 use std::borrow::Cow;
@@ -179,7 +181,16 @@ impl<'a> Judge<'a> {
 
     /// What is to be done about a finding.
     pub fn judge(&self, found: &Found) -> Judgement {
-        self.tenant.chains.judge(found, self.direction, self.visitor)
+        let mut judgement = self.tenant.chains.judge(found, self.direction, self.visitor);
+        if let Action::Redact(mode) = &mut judgement.action {
+            *mode = self.detection().mode(found.rule, *mode);
+        }
+        judgement
+    }
+
+    /// What replaced values are named by.
+    pub(crate) fn replacements(&self) -> &'a Key {
+        &self.tenant.replacements
     }
 
     /// What is remembered of it.

@@ -6,6 +6,7 @@
 use super::lane::{Action, Quotes};
 use super::projection::{Form, Meaning, Part, Projection};
 use super::regions;
+use super::replacement::{self, Mode};
 use super::scanner::Found;
 use super::splice::Edit;
 use super::{Finding, Judge};
@@ -62,12 +63,14 @@ fn redact_part<R: Meaning>(
         let judgement = judge.judge(found);
         // A key cannot be replaced without changing what the object means.
         let in_key = found.span.start < part.value || part.form == Form::Key;
-        let is_blocked = judgement.action == Action::Block || (in_key && judgement.action == Action::Redact);
+        let is_blocked = judgement.action == Action::Block || (in_key && judgement.action != Action::Pass);
         if is_blocked && out.blocked.is_none() {
             out.blocked = Some(place.clone());
         }
-        if judgement.action == Action::Redact && !in_key {
-            redacted.push(found.clone());
+        if let Action::Redact(mode) = judgement.action
+            && !in_key
+        {
+            redacted.push((found.clone(), mode));
         }
         let value = found.value(&projection.text);
         out.findings.extend(judge.remember(found, judgement, value, place.clone()));
@@ -75,16 +78,18 @@ fn redact_part<R: Meaning>(
     let text = projection.text.get(part.value..part.text.end).unwrap_or_default();
     let mut quotes = Walk { text: String::from_utf8_lossy(text), quotes: Quotes::default(), at: 0 };
     let mut cursor = json::Cursor::default();
-    for region in regions::all(&redacted) {
-        let label = judge.detection().detector(region.rule).map_or("[REDACTED]", |detector| &*detector.label);
+    for region in regions::all(judge.detection(), &redacted) {
+        let detector = judge.detection().detector(region.rule).map(AsRef::as_ref);
+        let value = projection.text.get(region.span.clone()).unwrap_or_default();
+        let text = replacement::of(judge.replacements(), detector, region.mode, value);
         let raw = part.raw_span(body, &region.span, &mut cursor);
         let with: Cow<'static, [u8]> = match part.form {
-            Form::Number => Cow::Owned(format!("\"{label}\"").into_bytes()),
+            Form::Number => Cow::Owned(format!("\"{text}\"").into_bytes()),
             Form::Plain | Form::Escaped | Form::Key if part.role.holds_json() => {
                 let inside = region.span.start - part.value..region.span.end - part.value;
-                Cow::Owned(quotes.label(&inside, label))
+                Cow::Owned(quotes.write(&inside, &text))
             }
-            Form::Plain | Form::Escaped | Form::Key => Cow::Owned(label.as_bytes().to_vec()),
+            Form::Plain | Form::Escaped | Form::Key => Cow::Owned(text.into_owned().into_bytes()),
         };
         let is_repeat = part.form == Form::Number && out.edits.last().is_some_and(|edit| edit.raw == raw);
         if !is_repeat {
@@ -101,10 +106,10 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn label(&mut self, span: &Range<usize>, label: &str) -> Vec<u8> {
+    fn write(&mut self, span: &Range<usize>, text: &str) -> Vec<u8> {
         self.quotes.read(self.text.get(self.at..span.start).unwrap_or_default());
         let mut written = String::new();
-        self.quotes.replace(self.text.get(span.clone()).unwrap_or_default(), label, &mut written);
+        self.quotes.replace(self.text.get(span.clone()).unwrap_or_default(), text, &mut written);
         self.at = span.end;
         let mut out = Vec::with_capacity(written.len() + 4);
         json::escape(&written, &mut out);
@@ -120,13 +125,13 @@ pub fn mask(judge: &Judge<'_>, text: &str) -> String {
         let value = found.value(text.as_bytes()).to_vec();
         judge.weigh(found, &value)
     });
+    let found: Vec<(Found, Mode)> = found.into_iter().map(|found| (found, Mode::Label)).collect();
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
-    for region in regions::all(&found) {
+    for region in regions::all(judge.detection(), &found) {
         out.push_str(text.get(at..region.span.start).unwrap_or_default());
-        out.push_str(
-            judge.detection().detector(region.rule).map_or("[REDACTED]", |detector| &*detector.label),
-        );
+        let detector = judge.detection().detector(region.rule).map(AsRef::as_ref);
+        out.push_str(&replacement::of(judge.replacements(), detector, region.mode, &[]));
         at = region.span.end;
     }
     out.push_str(text.get(at..).unwrap_or_default());

@@ -1,5 +1,6 @@
 //! What does a chain of rules say?
 
+use crate::dlp::replacement::Mode;
 use crate::dlp::rules::Category;
 use crate::geoip::{Country, Disguise};
 use serde::Deserialize;
@@ -63,6 +64,8 @@ pub struct PolicyRuleDocument {
     pub anonymous: Vec<Disguise>,
     /// What to do.
     pub action: PolicyAction,
+    /// What a redaction leaves of a value; a label, where it is not said.
+    pub mode: Option<Mode>,
     /// What a refused caller reads.
     pub message: Option<String>,
 }

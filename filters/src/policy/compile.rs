@@ -6,6 +6,7 @@
 use super::decide::Chains;
 use super::{Platform, Policy, Provider, SHARDS, Tenant, TenantKey};
 use crate::dialect::Dialect;
+use crate::dlp::replacement::Key;
 use crate::dlp::{Detection, Scanner};
 use crate::documents::{
     KeyDocument, OrganisationDocument, PlatformDocument, ProviderDocument, ProviderSecrets, QuotaDocument,
@@ -309,6 +310,7 @@ fn compile_tenant(
         default_action: document.default_action,
         on_full: document.audit.on_full,
         platform: platform.clone(),
+        replacements: Key::derived_from(&derive(grounds.hash_secret, id)),
         hash_key: derive(grounds.hash_secret, id),
         fingerprint,
         keys,

@@ -7,6 +7,7 @@
 use super::meets::Meets;
 use crate::credint::{Bucket, Known};
 use crate::dlp::lane::Action;
+use crate::dlp::replacement::Mode;
 use crate::dlp::{Detection, Detector, Found};
 use crate::documents::{
     Direction, FloorDocument, GroupDocument, PolicyAction, PolicyRuleDocument, ShippedFloor,
@@ -39,6 +40,8 @@ struct ChainRule {
     /// The value must be known to be compromised, and this often.
     compromised_min: Option<Known>,
     action: PolicyAction,
+    /// What a redaction leaves.
+    mode: Mode,
     /// Without conditions on findings it is also asked about the request itself.
     about_request: bool,
     message: Option<String>,
@@ -171,13 +174,13 @@ impl Chains {
             }
             let action = match rule.action {
                 PolicyAction::Allow | PolicyAction::Log => Action::Pass,
-                PolicyAction::Redact => Action::Redact,
+                PolicyAction::Redact => Action::Redact(rule.mode),
                 PolicyAction::Block => Action::Block,
             };
             if matches!(rule.action, PolicyAction::Allow | PolicyAction::Block) {
                 ended = Some(rule.chain);
             }
-            let stricter = strictness(action) > strictness(judgement.action);
+            let stricter = action > judgement.action;
             judgement.reasons.insert(if stricter { 0 } else { judgement.reasons.len() }, rule.reason());
             if stricter {
                 judgement.action = action;
@@ -222,11 +225,15 @@ impl Chains {
     }
 }
 
-fn strictness(action: Action) -> u8 {
-    match action {
-        Action::Pass => 0,
-        Action::Redact => 1,
-        Action::Block => 2,
+/// What a rule's redactions leave.
+fn mode_of(rule: &PolicyRuleDocument) -> Result<Mode, String> {
+    match (rule.mode, rule.action) {
+        (None, _) => Ok(Mode::default()),
+        (Some(mode), PolicyAction::Redact) => Ok(mode),
+        (Some(_), PolicyAction::Allow | PolicyAction::Log | PolicyAction::Block) => Err(format!(
+            "policy rule `{}`: `mode` says what a redaction leaves; give it `action = \"redact\"`, or leave `mode` out",
+            rule.name
+        )),
     }
 }
 
@@ -271,6 +278,7 @@ impl ChainRule {
             confidence_min: rule.confidence_min.unwrap_or(0.0),
             compromised_min: compromised_min.transpose()?,
             action: rule.action,
+            mode: mode_of(rule)?,
             about_request: rule.rules.is_empty()
                 && rule.entities.is_empty()
                 && rule.categories.is_empty()
@@ -310,5 +318,26 @@ impl Whence {
             location.country.map(|country| self.countries.contains(&country)),
         ) && is_one_of(self.asns.is_empty(), location.asn.map(|asn| self.asns.contains(&asn)))
             && is_one_of(self.anonymous.is_empty(), location.anonymous.map(|one| one.meets(self.anonymous)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mode_goes_with_a_redaction_only() {
+        let rule = |action: &str| {
+            let text = format!("name = \"mail\"\naction = \"{action}\"\nmode = \"tag\"");
+            mode_of(&toml::from_str(&text).unwrap())
+        };
+        assert_eq!(rule("redact"), Ok(Mode::Tag));
+        for action in ["allow", "log", "block"] {
+            let problem = rule(action).unwrap_err();
+            assert!(
+                problem.contains("policy rule `mail`") && problem.contains("leave `mode` out"),
+                "{problem}"
+            );
+        }
     }
 }

@@ -7,6 +7,7 @@ pub mod compile;
 pub mod decide;
 mod meets;
 
+use crate::dlp::replacement::Key;
 use crate::dlp::{Detection, Scanner};
 use crate::documents::routes::KillSwitchDocument;
 use crate::documents::{CredintDocument, DefaultAction, OnFull, ProviderDocument};
@@ -97,6 +98,7 @@ pub struct Tenant {
     pub(crate) default_action: DefaultAction,
     pub(crate) platform: Arc<Platform>,
     pub(crate) hash_key: [u8; 32],
+    pub(crate) replacements: Key,
     pub(crate) fingerprint: u64,
 }
 

@@ -52,7 +52,7 @@ fn leaves(visitor: &Visitor, surface: Surface, body: &[u8]) -> Result<Left, Refu
     let application = filters::apply(visitor, &cleared)?;
     let receipt = Receipt { ask: application.ask().clone(), ..Receipt::default() };
     let admission = filters::admit(application, Ok(receipt), &filters::Outlook::default())?;
-    let redacted = cleared.findings().iter().any(|finding| finding.action == Action::Redact);
+    let redacted = cleared.findings().iter().any(|finding| matches!(finding.action, Action::Redact(_)));
     assert_eq!(cleared.is_redacted(), redacted, "what is redacted was found");
     Ok(Left {
         sent: cleared.for_target(&admission.itinerary.targets[0]),

@@ -1,7 +1,10 @@
 //! What holds for an organisation's own detectors: any chunking equal to the whole, and nothing of the platform's lost.
 
 use super::super::lane::{Action, Syntax};
-use super::super::tests::{PLATFORM, cut, examples, redacted_with, scan_with, shipped, through_with};
+use super::super::replacement::Mode;
+use super::super::tests::{
+    KEY, LABEL, PLATFORM, cut, examples, redacted_with, scan_with, shipped, through_with,
+};
 use super::super::{Detection, Own, proof, rules};
 use crate::credint::Intelligence;
 use proptest::prelude::*;
@@ -146,12 +149,12 @@ proptest! {
         let texts = texts();
         let text: String = picks.iter().map(|(pick, glue)| pick.get(&texts).clone() + glue).collect();
         let syntax = if json { Syntax::Json } else { Syntax::Plain };
-        let action = if block { Action::Block } else { Action::Redact };
+        let action = if block { Action::Block } else { LABEL };
         let whole = through_with(&OWN, &[&text], syntax, action);
         let streamed = through_with(&OWN, &cut(&text, &places), syntax, action);
         prop_assert_eq!(&streamed, &whole);
         if !block && !json {
-            prop_assert_eq!(streamed.0, redacted_with(&OWN, &text));
+            prop_assert_eq!(streamed.0, redacted_with(&OWN, Mode::Label, &text));
         }
     }
 
@@ -167,7 +170,7 @@ proptest! {
         with_own.retain(|found| !OWN.is_own(found.rule));
         prop_assert_eq!(&with_own, &platform);
         let streamed = |detection: &Detection| {
-            let (mut lane, mut found) = (super::super::lane::Lane::new(Syntax::Plain), Vec::new());
+            let (mut lane, mut found) = (super::super::lane::Lane::new(Syntax::Plain, *KEY), Vec::new());
             let mut judge = |one: &mut super::super::Found, value: &str| {
                 if !detection.is_own(one.rule) {
                     found.push((one.rule, value.to_owned()));

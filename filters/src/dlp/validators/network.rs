@@ -75,9 +75,10 @@ pub(super) fn birth_date(span: &[u8]) -> bool {
 }
 
 /// An e-mail address that somebody can have: not the login of an SSH clone, no file name behind the `@`, no
-/// dot at an edge of the local part (RFC 5321 §4.1.2).
+/// dot at an edge of the local part (RFC 5321 §4.1.2), not in the domain that never exists (RFC 6761 §6.4).
 pub(super) fn email(span: &[u8]) -> bool {
-    const FILES: [&[u8]; 12] = [
+    const NOBODYS: [&[u8]; 13] = [
+        b".invalid",
         b".png",
         b".jpg",
         b".jpeg",
@@ -96,7 +97,7 @@ pub(super) fn email(span: &[u8]) -> bool {
     let Some((local, domain)) = lower.split_at_checked(cut) else { return false };
     let dotted =
         local.starts_with(b".") || local.ends_with(b".") || local.windows(2).any(|pair| pair == b"..");
-    !dotted && local != b"git" && !FILES.iter().any(|ending| domain.ends_with(ending))
+    !dotted && local != b"git" && !NOBODYS.iter().any(|ending| domain.ends_with(ending))
 }
 
 /// A number that can be somebody's behind its label: six digits or more that are not all the same, and no date, such as

@@ -273,7 +273,14 @@ fn reference(span: &[u8]) -> bool {
             && rest.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-.>}])% ".contains(byte))
             && !(matches!(first, b'@' | b'&') && rest.iter().any(u8::is_ascii_digit))
     });
-    variable || MARKS.iter().any(|mark| contains(span, mark)) || dotted_name(span)
+    variable || masked(span) || MARKS.iter().any(|mark| contains(span, mark)) || dotted_name(span)
+}
+
+/// What is left of a value that was replaced by stars: nothing, or its end.
+fn masked(span: &[u8]) -> bool {
+    let stars = span.iter().take_while(|byte| **byte == b'*').count();
+    let rest = span.get(stars..).unwrap_or_default();
+    stars > 0 && rest.len() * 3 <= stars && rest.iter().all(u8::is_ascii_alphanumeric)
 }
 
 /// `settings.api_key2`: names joined by dots, with no sign that could not stand in a program.
@@ -295,7 +302,7 @@ fn numbered_name(span: &[u8]) -> bool {
     underscored || NO_PASSWORDS.contains(&stem)
 }
 
-/// What redaction in `hash` mode leaves behind: twelve hex digits in lower case.
+/// What others leave behind where they hashed a value: twelve hex digits in lower case.
 fn redaction_hash(span: &[u8]) -> bool {
     span.len() == 12 && span.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
