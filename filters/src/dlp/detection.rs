@@ -7,7 +7,7 @@ use super::detector::Detector;
 use super::matcher::View;
 use super::own::{Own, OwnReading};
 use super::replacement::Mode;
-use super::scanner::{Found, Scan, Scanner};
+use super::scanner::{Found, Scan, Scanner, Wanted};
 use crate::credint::CredentialForm;
 use std::ops::Range;
 use std::sync::Arc;
@@ -80,19 +80,19 @@ impl Detection {
         text: &[u8],
         parts: &[Range<usize>],
         places: &[Range<usize>],
-        counts: &dyn Fn(&mut Found, &[u8]) -> bool,
-        most: usize,
+        wanted: &Wanted<'_>,
     ) -> Option<Vec<Found>> {
-        let mut found = self.platform.scan_as_written(text, parts, places, counts, most)?;
+        let mut found = self.platform.scan_as_written(text, parts, places, wanted)?;
         let Some(own) = &self.own else { return Some(found) };
         let first = self.first_own();
         let counts = |found: &mut Found, value: &[u8]| {
             found.rule += first;
-            counts(found, value)
+            (wanted.counts)(found, value)
         };
-        found.append(&mut own.scan_as_written(text, parts, places, &counts, most)?);
+        let of_own = Wanted { counts: &counts, ..*wanted };
+        found.append(&mut own.scan_as_written(text, parts, places, &of_own)?);
         found.sort_by_key(Found::order);
-        (found.len() <= most).then_some(found)
+        (found.len() <= wanted.most).then_some(found)
     }
 
     /// Whether one of these findings says all that another one of the same place says.

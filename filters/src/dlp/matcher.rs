@@ -6,16 +6,17 @@
 //! stream and a whole text give the same findings.
 
 use super::bytes::ByteSet;
+use super::digits::Shapes;
 use super::rules::{LEAD_BYTES_MAX, RuleDocument, WIDTH_BYTES_MAX};
 use super::validators::Validator;
-use super::words::Words;
+use super::words::{Around, Words};
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson::backtrack::BoundedBacktracker;
+use regex_automata::nfa::thompson::{NFA, WhichCaptures};
 use regex_automata::util::primitives::StateID;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind};
-use std::collections::BTreeSet;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 
 /// An unbounded finding is reported, and held in a stream, in pieces of this many bytes.
 pub(super) const RUN_PIECE_BYTES: usize = 16 * 1024;
@@ -25,84 +26,6 @@ const AUTOMATON_BYTES_MAX: usize = 2 * 1024 * 1024;
 const DETERMINIZE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// `until` is recognised by this many literal bytes.
 const TERMINATOR_LITERAL_BYTES: usize = 5;
-
-/// Runs of digits are told apart up to this length.
-pub(super) const FIRST_RUN_MAX: usize = 24;
-
-/// What stands after a run of digits, told apart as far as it tells rules apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum After {
-    End,
-    Space,
-    Hyphen,
-    Dot,
-    Slash,
-    Colon,
-    HexLetter,
-    Letter,
-    Digit,
-    Other,
-}
-
-impl After {
-    pub(super) const COUNT: usize = Self::Other as usize + 1;
-
-    pub(super) fn of(byte: u8) -> Self {
-        match byte {
-            b' ' => Self::Space,
-            b'-' => Self::Hyphen,
-            b'.' => Self::Dot,
-            b'/' => Self::Slash,
-            b':' => Self::Colon,
-            b'a'..=b'f' | b'A'..=b'F' => Self::HexLetter,
-            b'g'..=b'z' | b'G'..=b'Z' => Self::Letter,
-            b'0'..=b'9' => Self::Digit,
-            _ => Self::Other,
-        }
-    }
-
-    fn bit(self) -> u16 {
-        1 << self as u16
-    }
-}
-
-/// What stands right before a run of digits, told apart as far as it tells rules apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Before {
-    Nothing,
-    Space,
-    Hyphen,
-    Letter,
-    Other,
-}
-
-impl Before {
-    /// Any of them.
-    pub(super) const ANY: u8 = u8::MAX;
-
-    pub(super) fn of(byte: u8) -> Self {
-        match byte {
-            b' ' => Self::Space,
-            b'-' => Self::Hyphen,
-            b'a'..=b'z' | b'A'..=b'Z' => Self::Letter,
-            _ => Self::Other,
-        }
-    }
-
-    pub(super) fn bit(self) -> u8 {
-        1 << self as u8
-    }
-
-    /// The bit of what stands before `at`; the letter of an escape such as `\n` may be anything.
-    pub(super) fn bits(text: &[u8], at: usize) -> u8 {
-        let (earlier, _) = text.split_at_checked(at).unwrap_or_default();
-        match earlier.last() {
-            None => Self::Nothing.bit(),
-            Some(_) if ends_with_escape(earlier) => Self::ANY,
-            Some(byte) => Self::of(*byte).bit(),
-        }
-    }
-}
 
 /// A text that may not be whole yet.
 #[derive(Clone, Copy)]
@@ -143,6 +66,7 @@ pub(super) struct Matcher {
     not_after: Vec<String>,
     right: ByteSet,
     run: Option<Run>,
+    shapes: Option<Box<Shapes>>,
     validate: Option<Validator>,
     entropy_bits_min: Option<f32>,
     context: Option<Words>,
@@ -180,7 +104,8 @@ impl std::fmt::Debug for Matcher {
 
 impl Matcher {
     pub(super) fn compile(rule: &RuleDocument) -> Result<Self, String> {
-        let (automaton, start) = build(&rule.pattern, rule.width_bytes_max)?;
+        let nfa = read(&rule.pattern, rule.width_bytes_max)?;
+        let (automaton, start) = determinise(&nfa)?;
         let span = rule.span.as_deref().map(|name| Span::compile(&rule.pattern, name)).transpose()?;
         let run = match &rule.continues {
             None => None,
@@ -189,7 +114,7 @@ impl Matcher {
                 until: continues.until.as_deref().map(Terminator::compile).transpose()?,
             }),
         };
-        Ok(Self {
+        let mut matcher = Self {
             automaton,
             start,
             span,
@@ -204,61 +129,65 @@ impl Matcher {
             base: rule.confidence.base,
             validated: rule.confidence.validated,
             in_context: rule.confidence.context,
-        })
+            shapes: None,
+        };
+        if rule.anchor.digits.is_some() {
+            let shapes = Shapes::of(&matcher, nfa.byte_classes(), rule.anchor.before);
+            matcher.shapes = Some(Box::new(shapes));
+        }
+        Ok(matcher)
     }
 
-    /// What may follow the first run of digits of a match, for each length of the run: sets of [`After`], as bits.
-    /// `lead` bytes stand before the run. Most anchors fail here, before anything runs.
-    pub(super) fn first_runs(&self, lead: usize) -> Vec<u16> {
-        let dfa = &self.automaton;
-        let step = |states: &BTreeSet<StateID>, bytes: RangeInclusive<u8>| -> BTreeSet<StateID> {
-            let next = states.iter().flat_map(|state| bytes.clone().map(|byte| dfa.next_state(*state, byte)));
-            next.filter(|state| !dfa.is_dead_state(*state)).collect()
-        };
-        let mut states = BTreeSet::from([self.start]);
-        for _ in 0..lead {
-            states = step(&states, 0..=255);
-        }
-        let mut runs = vec![0; FIRST_RUN_MAX + 2];
-        for (length, after) in runs.iter_mut().enumerate().skip(1) {
-            states = step(&states, b'0'..=b'9');
-            if length > FIRST_RUN_MAX {
-                // Longer runs: whatever is still possible.
-                *after = if states.is_empty() { 0 } else { u16::MAX };
-                continue;
-            }
-            for state in &states {
-                *after |= (0..=255)
-                    .filter(|byte| self.may_follow(*state, *byte))
-                    .fold(0, |set, byte| set | After::of(byte).bit());
-                if dfa.is_match_state(dfa.next_eoi_state(*state)) {
-                    *after |= After::End.bit();
-                }
-            }
-        }
-        runs
+    /// The state of its automaton that a match begins in.
+    pub(super) fn start(&self) -> StateID {
+        self.start
     }
 
-    /// What may stand right before the digits of a match that begins `lead` bytes ahead of them: bits of [`Before`].
-    /// In prose most numbers stand behind a space, and most ids behind a letter of their own.
-    pub(super) fn before_digits(&self, lead: usize) -> u8 {
-        let may = |byte: u8, states: &BTreeSet<StateID>| match lead {
-            0 => !self.left.contains(byte),
-            _ => states
-                .iter()
-                .any(|state| !self.automaton.is_dead_state(self.automaton.next_state(*state, byte))),
-        };
-        let mut states = BTreeSet::from([self.start]);
-        for _ in 1..lead {
-            let next = states
-                .iter()
-                .flat_map(|state| (0..=255).map(|byte| self.automaton.next_state(*state, byte)))
-                .filter(|state| !self.automaton.is_dead_state(*state));
-            states = next.collect();
+    /// The state behind a byte; `None`: no match goes on so.
+    pub(super) fn next(&self, state: StateID, byte: u8) -> Option<StateID> {
+        Some(self.automaton.next_state(state, byte)).filter(|next| !self.automaton.is_dead_state(*next))
+    }
+
+    /// Whether a match ended before the byte that led to this state.
+    pub(super) fn is_match(&self, state: StateID) -> bool {
+        self.automaton.is_match_state(state)
+    }
+
+    /// Whether a match ends at this state if the text does.
+    pub(super) fn may_end(&self, state: StateID) -> bool {
+        self.automaton.is_match_state(self.automaton.next_eoi_state(state))
+    }
+
+    /// Whether a match may end before this byte.
+    pub(super) fn ends_before(&self, byte: u8) -> bool {
+        self.run.is_some() || !self.right.contains(byte)
+    }
+
+    /// Whether a match may begin behind this byte.
+    pub(super) fn begins_after(&self, byte: u8) -> bool {
+        !self.left.contains(byte)
+    }
+
+    /// Around which digits it can match, if digits anchor it.
+    pub(super) fn shapes(&self) -> Option<&Shapes> {
+        self.shapes.as_deref()
+    }
+
+    /// Its context words, if it has any.
+    pub(super) fn context(&self) -> Option<&Words> {
+        self.context.as_ref()
+    }
+
+    /// How sure a finding is that has no context word near it.
+    pub(super) fn sure_alone(&self) -> f32 {
+        match &self.context {
+            Some(context) if context.required => f32::NEG_INFINITY,
+            Some(_) | None => self.sure().min(1.0),
         }
-        (0..=255)
-            .filter(|byte| may(*byte, &states))
-            .fold(Before::Nothing.bit(), |set, byte| set | Before::of(byte).bit())
+    }
+
+    fn sure(&self) -> f32 {
+        if self.validate.is_some() { self.validated } else { self.base }
     }
 
     /// Whether a finding may go on without end.
@@ -271,18 +200,8 @@ impl Matcher {
         self.lead.as_ref()
     }
 
-    /// Whether a match can go on with this byte, or end before it.
-    fn may_follow(&self, state: StateID, byte: u8) -> bool {
-        let next = self.automaton.next_state(state, byte);
-        if self.automaton.is_dead_state(next) {
-            return false;
-        }
-        let may_end = self.run.is_some() || !self.right.contains(byte);
-        may_end || (0..=255).any(|byte| !self.automaton.is_dead_state(self.automaton.next_state(next, byte)))
-    }
-
     /// Asks about a match that begins at `start`, with its anchor's first byte at `anchor`.
-    pub(super) fn at(&self, view: View<'_>, start: usize, anchor: usize) -> Verdict {
+    pub(super) fn at(&self, view: View<'_>, start: usize, anchor: usize, around: &mut Around<'_>) -> Verdict {
         let text = view.text;
         let Some(lead) = text.get(start..anchor) else { return Verdict::No };
         // A stream releases whole words: what begins before a space and is recognised after it came too late, but for
@@ -310,7 +229,7 @@ impl Matcher {
                 Some(_) | None => {}
             }
         }
-        self.confirm(view, start..end)
+        self.confirm(view, start..end, around)
     }
 
     /// Goes on with a finding whose last piece ended at `from`.
@@ -325,7 +244,7 @@ impl Matcher {
         }
     }
 
-    fn confirm(&self, view: View<'_>, whole: Range<usize>) -> Verdict {
+    fn confirm(&self, view: View<'_>, whole: Range<usize>, around: &mut Around<'_>) -> Verdict {
         let mut span = match &self.span {
             None => whole.clone(),
             Some(group) => match group.find(view.text, whole.clone()) {
@@ -340,9 +259,9 @@ impl Matcher {
         if self.entropy_bits_min.is_some_and(|least| entropy_bits(value) < least) {
             return Verdict::No;
         }
-        let mut confidence = if self.validate.is_some() { self.validated } else { self.base };
+        let mut confidence = self.sure();
         if let Some(context) = &self.context {
-            match context.is_near(view, &whole) {
+            match context.is_near(view, &whole, around) {
                 None => return Verdict::Open,
                 Some(true) => confidence += self.in_context,
                 Some(false) if context.required => return Verdict::No,
@@ -374,7 +293,7 @@ pub(super) fn held_lead(text: &[u8]) -> usize {
 }
 
 /// Whether a text ends with an escape such as `\n`, whose letter is no part of a word: JSON inside JSON.
-fn ends_with_escape(text: &[u8]) -> bool {
+pub(super) fn ends_with_escape(text: &[u8]) -> bool {
     matches!(text, [.., b'\\', b'n' | b'r' | b't' | b'b' | b'f'])
 }
 
@@ -397,7 +316,8 @@ fn whole_characters(text: &[u8], mut span: Range<usize>) -> Range<usize> {
     span
 }
 
-fn build(pattern: &str, width_bytes_max: usize) -> Result<(dense::DFA<Vec<u32>>, StateID), String> {
+/// A pattern that can be used: bounded, and looking at nothing around it.
+fn read(pattern: &str, width_bytes_max: usize) -> Result<NFA, String> {
     let hir = regex_syntax::ParserBuilder::new()
         .unicode(false)
         .utf8(false)
@@ -422,8 +342,14 @@ fn build(pattern: &str, width_bytes_max: usize) -> Result<(dense::DFA<Vec<u32>>,
     if properties.minimum_len().is_none_or(|shortest| shortest < 3) {
         return Err("a match can be shorter than 3 bytes; that would be everywhere".to_owned());
     }
+    NFA::compiler()
+        .configure(NFA::config().utf8(false).which_captures(WhichCaptures::None))
+        .build_from_hir(&hir)
+        .map_err(|error| error.to_string())
+}
+
+fn determinise(nfa: &NFA) -> Result<(dense::DFA<Vec<u32>>, StateID), String> {
     let automaton = dense::Builder::new()
-        .syntax(syntax::Config::new().unicode(false).utf8(false))
         .configure(
             dense::Config::new()
                 .start_kind(StartKind::Anchored)
@@ -432,7 +358,7 @@ fn build(pattern: &str, width_bytes_max: usize) -> Result<(dense::DFA<Vec<u32>>,
                 .dfa_size_limit(Some(AUTOMATON_BYTES_MAX))
                 .determinize_size_limit(Some(DETERMINIZE_BYTES_MAX)),
         )
-        .build(pattern)
+        .build_from_nfa(nfa)
         .map_err(|error| format!("the pattern needs too large an automaton: {error}"))?;
     let start = automaton
         .universal_start_state(Anchored::Yes)
@@ -526,7 +452,7 @@ impl Terminator {
                 bytes.iter().all(|byte| !regex_syntax::is_meta_character(char::from(*byte)) || *byte == b'-')
             })
             .ok_or_else(|| format!("`until` begins with {TERMINATOR_LITERAL_BYTES} literal bytes"))?;
-        let (automaton, start) = build(pattern, WIDTH_BYTES_MAX / 2)?;
+        let (automaton, start) = determinise(&read(pattern, WIDTH_BYTES_MAX / 2)?)?;
         Ok(Self { literal: *literal, automaton, start })
     }
 

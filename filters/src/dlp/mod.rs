@@ -17,6 +17,7 @@ pub mod validators;
 mod anchors;
 mod detection;
 mod detector;
+mod digits;
 mod matcher;
 mod own;
 mod places;
@@ -49,6 +50,7 @@ use lane::Action;
 use memory::Memory;
 use projection::{Meaning, Projection};
 use replacement::Key;
+use scanner::Wanted;
 use seams::Look;
 use splice::Edit;
 use std::borrow::Cow;
@@ -134,7 +136,9 @@ impl<'a> Judge<'a> {
     }
 
     fn scan_new(&self, text: &[u8], parts: &[Range<usize>]) -> Option<Vec<Found>> {
-        self.detection().scan_parts(text, parts, &|found, value| self.weigh(found, value), FINDINGS_MAX)
+        let counts = |found: &mut Found, value: &[u8]| self.weigh(found, value);
+        let wanted = Wanted { threshold: self.tenant.threshold, counts: &counts, most: FINDINGS_MAX };
+        self.detection().scan_parts(text, parts, &wanted)
     }
 
     /// Adds what stands over the seams between texts of one message. Of a prompt only: in answers each block is a lane

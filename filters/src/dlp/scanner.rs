@@ -6,10 +6,12 @@
 use super::anchors::{Anchors, Hit, Kind};
 use super::bytes::ByteSet;
 use super::detector::Detector;
-use super::matcher::{After, Before, FIRST_RUN_MAX, Match, Matcher, Verdict, View, held_lead};
+use super::digits::{self, Digits};
+use super::matcher::{Match, Matcher, Verdict, View, held_lead};
 use super::rules::{
     DIGITS_LEAD_BYTES_MAX, LEAD_BYTES_MAX, LITERAL_BYTES_MAX, LITERAL_BYTES_MIN, Rule, RuleDocument,
 };
+use super::words::{Around, Lexicon, Nearby};
 use crate::credint::Known;
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,8 +20,6 @@ use std::sync::Arc;
 pub(super) const WORD_HELD_BYTES: usize = LEAD_BYTES_MAX + LITERAL_BYTES_MAX;
 /// A body is swept in blocks of this size.
 const BLOCK_BYTES: usize = 64 * 1024;
-/// More digits than any anchor asks for need not be counted.
-const DIGITS_COUNTED_MAX: usize = 20;
 
 /// A rule set, ready to scan; shared by all who use it.
 #[derive(Debug)]
@@ -30,21 +30,10 @@ pub struct Scanner {
     anchors: Anchors,
     /// For each literal, the rules that it anchors.
     literal_rules: Vec<Vec<u16>>,
-    /// For each length of a first run of digits and each [`After`], fewest digits first.
-    digit_rules: Vec<Vec<DigitRule>>,
+    digits: Digits,
+    /// Context words of all rules.
+    lexicon: Lexicon,
     at_sign_rules: Vec<u16>,
-}
-
-/// A rule that digits anchor. The order of its members is the order in which rules are asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct DigitRule {
-    /// Digits needed.
-    least: usize,
-    /// Bytes of the match before them.
-    before: usize,
-    /// What may stand right before them: bits of [`Before`].
-    behind: u8,
-    rule: u16,
 }
 
 /// A finding: where, by which rule, how sure.
@@ -96,6 +85,16 @@ impl Candidate {
     }
 }
 
+/// What is wanted of a scan.
+pub(super) struct Wanted<'a> {
+    /// Findings that are less sure count for nothing, but for credentials, which may be known to be compromised.
+    pub(super) threshold: f32,
+    /// Asked about each finding with the text it covers; may make it surer first.
+    pub(super) counts: &'a dyn Fn(&mut Found, &[u8]) -> bool,
+    /// No more than so many.
+    pub(super) most: usize,
+}
+
 /// The state of reading one text.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scan {
@@ -103,6 +102,9 @@ pub(super) struct Scan {
     hits: Vec<Hit>,
     /// Bytes whose anchors are known.
     swept: usize,
+    nearby: Nearby,
+    /// Findings that are less sure count for nothing.
+    threshold: f32,
 }
 
 impl Scanner {
@@ -110,7 +112,6 @@ impl Scanner {
     pub fn new(rules: Vec<Rule>) -> Self {
         let mut literals: Vec<&str> = Vec::new();
         let mut literal_rules: Vec<Vec<u16>> = Vec::new();
-        let mut digit_rules = vec![Vec::new(); (FIRST_RUN_MAX + 2) * After::COUNT];
         let mut at_sign_rules = Vec::new();
         for (number, rule) in (0u16..).zip(&rules) {
             let anchor = &rule.document.anchor;
@@ -123,32 +124,23 @@ impl Scanner {
                     literal_rules.push(vec![number]);
                 }
             }
-            if let Some(digits) = anchor.digits {
-                let runs = rule.matcher.first_runs(anchor.before);
-                let behind = rule.matcher.before_digits(anchor.before);
-                let least = digits.min(DIGITS_COUNTED_MAX);
-                for (place, fitting) in digit_rules.iter_mut().enumerate() {
-                    let after = runs.get(place / After::COUNT).copied().unwrap_or(0);
-                    if after >> (place % After::COUNT) & 1 == 1 {
-                        fitting.push(DigitRule { least, before: anchor.before, behind, rule: number });
-                    }
-                }
-            }
             if anchor.at_sign {
                 at_sign_rules.push(number);
             }
         }
-        for fitting in &mut digit_rules {
-            fitting.sort_unstable();
-        }
         let anchors = Anchors::new(&literals);
+        let words = (0u16..).zip(&rules).filter_map(|(number, rule)| Some((number, rule.matcher.context()?)));
+        let lexicon =
+            Lexicon::new(words.flat_map(|(number, words)| words.forms().map(move |word| (word, number))));
+        let digits = Digits::new(&rules, &lexicon);
         let mut scanner = Self {
             documents: Vec::with_capacity(rules.len()),
             detectors: rules.iter().map(|rule| Arc::new(Detector::of(&rule.document))).collect(),
             matchers: Vec::with_capacity(rules.len()),
             anchors,
             literal_rules,
-            digit_rules,
+            digits,
+            lexicon,
             at_sign_rules,
         };
         for Rule { document, matcher } in rules {
@@ -161,6 +153,18 @@ impl Scanner {
     /// The rules as they were written, in the order of their numbers.
     pub fn documents(&self) -> &[RuleDocument] {
         &self.documents
+    }
+
+    /// What is known of rules that digits anchor.
+    #[cfg(test)]
+    pub(super) fn digits(&self) -> &Digits {
+        &self.digits
+    }
+
+    /// The context words of all rules.
+    #[cfg(test)]
+    pub(super) fn lexicon(&self) -> &Lexicon {
+        &self.lexicon
     }
 
     /// What the rules are to their findings, in the order of their numbers.
@@ -178,24 +182,22 @@ impl Scanner {
         self.matcher(number).is_some_and(Matcher::is_endless)
     }
 
-    fn matcher(&self, number: u16) -> Option<&Matcher> {
+    pub(super) fn matcher(&self, number: u16) -> Option<&Matcher> {
         self.matchers.get(usize::from(number))
     }
 
     /// Everything in a whole text that consists of parts, without its shadow; no finding reaches over the border of a
-    /// part. `parts` are in order; bytes between them belong to none. `counts` is asked about each finding with the
-    /// text it covers, and may make it surer first. Anchors are looked for in `places`, in order. `None`: there are
-    /// more than `most`.
+    /// part. `parts` are in order; bytes between them belong to none. Anchors are looked for in `places`, in order.
+    /// `None`: there are more than what is wanted.
     pub(super) fn scan_as_written(
         &self,
         text: &[u8],
         parts: &[Range<usize>],
         places: &[Range<usize>],
-        counts: &dyn Fn(&mut Found, &[u8]) -> bool,
-        most: usize,
+        wanted: &Wanted<'_>,
     ) -> Option<Vec<Found>> {
         let (mut found, mut here, mut hits) = (Vec::new(), Vec::new(), Vec::new());
-        let mut scan = Scan::default();
+        let mut scan = Scan::new(wanted.threshold);
         let mut part = 0..0;
         // In blocks, so that a text that is nothing but anchors does not become a list of them.
         let blocks = places.iter().flat_map(|place| {
@@ -206,14 +208,12 @@ impl Scanner {
             let from = block.start;
             self.anchors.sweep(text, block, from, &mut hits);
             for hit in hits.drain(..) {
-                if hit.kind == Kind::Digits && !self.may_be_digits(text, hit.at) {
-                    continue;
-                }
                 // Most hits lie in the part of the one before.
                 if !part.contains(&hit.at) {
                     let next = parts.get(parts.partition_point(|part| part.end <= hit.at));
                     let Some(next) = next.filter(|part| part.start <= hit.at) else { continue };
                     part = next.clone();
+                    scan.nearby.clear();
                 }
                 let view = View { text: text.get(part.clone()).unwrap_or_default(), complete: true };
                 scan.candidates(self, view, Hit { at: hit.at - part.start, kind: hit.kind }, &mut here);
@@ -222,34 +222,18 @@ impl Scanner {
                 }
                 for mut one in here.drain(..) {
                     let value = view.text.get(one.span.clone()).unwrap_or_default();
-                    if counts(&mut one, value) {
+                    if (wanted.counts)(&mut one, value) {
                         one.span = one.span.start + part.start..one.span.end + part.start;
                         found.push(one);
                     }
                 }
             }
-            if found.len() > most {
+            if found.len() > wanted.most {
                 return None;
             }
         }
         found.sort_by_key(Found::order);
         Some(found)
-    }
-}
-
-impl Scanner {
-    /// Whether any rule asks about a run of digits of this length with this byte behind it.
-    fn may_be_digits(&self, text: &[u8], at: usize) -> bool {
-        let first = first_run(text, at);
-        // The border of a part is no byte of its text: behind it, the text ends.
-        let after = text.get(at + first).copied().filter(|byte| *byte != 0xff);
-        !self.rules_for_run(first, after).is_empty()
-    }
-
-    /// The rules that can begin with so many digits and go on with this byte, or end there.
-    fn rules_for_run(&self, first: usize, after: Option<u8>) -> &[DigitRule] {
-        let after = after.map_or(After::End, After::of);
-        self.digit_rules.get(first * After::COUNT + after as usize).map(Vec::as_slice).unwrap_or_default()
     }
 }
 
@@ -265,9 +249,16 @@ impl Found {
 }
 
 impl Scan {
+    /// A text before its first byte. Findings that are less sure than this may be left out, unless the value is a
+    /// credential, which may be known to be compromised.
+    pub(super) fn new(threshold: f32) -> Self {
+        Self { threshold, ..Self::default() }
+    }
+
     /// Reads on. `view` is the text from some point on; what it held at the last call it still holds. Appends
     /// what is decided and returns the offset before which nothing can be found any more.
     pub(super) fn advance(&mut self, scanner: &Scanner, view: View<'_>, found: &mut Vec<Found>) -> usize {
+        self.nearby.clear();
         for candidate in std::mem::take(&mut self.open) {
             self.ask(scanner, view, candidate, found);
         }
@@ -354,7 +345,8 @@ impl Scan {
             Candidate::Digits { at } => return self.ask_digits(scanner, view, at, found),
             Candidate::Rule { rule, start, anchor } => {
                 let Some(matcher) = scanner.matcher(rule) else { return };
-                (rule, matcher.at(view, start, anchor))
+                let mut around = Around { lexicon: &scanner.lexicon, nearby: &mut self.nearby, rule };
+                (rule, matcher.at(view, start, anchor, &mut around))
             }
             Candidate::Rest { rule, from, confidence } => {
                 let Some(matcher) = scanner.matcher(rule) else { return };
@@ -383,54 +375,22 @@ impl Scan {
     }
 
     fn ask_digits(&mut self, scanner: &Scanner, view: View<'_>, at: usize, found: &mut Vec<Found>) {
-        let (first, count, ended) = digits_in_run(view.text, at);
-        if !ended && !view.complete {
+        if digits::may_go_on(view, at) {
             self.open.push(Candidate::Digits { at });
             return;
         }
-        let behind = Before::bits(view.text, at);
-        for candidate in scanner.rules_for_run(first, view.text.get(at + first).copied()) {
-            if candidate.least > count {
-                break;
-            }
-            if candidate.behind & behind == 0 {
-                continue;
-            }
-            if let Some(start) = at.checked_sub(candidate.before) {
-                self.ask(scanner, view, Candidate::Rule { rule: candidate.rule, start, anchor: at }, found);
-            }
-        }
-    }
-}
-
-/// How many digits follow at once, as far as that tells rules apart.
-fn first_run(text: &[u8], at: usize) -> usize {
-    let rest = text.get(at..).unwrap_or_default();
-    rest.iter().take(FIRST_RUN_MAX + 1).take_while(|byte| byte.is_ascii_digit()).count()
-}
-
-/// How many digits follow at once, how many with single separators between them, and whether that is final.
-fn digits_in_run(text: &[u8], at: usize) -> (usize, usize, bool) {
-    let longest = FIRST_RUN_MAX + 1;
-    let rest = text.get(at..).unwrap_or_default();
-    let first = first_run(text, at);
-    let (mut count, mut separated) = (first, false);
-    if count >= DIGITS_COUNTED_MAX && (first == longest || rest.len() > first) {
-        return (first, count, true);
-    }
-    for byte in rest.iter().skip(first) {
-        match byte {
-            b'0'..=b'9' => {
-                (count, separated) = (count + 1, false);
-                if count >= DIGITS_COUNTED_MAX {
-                    return (first, count, true);
+        let mut count = None;
+        for block in scanner.digits.blocks() {
+            let context = (&scanner.lexicon, &mut self.nearby);
+            let set = scanner.digits.candidates(block, view, at, self.threshold, context);
+            for rule in scanner.digits.members(block, set) {
+                let count = *count.get_or_insert_with(|| digits::count(view.text, at).0);
+                if let Some(start) = at.checked_sub(rule.before).filter(|_| rule.least <= count) {
+                    self.ask(scanner, view, Candidate::Rule { rule: rule.rule, start, anchor: at }, found);
                 }
             }
-            b' ' | b'-' | b'.' | b'/' if !separated => separated = true,
-            _ => return (first, count, true),
         }
     }
-    (first, count, false)
 }
 
 /// Where the bytes of a class that touch `at` begin, at most as far before it as a match may begin.

@@ -178,6 +178,7 @@ impl Joined {
 #[cfg(test)]
 mod tests {
     use super::super::projection::{self, Positions};
+    use super::super::scanner::Wanted;
     use super::super::tests::{PLATFORM, counts, cut, examples, scan};
     use super::*;
     use proptest::prelude::*;
@@ -202,7 +203,8 @@ mod tests {
         let body = serde_json::json!({"messages": [{"content": blocks}]}).to_string();
         let projection = projection::project::<Anywhere>(body.as_bytes()).unwrap();
         let all = |text: &[u8], parts: &[Range<usize>]| {
-            PLATFORM.scan_parts(text, parts, &|found, value| counts(&PLATFORM, found, value), usize::MAX)
+            let counts = |found: &mut Found, value: &[u8]| counts(&PLATFORM, found, value);
+            PLATFORM.scan_parts(text, parts, &Wanted { threshold: 0.0, counts: &counts, most: usize::MAX })
         };
         let ranges: Vec<_> = projection.parts.iter().map(|part| part.text.clone()).collect();
         let mut found = all(&projection.text, &ranges).unwrap();

@@ -9,7 +9,7 @@ mod tests;
 use super::detector::Detector;
 use super::matcher::View;
 use super::rules::Rule;
-use super::scanner::{Found, Scan, Scanner};
+use super::scanner::{Found, Scan, Scanner, Wanted};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -51,10 +51,9 @@ impl Own {
         text: &[u8],
         parts: &[Range<usize>],
         places: &[Range<usize>],
-        counts: &dyn Fn(&mut Found, &[u8]) -> bool,
-        most: usize,
+        wanted: &Wanted<'_>,
     ) -> Option<Vec<Found>> {
-        self.rules.scan_as_written(text, parts, places, counts, most)
+        self.rules.scan_as_written(text, parts, places, wanted)
     }
 }
 

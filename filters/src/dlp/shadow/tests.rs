@@ -1,5 +1,6 @@
 //! What holds for disguises of all rules' examples: they are found, at whole characters, and nothing else is.
 
+use super::super::scanner::Wanted;
 use super::super::tests::{PLATFORM, found_by, redacted, scan, shipped};
 use super::super::{Found, rules};
 use base64::Engine as _;
@@ -148,8 +149,8 @@ fn prose_and_code_have_no_more_findings_for_their_shadows() {
         data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==\n";
     for text in sources.into_iter().chain([prose]) {
         let whole = std::slice::from_ref(&(0..text.len())).to_vec();
-        let plain =
-            PLATFORM.scan_as_written(text.as_bytes(), &whole, &whole, &|_, _| true, usize::MAX).unwrap();
+        let wanted = Wanted { threshold: 0.0, counts: &|_, _| true, most: usize::MAX };
+        let plain = PLATFORM.scan_as_written(text.as_bytes(), &whole, &whole, &wanted).unwrap();
         let counts = |found: &Found| found.confidence >= 0.5;
         let more: Vec<_> = PLATFORM
             .scan(text.as_bytes())

@@ -8,8 +8,9 @@ use super::super::matcher::RUN_PIECE_BYTES;
 use super::super::rules::{
     CONTEXT_AFTER_BYTES_MAX, CONTEXT_BEFORE_BYTES_MAX, LEAD_BYTES_MAX, LITERAL_BYTES_MAX, WIDTH_BYTES_MAX,
 };
-use super::super::scanner::Found;
+use super::super::scanner::{Found, Wanted};
 use super::{Shadow, need};
+use crate::credint::CredentialForm;
 use std::ops::Range;
 
 /// How far before a difference the anchor of a match may stand that it reaches: a match, and what is waited for.
@@ -22,22 +23,30 @@ const REACH_BYTES: usize = RUN_PIECE_BYTES + WIDTH_BYTES_MAX;
 impl Detection {
     /// Everything in a whole text, in the order of its places.
     pub fn scan(&self, text: &[u8]) -> Vec<Found> {
-        let whole = 0..text.len();
-        self.scan_parts(text, &[whole], &|_, _| true, usize::MAX).unwrap_or_default()
+        self.scan_for(text, 0.0)
     }
 
-    /// Everything in a whole text that consists of parts; no finding reaches over the border of a part. `parts` are
-    /// in order; bytes between them belong to none. `counts` is asked about each finding with the text it covers, and
-    /// may make it surer first. `None`: there are more than `most`.
+    /// Everything in a whole text that is at least so sure, in the order of its places; and of credentials also what is
+    /// less sure, as it may be known to be compromised.
+    pub fn scan_for(&self, text: &[u8], threshold: f32) -> Vec<Found> {
+        let credential =
+            |rule| self.detector(rule).is_some_and(|detector| detector.credential != CredentialForm::None);
+        let counts = |found: &mut Found, _: &[u8]| found.confidence >= threshold || credential(found.rule);
+        let wanted = Wanted { threshold, counts: &counts, most: usize::MAX };
+        let whole = 0..text.len();
+        self.scan_parts(text, &[whole], &wanted).unwrap_or_default()
+    }
+
+    /// What is wanted of a whole text that consists of parts; no finding reaches over the border of a part. `parts` are
+    /// in order; bytes between them belong to none. `None`: there is more of it than is wanted.
     pub(in crate::dlp) fn scan_parts(
         &self,
         text: &[u8],
         parts: &[Range<usize>],
-        counts: &dyn Fn(&mut Found, &[u8]) -> bool,
-        most: usize,
+        wanted: &Wanted<'_>,
     ) -> Option<Vec<Found>> {
         let whole = 0..text.len();
-        let mut found = self.scan_as_written(text, parts, &[whole], counts, most)?;
+        let mut found = self.scan_as_written(text, parts, &[whole], wanted)?;
         if !need::is_needed(text) {
             return Some(found);
         }
@@ -53,7 +62,7 @@ impl Detection {
             let known = revealed.len();
             for shadow in Shadow::all_of(here) {
                 let folded = known..revealed.len();
-                for mut one in self.scan_shadow(&shadow, plain, part.start, counts, most)? {
+                for mut one in self.scan_shadow(&shadow, plain, part.start, wanted)? {
                     shadow.place(&mut one, here, part.start);
                     let earlier = revealed.get(folded.clone()).unwrap_or_default();
                     if !self.covers(near(plain, &one), &one) && !self.covers(near(earlier, &one), &one) {
@@ -61,7 +70,7 @@ impl Detection {
                     }
                 }
             }
-            if found.len() + revealed.len() > most {
+            if found.len() + revealed.len() > wanted.most {
                 return None;
             }
         }
@@ -76,13 +85,12 @@ impl Detection {
         shadow: &Shadow,
         plain: &[Found],
         start: usize,
-        counts: &dyn Fn(&mut Found, &[u8]) -> bool,
-        most: usize,
+        wanted: &Wanted<'_>,
     ) -> Option<Vec<Found>> {
         let endless = plain.iter().filter(|found| self.is_endless(found.rule));
         let endless: Vec<_> = endless.map(|found| found.span.start - start..found.span.end - start).collect();
         let whole = 0..shadow.text.len();
-        self.scan_as_written(&shadow.text, &[whole], &shadow.places(&endless), counts, most)
+        self.scan_as_written(&shadow.text, &[whole], &shadow.places(&endless), wanted)
     }
 }
 

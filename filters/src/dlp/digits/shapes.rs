@@ -1,0 +1,294 @@
+//! What may stand around the digits that a match of a rule begins with?
+//!
+//! Needs the automaton of a rule; proves, by walking it over every byte that could stand there, around which digits it
+//! cannot match at all. Most anchors in a text fail here, before anything of a rule runs. What is known of a place is
+//! how many digits stand there, what follows them, what follows that, and what stands before.
+
+use super::super::matcher::Matcher;
+use regex_automata::util::alphabet::ByteClasses;
+use regex_automata::util::primitives::StateID;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Runs of digits are told apart up to this length.
+pub(super) const FIRST_RUN_MAX: usize = 24;
+/// And those behind them up to this one.
+pub(super) const SECOND_RUN_MAX: usize = 6;
+/// Letters before digits are counted up to one more than a match may have there.
+pub(super) const WORD_MAX: usize = super::super::rules::DIGITS_LEAD_BYTES_MAX + 1;
+
+/// What stands after a run of digits, told apart as far as it tells rules apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    End,
+    Space,
+    Hyphen,
+    Dot,
+    Slash,
+    Colon,
+    HexLetter,
+    Letter,
+    Digit,
+    Other,
+}
+
+impl After {
+    pub(super) const COUNT: usize = Self::Other as usize + 1;
+
+    pub(super) fn of(byte: u8) -> Self {
+        match byte {
+            b' ' => Self::Space,
+            b'-' => Self::Hyphen,
+            b'.' => Self::Dot,
+            b'/' => Self::Slash,
+            b':' => Self::Colon,
+            b'a'..=b'f' | b'A'..=b'F' => Self::HexLetter,
+            b'g'..=b'z' | b'G'..=b'Z' => Self::Letter,
+            b'0'..=b'9' => Self::Digit,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What stands behind the byte after a run of digits: as many digits, or something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Second {
+    Digits(usize),
+    End,
+    Space,
+    Capital,
+    Letter,
+    Other,
+    /// It is not known, or does not matter.
+    Any,
+}
+
+impl Second {
+    pub(super) const COUNT: usize = SECOND_RUN_MAX + 6;
+
+    pub(super) fn of(byte: u8) -> Self {
+        match byte {
+            b'0'..=b'9' => Self::Digits(1),
+            b' ' => Self::Space,
+            b'A'..=b'Z' => Self::Capital,
+            b'a'..=b'z' => Self::Letter,
+            _ => Self::Other,
+        }
+    }
+
+    pub(super) fn number(self) -> usize {
+        match self {
+            Self::Any => 0,
+            Self::Digits(count) => count.clamp(1, SECOND_RUN_MAX),
+            Self::End => SECOND_RUN_MAX + 1,
+            Self::Space => SECOND_RUN_MAX + 2,
+            Self::Capital => SECOND_RUN_MAX + 3,
+            Self::Letter => SECOND_RUN_MAX + 4,
+            Self::Other => SECOND_RUN_MAX + 5,
+        }
+    }
+}
+
+/// What stands right before a run of digits, told apart as far as it tells rules apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    Nothing,
+    Space,
+    Hyphen,
+    Dot,
+    Letter,
+    Other,
+}
+
+impl Before {
+    pub(super) const COUNT: usize = Self::Other as usize + 1;
+
+    pub(super) fn of(byte: u8) -> Self {
+        match byte {
+            b' ' => Self::Space,
+            b'-' => Self::Hyphen,
+            b'.' => Self::Dot,
+            b'a'..=b'z' | b'A'..=b'Z' => Self::Letter,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Whether a byte goes on a word.
+pub(super) fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// Sets of what may stand around the digits of one rule, as bits.
+#[derive(Debug)]
+pub(in crate::dlp) struct Shapes {
+    /// For each length of the first run and each [`After`], which [`Second`]; the first bit is of any of them.
+    pub(super) behind: Box<[u16]>,
+    /// Which [`Before`].
+    pub(super) before: u8,
+    /// How many bytes of a word may stand before them.
+    pub(super) words: u32,
+}
+
+impl Shapes {
+    /// What may stand around the digits of a match that has `lead` bytes before them. The automaton of the rule tells
+    /// no two bytes of a class apart.
+    pub(in crate::dlp) fn of(matcher: &Matcher, classes: &ByteClasses, lead: usize) -> Self {
+        let mut walker = Walker::new(matcher, classes);
+        Self { behind: walker.behind(lead), before: walker.before(lead), words: walker.words(lead) }
+    }
+}
+
+/// Walks the automaton of one rule.
+struct Walker<'a> {
+    matcher: &'a Matcher,
+    /// Bytes that differ for this rule, one of each kind.
+    bytes: Vec<u8>,
+    /// What may follow a state: known for those that were asked about.
+    known: BTreeMap<StateID, [u16; After::COUNT]>,
+}
+
+impl<'a> Walker<'a> {
+    fn new(matcher: &'a Matcher, classes: &ByteClasses) -> Self {
+        let kind = |byte: u8| {
+            let borders = (matcher.ends_before(byte), matcher.begins_after(byte));
+            let ours =
+                (After::of(byte) as u8, Second::of(byte).number(), Before::of(byte) as u8, is_word(byte));
+            (classes.get(byte), borders, ours)
+        };
+        let kinds: BTreeMap<_, u8> = (0..=255).map(|byte| (kind(byte), byte)).collect();
+        Self { matcher, bytes: kinds.into_values().collect(), known: BTreeMap::new() }
+    }
+
+    fn behind(&mut self, lead: usize) -> Box<[u16]> {
+        let mut states = BTreeSet::from([self.matcher.start()]);
+        for _ in 0..lead {
+            states = self.step(&states, |_| true);
+        }
+        let mut behind = vec![0; (FIRST_RUN_MAX + 2) * After::COUNT];
+        let (lengths, _) = behind.as_chunks_mut::<{ After::COUNT }>();
+        for (length, after) in lengths.iter_mut().enumerate().skip(1) {
+            states = self.step(&states, |byte| byte.is_ascii_digit());
+            if length > FIRST_RUN_MAX {
+                // Longer runs: whatever is still possible.
+                *after = if states.is_empty() { *after } else { [u16::MAX; After::COUNT] };
+                continue;
+            }
+            for state in &states {
+                let here = self.after(*state);
+                after.iter_mut().zip(here).for_each(|(after, here)| *after |= here);
+            }
+        }
+        behind.into()
+    }
+
+    /// What may follow digits that end at this state.
+    fn after(&mut self, state: StateID) -> [u16; After::COUNT] {
+        if let Some(known) = self.known.get(&state) {
+            return *known;
+        }
+        let mut after = [0; After::COUNT];
+        if self.matcher.may_end(state)
+            && let Some(end) = after.get_mut(After::End as usize)
+        {
+            *end = u16::MAX;
+        }
+        for byte in self.bytes.clone() {
+            let Some(next) = self.next(state, byte).filter(|_| self.may_follow(state, byte)) else {
+                continue;
+            };
+            let ends = self.matcher.is_match(next) && self.matcher.ends_before(byte);
+            if let Some(after) = after.get_mut(After::of(byte) as usize) {
+                *after |= if ends { u16::MAX } else { self.second(next) };
+            }
+        }
+        self.known.insert(state, after);
+        after
+    }
+
+    /// What may stand behind the byte that led to this state.
+    fn second(&self, state: StateID) -> u16 {
+        let bit = |second: Second| 1u16 << second.number();
+        let mut set = if self.matcher.may_end(state) { bit(Second::End) } else { 0 };
+        for byte in self.bytes.iter().copied().filter(|byte| !byte.is_ascii_digit()) {
+            if self.may_follow(state, byte) {
+                set |= bit(Second::of(byte));
+            }
+        }
+        let mut states = BTreeSet::from([state]);
+        for count in 1..=SECOND_RUN_MAX {
+            let ends = |state: &StateID| {
+                let digits = self.bytes.iter().filter(|byte| byte.is_ascii_digit());
+                digits.copied().any(|byte| {
+                    self.matcher.ends_before(byte)
+                        && self.next(*state, byte).is_some_and(|next| self.matcher.is_match(next))
+                })
+            };
+            if states.iter().any(ends) {
+                // The match may end among the digits: what is behind them does not matter.
+                return set
+                    | (count..=SECOND_RUN_MAX).fold(0, |set, count| set | bit(Second::Digits(count)))
+                    | 1;
+            }
+            states = self.step(&states, |byte| byte.is_ascii_digit());
+            let goes_on = |state: &StateID| {
+                let others = self.bytes.iter().filter(|byte| !byte.is_ascii_digit());
+                self.matcher.may_end(*state) || others.copied().any(|byte| self.may_follow(*state, byte))
+            };
+            if states.iter().any(goes_on) || (count == SECOND_RUN_MAX && !states.is_empty()) {
+                set |= bit(Second::Digits(count));
+            }
+        }
+        // If it is not known what stands there, it may be any of them.
+        if set == 0 { 0 } else { set | 1 }
+    }
+
+    /// Which bytes may stand right before the digits.
+    fn before(&self, lead: usize) -> u8 {
+        let mut states = BTreeSet::from([self.matcher.start()]);
+        for _ in 1..lead {
+            states = self.step(&states, |_| true);
+        }
+        let may = |byte: u8| match lead {
+            0 => self.matcher.begins_after(byte),
+            _ => states.iter().any(|state| self.next(*state, byte).is_some()),
+        };
+        let bytes = self.bytes.iter().copied().filter(|byte| may(*byte));
+        bytes.fold(1 << Before::Nothing as u8, |set, byte| set | 1 << Before::of(byte) as u8)
+    }
+
+    /// How many bytes of a word may stand right before the digits, behind one that is of no word.
+    fn words(&self, lead: usize) -> u32 {
+        let bounded = (0..=255).filter(|byte| is_word(*byte)).all(|byte| !self.matcher.begins_after(byte));
+        (0..=WORD_MAX)
+            .filter(|words| self.may_be_behind(lead, *words, bounded))
+            .fold(0, |set, words| set | 1 << words)
+    }
+
+    fn may_be_behind(&self, lead: usize, words: usize, bounded: bool) -> bool {
+        let Some(others) = lead.checked_sub(words) else { return !bounded };
+        let mut states = BTreeSet::from([self.matcher.start()]);
+        for place in 0..lead {
+            states = self.step(&states, |byte| match place + 1 {
+                place if place < others => true,
+                place if place == others => !is_word(byte),
+                _ => is_word(byte),
+            });
+        }
+        !states.is_empty()
+    }
+
+    fn step(&self, states: &BTreeSet<StateID>, is_meant: impl Fn(u8) -> bool) -> BTreeSet<StateID> {
+        let bytes = self.bytes.iter().copied().filter(|byte| is_meant(*byte));
+        bytes.flat_map(|byte| states.iter().filter_map(move |state| self.next(*state, byte))).collect()
+    }
+
+    fn next(&self, state: StateID, byte: u8) -> Option<StateID> {
+        self.matcher.next(state, byte)
+    }
+
+    /// Whether a match can go on with this byte, or end before it.
+    fn may_follow(&self, state: StateID, byte: u8) -> bool {
+        let Some(next) = self.next(state, byte) else { return false };
+        self.matcher.ends_before(byte) || self.bytes.iter().any(|byte| self.next(next, *byte).is_some())
+    }
+}

@@ -1,0 +1,182 @@
+//! Which context words stand around here? What was seen of one text, so that the next question is answered from it.
+//!
+//! Needs questions about places that come roughly in order, as anchors do; another order costs a second look and
+//! changes no answer. Whoever reads another text, or the same one further, clears it first.
+
+use super::lexicon::Lexicon;
+use std::ops::Range;
+
+/// So many bytes before a place that is asked about are seen with it, as the next question may begin a little earlier.
+const SLACK_BYTES: usize = 64;
+/// Words that are kept before those behind are let go of.
+const KEPT_MAX: usize = 512;
+
+/// The words of a part of a text.
+#[derive(Clone, Debug, Default)]
+pub(in crate::dlp) struct Nearby {
+    /// Where the part begins and ends in which all words are known that begin there.
+    from: usize,
+    until: usize,
+    words: Vec<Seen>,
+    /// The last answer to `sets`, and the words that it is of.
+    set: Vec<[u64; 4]>,
+    set_of: Range<usize>,
+}
+
+/// A word in a text.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    start: usize,
+    end: usize,
+    word: u16,
+    /// Whether a letter stands right behind its last one: then it is a part of a word.
+    goes_on: bool,
+}
+
+impl Nearby {
+    /// Forgets the text.
+    pub(in crate::dlp) fn clear(&mut self) {
+        (self.from, self.until) = (0, 0);
+        self.words.clear();
+        self.set_of = 0..0;
+        self.set.clear();
+    }
+
+    /// Whether a context word of a rule stands in a window: whole, as far as the window shows, and not as the end of a
+    /// longer word that began before it.
+    pub(super) fn holds(&mut self, lexicon: &Lexicon, text: &[u8], window: Range<usize>, rule: u16) -> bool {
+        let is_of = |word: u16| lexicon.rules_of(word).binary_search(&rule).is_ok();
+        self.cover(lexicon, text, window.clone());
+        let first = self.words.partition_point(|seen| seen.start < window.start);
+        let here = self.words.get(first..).unwrap_or_default().iter();
+        let mut here = here.take_while(|seen| seen.start < window.end);
+        here.any(|seen| {
+            seen.end <= window.end && (!seen.goes_on || seen.end == window.end) && is_of(seen.word)
+        })
+    }
+
+    /// The sets of all words that begin in a part of a text, put together; `rows` has so many of them for each word.
+    pub(in crate::dlp) fn sets(
+        &mut self,
+        lexicon: &Lexicon,
+        text: &[u8],
+        part: Range<usize>,
+        (rows, each): (&[[u64; 4]], usize),
+    ) -> &[[u64; 4]] {
+        self.cover(lexicon, text, part.clone());
+        let first = self.words.partition_point(|seen| seen.start < part.start);
+        let behind = self.words.get(first..).unwrap_or_default();
+        let here = behind.partition_point(|seen| seen.start < part.end);
+        let places = first..first + here;
+        if self.set.len() != each || self.set_of != places {
+            self.set.clear();
+            self.set.resize(each, [0; 4]);
+            let mut last = None;
+            for seen in behind.get(..here).unwrap_or_default() {
+                if last.replace(seen.word) != Some(seen.word) {
+                    let from = usize::from(seen.word) * each;
+                    let row = rows.get(from..from + each).unwrap_or_default();
+                    for (set, more) in self.set.iter_mut().zip(row) {
+                        set.iter_mut().zip(more).for_each(|(bits, more)| *bits |= more);
+                    }
+                }
+            }
+            self.set_of = places;
+        }
+        &self.set
+    }
+
+    /// Sees to it that all words are known that begin in this part.
+    fn cover(&mut self, lexicon: &Lexicon, text: &[u8], part: Range<usize>) {
+        if part.start < self.from || part.start > self.until {
+            self.clear();
+            self.from = part.start.saturating_sub(SLACK_BYTES);
+            self.until = self.from;
+        }
+        if part.end <= self.until {
+            return;
+        }
+        if self.words.len() > KEPT_MAX {
+            self.from = part.start.saturating_sub(SLACK_BYTES).max(self.from);
+            let unneeded = self.words.partition_point(|seen| seen.start < self.from);
+            self.words.drain(..unneeded);
+            self.set_of = 0..0;
+            self.set.clear();
+        }
+        let end = part.end.min(text.len());
+        let mut is_behind_letter = is_letter(text, self.until.checked_sub(1));
+        for (at, byte) in (self.until..end).zip(text.get(self.until..end).unwrap_or_default()) {
+            // What stands behind a letter goes on its word.
+            let goes_on = is_behind_letter && byte.is_ascii_alphanumeric();
+            if !goes_on && lexicon.may_begin(*byte) {
+                self.look(lexicon, text, at);
+            }
+            is_behind_letter = byte.is_ascii_alphabetic();
+        }
+        self.until = self.until.max(end);
+    }
+
+    /// Adds the words that begin here.
+    fn look(&mut self, lexicon: &Lexicon, text: &[u8], at: usize) {
+        lexicon.words_at(text.get(at..).unwrap_or_default(), |word, length| {
+            let end = at + length;
+            let last = end.checked_sub(1).and_then(|at| text.get(at));
+            let goes_on = last.is_some_and(u8::is_ascii_alphanumeric) && is_letter(text, Some(end));
+            self.words.push(Seen { start: at, end, word, goes_on });
+        });
+    }
+}
+
+fn is_letter(text: &[u8], at: Option<usize>) -> bool {
+    at.and_then(|at| text.get(at)).is_some_and(u8::is_ascii_alphabetic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WORDS: [&[&str]; 3] =
+        [&["tax", "tax id", "id", "n.i.f"], &["id card", "身份", "card number"], &["tax", "2fa", "é"]];
+
+    fn lexicon() -> Lexicon {
+        let numbered = (0u16..).zip(WORDS);
+        Lexicon::new(numbered.flat_map(|(rule, words)| words.iter().map(move |word| (word.as_bytes(), rule))))
+    }
+
+    /// Whether a word stands in a window as the naive search finds it.
+    fn naive(text: &[u8], window: Range<usize>, words: &[&str]) -> bool {
+        let folded: Vec<u8> = text
+            .iter()
+            .map(|byte| if matches!(byte, b'_' | b'-') { b' ' } else { byte.to_ascii_lowercase() })
+            .collect();
+        window.clone().any(|at| {
+            words.iter().any(|word| {
+                let (word, end) = (word.as_bytes(), at + word.len());
+                let is_behind_letter = at > 0 && text[at - 1].is_ascii_alphabetic();
+                let goes_on = end < window.end && text[end].is_ascii_alphabetic();
+                end <= window.end
+                    && folded[at..end] == *word
+                    && !(word[0].is_ascii_alphanumeric() && is_behind_letter)
+                    && !(word[word.len() - 1].is_ascii_alphanumeric() && goes_on)
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn words_are_seen_whatever_was_asked_before(
+            parts in prop::collection::vec("tax|TAX|id|card|number|n\\.i\\.f|身份|2fa|é|[ _-]|[a-z]|[0-9]{1,90}", 0..60),
+            questions in prop::collection::vec((any::<prop::sample::Index>(), 0..200usize, 0..3u16), 1..20),
+        ) {
+            let (lexicon, text) = (lexicon(), parts.concat());
+            let (text, mut nearby) = (text.as_bytes(), Nearby::default());
+            for (from, length, rule) in questions {
+                let from = from.index(text.len() + 1);
+                let window = from..text.len().min(from + length);
+                let expected = naive(text, window.clone(), WORDS[usize::from(rule)]);
+                prop_assert_eq!(nearby.holds(&lexicon, text, window, rule), expected);
+            }
+        }
+    }
+}
