@@ -38,9 +38,17 @@ lint: build-tools ## Format and lints, warnings are errors
 	@cargo clippy --workspace --all-targets --quiet -- --deny warnings
 
 .PHONY: bench
-bench: build-tools ## The ladder of measurements; wants a quiet machine, writes benches/record
-	@cargo build --release --package palisade --package palisade-benches
+bench: build-tools bench-tools ## Measurements (ARGS=scan: the scanner); wants a quiet machine, writes benches/record
+	@cargo build --release --package palisade --package palisade-benches $(BENCH_FEATURES)
 	@"$(CARGO_TARGET_DIR)/release/bench" $(ARGS)
+
+# Hyperscan, to stand beside, is there for x86-64 alone.
+ifeq ($(shell uname -m),x86_64)
+BENCH_FEATURES := --features palisade-benches/hyperscan
+endif
+.PHONY: bench-tools
+bench-tools:
+	@if [ -n "$(BENCH_FEATURES)" ] && [ ! -e /usr/include/hs/hs.h ]; then $(call apt,libhyperscan-dev); fi
 
 FUZZ_SECONDS ?= 60
 .PHONY: fuzz

@@ -20,6 +20,9 @@ use std::ops::Range;
 const FILTER_BITS: u32 = 16;
 /// Places of the table behind it, as a power of two; at most half of them are taken.
 const TABLE_BITS_MIN: u32 = 8;
+/// The way without vectors.
+const PORTABLE: &str = "portable";
+
 /// An anchor in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Hit {
@@ -96,6 +99,16 @@ impl Anchors {
             anchors.entries.extend(entries);
         }
         anchors
+    }
+
+    /// The ways that this processor can sweep, best first.
+    pub(super) fn ways() -> Vec<&'static str> {
+        Path::all().into_iter().map(Path::name).chain([PORTABLE]).collect()
+    }
+
+    /// Sweeps in one of those ways from now on.
+    pub(super) fn go(&mut self, way: &str) {
+        self.path = Path::all().into_iter().find(|path| path.name() == way);
     }
 
     /// The length of a literal.

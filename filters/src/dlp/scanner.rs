@@ -150,6 +150,18 @@ impl Scanner {
         scanner
     }
 
+    /// The ways that this processor can look for anchors, best first: the one that is taken. They find the same.
+    pub fn ways() -> Vec<&'static str> {
+        Anchors::ways()
+    }
+
+    /// Takes another of those ways, to measure it.
+    #[must_use]
+    pub fn with_way(mut self, way: &str) -> Self {
+        self.anchors.go(way);
+        self
+    }
+
     /// The rules as they were written, in the order of their numbers.
     pub fn documents(&self) -> &[RuleDocument] {
         &self.documents

@@ -65,6 +65,18 @@ impl Path {
         paths
     }
 
+    /// What it is called.
+    pub(super) fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => "AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => "AVX2",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => "NEON",
+        }
+    }
+
     /// Hands every block of `text` from `from` to `end` to `sink`, with the offset of its first position.
     #[expect(unsafe_code, reason = "argued at the head of this module")]
     pub(super) fn sweep(
