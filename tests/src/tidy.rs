@@ -320,8 +320,8 @@ fn nothing_is_left_for_later() {
 
 #[test]
 fn nothing_is_unsafe() {
-    // One maps files, one uses the processor's vectors, one calls the C library that is measured beside us and is no part
-    // of what is shipped; all argue at their head why that may be.
+    // One maps files, one uses the processor's vectors, one calls the C library that is measured beside us and is no
+    // part of what is shipped; all argue at their head why that may be.
     let argued = ["proxy/src/mapped.rs", "filters/src/dlp/anchors/paths.rs", "benches/src/scan/hyperscan.rs"];
     let wrong: Vec<String> = sources()
         .iter()

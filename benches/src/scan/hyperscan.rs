@@ -5,7 +5,7 @@
 //!
 //! This file has `unsafe` in it, as it calls a C library; the argument: every pointer that is passed comes from a
 //! reference or from the library itself, lives until the call returns, and database and scratch are private to a value
-//! that is not shared and is freed once. What the library reports by callback is counted, and nothing else is done there.
+//! that is not shared and is freed once. What the library reports by callback is counted; nothing else is done there.
 
 use super::Peer;
 use palisade_filters::dlp::Scanner;

@@ -1,7 +1,7 @@
 //! What stands where a value was?
 //!
-//! Needs the value, the detector that found it, the mode that policy chose and a key of the organisation; yields the text
-//! that leaves instead. It depends on nothing else, so equal values read the same in every lane, turn and stream.
+//! Needs the value, the detector that found it, the mode that policy chose and a key of the organisation; yields the
+//! text that leaves instead. It depends on nothing else, so equal values read the same in every lane, turn and stream.
 //! Every text that is written here is a counterexample of every rule. It does not know where it is put.
 
 use super::detector::Detector;
