@@ -15,6 +15,8 @@ mod documents;
 mod files;
 #[path = "fuzzed/heads.rs"]
 mod heads;
+#[path = "fuzzed/normalisation.rs"]
+mod normalisation;
 #[path = "fuzzed/prompts.rs"]
 mod prompts;
 #[path = "fuzzed/spool.rs"]
@@ -24,6 +26,7 @@ pub(crate) use answers::{answer, events, failure};
 pub(crate) use documents::documents;
 pub(crate) use files::{credint_file, rule_file};
 pub(crate) use heads::{forwarded_for, key, proxy_header};
+pub(crate) use normalisation::normalisation;
 pub(crate) use prompts::{projection, splicing};
 pub(crate) use spool::spool;
 
@@ -36,6 +39,7 @@ type Target = fn(&[u8]);
 const TARGETS: &[(&str, Target)] = &[
     ("projection", projection),
     ("events", events),
+    ("normalisation", normalisation),
     ("answer", answer),
     ("failure", failure),
     ("splicing", splicing),

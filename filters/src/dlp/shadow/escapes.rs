@@ -1,7 +1,8 @@
 //! Which character does an escape stand for?
 //!
 //! Percent encoding, HTML's references, and the backslash escapes of JSON, JavaScript and Python, also where they were
-//! escaped once more (`\\u0034`, `%2534`, `&amp;#52;`). An escape has a longest form, so a stream knows after a few
+//! escaped once more (`\\u0034`, `%2534`, `&amp;#52;`); quoted-printable, where that is more than a sign of equality
+//! before two digits. An escape has a longest form, so a stream knows after a few
 //! bytes whether there is one.
 
 use std::str;
@@ -12,6 +13,8 @@ const BACKSLASHES_MAX: usize = 7;
 const AGAIN_MAX: usize = 2;
 /// Digits of a reference such as `&#00000052;`.
 const DIGITS_MAX: usize = 8;
+/// Bytes of quoted-printable in a row before they are read as that.
+const QUOTED_MIN: usize = 3;
 /// The longest name below.
 const NAME_BYTES_MAX: usize = 7;
 
@@ -87,6 +90,36 @@ type Read<T> = Result<(T, usize), Stop>;
 )]
 pub(super) fn may_begin(byte: u8) -> bool {
     (byte == b'\\') | (byte == b'%') | (byte == b'&')
+}
+
+/// Whether a byte is a control character that nobody sees: all but tabs and the ends of lines and pages.
+#[expect(clippy::needless_bitwise_bool, reason = "as above")]
+pub(super) fn is_unseen(byte: u8) -> bool {
+    (byte < b'\t') | (byte.wrapping_sub(0x0e) < b' ' - 0x0e) | (byte == 0x7f)
+}
+
+/// Where in the first `bytes` of a text something begins that is, or may become, quoted-printable; or `bytes`.
+pub(super) fn quoted_from(text: &[u8], bytes: usize, complete: bool, goes_on: bool) -> usize {
+    let signs = memchr::memchr_iter(b'=', text.get(..bytes).unwrap_or_default());
+    let is_quoted = |at: &usize| {
+        let text = text.get(*at..).unwrap_or_default();
+        quoted(text, complete, goes_on && *at == 0) != Escape::No
+    };
+    signs.into_iter().find(is_quoted).unwrap_or(bytes)
+}
+
+/// Reads a character of quoted-printable (RFC 2045, 6.7) at the start of a text. Three bytes in a row begin it, then
+/// each `goes_on` with it; so does the end of a line that is not meant.
+pub(super) fn quoted(text: &[u8], complete: bool, goes_on: bool) -> Escape {
+    let text = Text { bytes: text, complete };
+    let begins = || (0..QUOTED_MIN).try_for_each(|number| text.quoted(number * 3).map(|_| ()));
+    let character =
+        || if goes_on { text.soft_break() } else { begins().and_then(|()| text.character(Text::quoted)) };
+    match character() {
+        Ok((character, end)) => Escape::Of(character, end),
+        Err(Stop::No) => Escape::No,
+        Err(Stop::Open) => Escape::Open,
+    }
 }
 
 /// Reads the escape at the start of a text, which may go on unless it is `complete`.
@@ -174,6 +207,22 @@ impl Text<'_> {
             }
         }
         self.digits(from, 16, 2).map(|(value, end)| (value as u8, end))
+    }
+
+    fn quoted(self, at: usize) -> Read<u8> {
+        if self.at(at)? != b'=' {
+            return Err(Stop::No);
+        }
+        self.digits(at + 1, 16, 2).map(|(value, end)| (value as u8, end))
+    }
+
+    /// A character of quoted-printable, or the end of a line that is not meant, which reads as nothing.
+    fn soft_break(self) -> Read<char> {
+        match self.at(1)? {
+            b'\n' => Ok(('\0', 2)),
+            b'\r' if self.at(2)? == b'\n' => Ok(('\0', 3)),
+            _ => self.character(Text::quoted),
+        }
     }
 
     /// What follows an `&`.

@@ -13,6 +13,9 @@ use unicode_security::confusable_detection::skeleton;
 /// The longest text that a character folds to, such as `(10)`.
 pub(super) const FOLDED_BYTES_MAX: usize = 4;
 
+/// Bytes of a tag in UTF-8.
+pub(super) const TAG_BYTES: usize = 4;
+
 const PAGE: usize = 256;
 /// The first two planes; what lies beyond is ideographs, private, or invisible.
 const PAGES: usize = 0x2_0000 / PAGE;
@@ -45,6 +48,12 @@ pub(super) fn fold(character: char) -> Folded {
         NOTHING => Folded::Nothing,
         word => Folded::Ascii(word.to_le_bytes()),
     }
+}
+
+/// The letter that a tag is (Unicode, 23.9): characters that no eye sees, and that models read.
+pub(super) fn tag(character: char) -> Option<u8> {
+    let letter = u32::from(character).checked_sub(0xe_0000)?;
+    u8::try_from(letter).ok().filter(|letter| matches!(letter, b' '..=b'~'))
 }
 
 /// A whole text as it reads: so are the words of rules in other scripts found in texts that were folded.

@@ -11,6 +11,7 @@
 
 mod escapes;
 mod fold;
+mod lines;
 mod map;
 mod need;
 mod runs;
@@ -26,12 +27,15 @@ pub(super) use tests::disguised;
 
 use escapes::Escape;
 use fold::Folded;
+use lines::Joint;
 use map::Map;
 use runs::{PADDING_BYTES_MAX, RUN_BYTES_MAX, RUN_BYTES_MIN};
 use std::ops::Range;
 
 /// How many encodings over each other are taken off.
 const DEPTH: u8 = 2;
+/// Tags in a row that may be a text of their own.
+const TAGS_MIN: usize = 4;
 /// Stands in a shadow for bytes that are no text; it occurs in no UTF-8 text.
 const SHADOW_GAP: u8 = 0xff;
 
@@ -49,6 +53,12 @@ struct Shadow {
     /// Bytes at the end of the shadow that may become an encoded run, and its padding.
     run: usize,
     padding: usize,
+    /// Whether the run goes over lines, and the end of a line that it may go on behind.
+    is_joined: bool,
+    joint: Joint,
+    /// Where in the text the last byte of quoted-printable ends, and the last tag that was read as its letter.
+    quoted_until: usize,
+    tags_until: usize,
     runs: Runs,
     /// The other shadow, in which runs are decoded: it begins where the first of them ends.
     decoded: Option<Box<Shadow>>,
@@ -83,6 +93,10 @@ impl Shadow {
             read: 0,
             run: 0,
             padding: 0,
+            is_joined: false,
+            joint: Joint::default(),
+            quoted_until: usize::MAX,
+            tags_until: usize::MAX,
             runs,
             decoded: None,
             decoded_until: 0,
@@ -104,11 +118,22 @@ impl Shadow {
     /// Reads on in a text that was read before up to some point. What could still become an escape waits.
     fn read(&mut self, text: &[u8], complete: bool) {
         while let Some(rest) = text.get(self.read - self.text_dropped..).filter(|rest| !rest.is_empty()) {
-            if let Some(plain) = rest.get(..need::plain_bytes(rest)).filter(|plain| !plain.is_empty()) {
+            let is_quoted = self.quoted_until == self.read;
+            let plain = escapes::quoted_from(rest, need::plain_bytes(rest), complete, is_quoted);
+            if let Some(plain) = rest.get(..plain).filter(|plain| !plain.is_empty()) {
                 self.take_plain(plain);
                 continue;
             }
             match rest {
+                [b'=', ..] => match escapes::quoted(rest, complete, is_quoted) {
+                    Escape::Open => break,
+                    Escape::No => self.take_same(1, rest),
+                    Escape::Of(character, bytes) => {
+                        self.take_escaped(character, bytes);
+                        self.quoted_until = self.read;
+                    }
+                },
+                [first, ..] if escapes::is_unseen(*first) => self.take_nothing(1),
                 [first, ..] if first.is_ascii() => match escapes::read(rest, complete) {
                     Escape::Open => break,
                     Escape::No => self.take_same(1, rest),
@@ -116,18 +141,23 @@ impl Shadow {
                 },
                 _ => match character(rest) {
                     None => self.take_same(1, rest),
-                    Some(character) => self.take_character(character, rest),
+                    Some(character) => match fold::tag(character) {
+                        None => self.take_character(character, rest),
+                        Some(letter) if self.take_tag(letter, rest, complete) => {}
+                        Some(_) => break,
+                    },
                 },
             }
         }
         if complete {
+            self.settle_joint(None);
             self.end_run();
         }
     }
 
     /// Whether it says anything else than the text.
     fn differs(&self) -> bool {
-        !self.map.is_identity() || self.end() != self.read
+        !self.map.is_identity() || self.end() + self.joint.source_bytes() != self.read
     }
 
     /// How much of the shadow will stay as it is, and of how much of the text that is the shadow.
@@ -160,7 +190,8 @@ fn character(bytes: &[u8]) -> Option<char> {
 impl Shadow {
     /// Takes ASCII that stands for itself.
     fn take_plain(&mut self, bytes: &[u8]) {
-        let (mut copied, mut at) = (0, 0);
+        let Some(mut at) = self.follow_joint(bytes, 0) else { return };
+        let mut copied = at;
         let may_hide = runs::holds_turn(bytes);
         loop {
             at = self.follow_run(bytes, at);
@@ -170,7 +201,15 @@ impl Shadow {
             if self.run + self.padding >= RUN_BYTES_MIN {
                 self.copy(bytes.get(copied..at).unwrap_or_default());
                 copied = at;
-                self.end_run();
+                if self.may_join(bytes.get(at).copied()) {
+                    let Some(next) = self.follow_joint(bytes, at) else { return };
+                    (copied, at) = (next, next);
+                    if self.run > 0 {
+                        continue;
+                    }
+                } else {
+                    self.end_run();
+                }
             }
             (self.run, self.padding) = (0, 0);
             at = if may_hide {
@@ -212,6 +251,7 @@ impl Shadow {
 
     /// Takes bytes that are no ASCII, or no escape, as they are.
     fn take_same(&mut self, count: usize, rest: &[u8]) {
+        self.settle_joint(None);
         self.end_run();
         self.copy(rest.get(..count).unwrap_or_default());
     }
@@ -220,16 +260,65 @@ impl Shadow {
         let bytes = character.len_utf8();
         match fold::fold(character) {
             Folded::Same => self.take_same(bytes, rest),
-            Folded::Nothing => self.read += bytes,
+            Folded::Nothing => self.take_nothing(bytes),
             Folded::Ascii(ascii) => self.take_whole(trimmed(&ascii), bytes),
         }
+    }
+
+    /// Leaves out what cannot be seen.
+    fn take_nothing(&mut self, bytes: usize) {
+        if self.joint.is_empty() {
+            self.read += bytes;
+        } else {
+            self.hold(None, bytes);
+        }
+    }
+
+    /// Takes a tag: a letter that no eye sees. A few of them in a row are noise in the text around them; more may be a
+    /// text of their own, which the other shadow has. False: the text must go on first.
+    fn take_tag(&mut self, letter: u8, rest: &[u8], complete: bool) -> bool {
+        let bytes = fold::TAG_BYTES;
+        if self.runs == Runs::Kept {
+            self.take_nothing(bytes);
+            return true;
+        }
+        if self.tags_until != self.read {
+            let tags = rest.chunks(bytes).take(TAGS_MIN);
+            let is_tag = |tag: &&[u8]| character(tag).is_some_and(|tag| fold::tag(tag).is_some());
+            let tags = tags.take_while(is_tag).count();
+            if tags < TAGS_MIN {
+                if rest.len() < TAGS_MIN * bytes && !complete && tags == rest.len() / bytes {
+                    return false;
+                }
+                self.take_nothing(bytes);
+                return true;
+            }
+        }
+        match self.runs {
+            Runs::Kept => {}
+            Runs::Watched(depth) => {
+                let mut decoded = Self { runs: Runs::Decoded(depth), ..self.clone() };
+                decoded.take_letter(letter, bytes);
+                self.decoded = Some(Box::new(decoded));
+                self.runs = Runs::Kept;
+                self.take_nothing(bytes);
+            }
+            Runs::Decoded(_) => self.take_letter(letter, bytes),
+        }
+        true
+    }
+
+    fn take_letter(&mut self, letter: u8, bytes: usize) {
+        self.take_whole(&[letter], bytes);
+        self.tags_until = self.read;
+        self.decoded_until = self.end();
     }
 
     fn take_escaped(&mut self, character: char, bytes: usize) {
         // Escaped control characters are seen no more than others are.
         let is_nothing = character.is_ascii_control() && !character.is_ascii_whitespace();
         match if is_nothing { Folded::Nothing } else { fold::fold(character) } {
-            Folded::Nothing => self.read += bytes,
+            Folded::Nothing => self.take_nothing(bytes),
             Folded::Same => self.take_whole(character.encode_utf8(&mut [0; 4]).as_bytes(), bytes),
             Folded::Ascii(ascii) => self.take_whole(trimmed(&ascii), bytes),
         }
@@ -237,6 +326,13 @@ impl Shadow {
 
     /// Takes so many bytes of the text for something else.
     fn take_whole(&mut self, meaning: &[u8], bytes: usize) {
+        let (first, rest) =
+            meaning.split_first().map_or((None, &[][..]), |(first, rest)| (Some(*first), rest));
+        if rest.is_empty() && first.is_some_and(|byte| self.may_hold(byte)) {
+            self.hold(first, bytes);
+            return;
+        }
+        self.settle_joint(first);
         let goes_on = self.padding == 0 && meaning.iter().all(|byte| runs::is_member(*byte));
         let is_padding = meaning == b"=" && self.may_be_padded();
         if !goes_on && !is_padding {
@@ -258,12 +354,14 @@ impl Shadow {
     /// An encoded run ends here, if there is one.
     fn end_run(&mut self) {
         let run = self.run + self.padding;
+        let is_joined = std::mem::take(&mut self.is_joined);
         (self.run, self.padding) = (0, 0);
         if run < RUN_BYTES_MIN || self.runs == Runs::Kept {
             return;
         }
         let from = self.text.len() - run;
-        let Some(hidden) = self.text.get(from..).and_then(runs::decode) else { return };
+        let decode = if is_joined { lines::decode } else { runs::decode };
+        let Some(hidden) = self.text.get(from..).and_then(decode) else { return };
         match self.runs {
             Runs::Kept => {}
             Runs::Decoded(depth) => self.replace(from, &hidden, depth - 1),

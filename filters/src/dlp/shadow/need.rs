@@ -11,12 +11,16 @@ const CHUNK_BYTES: usize = 32;
 
 /// Whether a text, or one of several with a byte 0xff between them, needs a shadow.
 pub(super) fn is_needed(text: &[u8]) -> bool {
-    plain_bytes(text) < text.len() || holds_run(text)
+    let holds_quoted = || escapes::quoted_from(text, text.len(), true, false) < text.len();
+    plain_bytes(text) < text.len() || holds_quoted() || holds_run(text)
 }
 
-/// How many bytes there are before the first one that begins an escape or belongs to a character outside of ASCII.
+/// How many bytes there are before the first one that begins an escape, is not seen, or belongs to a character outside
+/// of ASCII.
 pub(super) fn plain_bytes(text: &[u8]) -> usize {
-    let is_mark = |byte: u8| escapes::may_begin(byte) | (byte.wrapping_sub(0x80) < SHADOW_GAP - 0x80);
+    let is_mark = |byte: u8| {
+        escapes::may_begin(byte) | escapes::is_unseen(byte) | (byte.wrapping_sub(0x80) < SHADOW_GAP - 0x80)
+    };
     let (chunks, _) = text.as_chunks::<CHUNK_BYTES>();
     let holds_mark = |chunk: &[u8; CHUNK_BYTES]| chunk.iter().fold(false, |any, byte| any | is_mark(*byte));
     let from = chunks.iter().position(holds_mark).unwrap_or(chunks.len()) * CHUNK_BYTES;

@@ -8,7 +8,7 @@ use super::SHADOW_GAP;
 /// The shortest run that is decoded, padding included: it hides seven characters.
 pub(super) const RUN_BYTES_MIN: usize = 12;
 /// A run from this length on may hide text anywhere in it; a shorter one is text from end to end, or nothing.
-const LONG_RUN_BYTES: usize = 22;
+pub(super) const LONG_RUN_BYTES: usize = 22;
 /// Bytes of padding behind a run.
 pub(super) const PADDING_BYTES_MAX: usize = 2;
 /// A longer run is decoded, and replaced, in pieces of this many bytes. A multiple of four, so that pieces of one run

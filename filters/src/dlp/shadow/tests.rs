@@ -3,8 +3,10 @@
 use super::super::scanner::Wanted;
 use super::super::tests::{PLATFORM, found_by, redacted, scan, shipped};
 use super::super::{Found, rules};
+use super::Shadow;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use proptest::prelude::*;
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -31,6 +33,18 @@ const KINDS: &[(&str, f64, Disguise)] = &[
     ("base64url", 0.90, |value| long(value).map(|value| URL_SAFE_NO_PAD.encode(value))),
     ("base64, twice", 0.90, |value| long(value).map(|value| STANDARD.encode(STANDARD.encode(value)))),
     ("hex", 0.90, |value| bytes(long(value)?, |byte, out| write!(out, "{byte:02x}"))),
+    ("base64 in lines", 0.90, |value| {
+        let text = format!("{value} {value}");
+        Some(lines(&STANDARD.encode(long(&text)?), 64, "\n"))
+    }),
+    ("base64 in indented lines of a mail", 0.90, |value| {
+        let text = format!("{value} {value}");
+        Some(lines(&STANDARD.encode(long(&text)?), 24, "\r\n  "))
+    }),
+    ("tags", 0.95, |value| each(value, |character| shifted(character, ' '..='~', '\u{e0020}'))),
+    ("tags between", 0.95, |value| between(value, '\u{e0041}')),
+    ("control characters between", 0.95, |value| between(value, '\u{1}')),
+    ("quoted-printable", 0.95, |value| bytes(value, |byte, out| write!(out, "={byte:02X}"))),
     ("look-alikes", 0.80, |value| each(value, look_alike)),
 ];
 
@@ -58,6 +72,12 @@ fn bytes(value: &str, write: fn(u8, &mut String) -> std::fmt::Result) -> Option<
     let mut out = String::new();
     value.bytes().for_each(|byte| write(byte, &mut out).unwrap());
     (out != value).then_some(out)
+}
+
+/// A text broken into lines.
+fn lines(text: &str, width: usize, end: &str) -> String {
+    let lines = text.as_bytes().chunks(width).map(|line| str::from_utf8(line).unwrap());
+    lines.collect::<Vec<_>>().join(end)
 }
 
 fn look_alike(character: char) -> char {
@@ -175,5 +195,93 @@ fn a_redacted_disguise_scans_clean() {
             let once = redacted(&format!("{before}{disguised}{after}"));
             assert_eq!(redacted(&once), once, "{kind} of {before}{value}{after}");
         }
+    }
+}
+
+/// What shadows are made of, and what only looks like it.
+const PIECES: &[&str] = &[
+    "card ",
+    "4539 5787 6362 1486",
+    "NDUzOTU3ODc2MzYyMTQ4Ng==",
+    "NDUzOTU3ODc2MzYyMTQ4NiBhbmQgbW9yZSBvZiBpdC4g",
+    "\n",
+    "\r\n  ",
+    r"\n",
+    r"\u0034",
+    "%34",
+    "%2534",
+    "&#52;",
+    "=34=35=33",
+    "=C3=BC=41",
+    "=\r\n",
+    "=",
+    "34353339353738373633",
+    "\u{e0034}\u{e0035}",
+    "\u{e0061}\u{e0062}\u{e0063}\u{e0064}",
+    "\u{200b}",
+    "\u{1}",
+    "\u{1b}",
+    "４",
+    "а",
+    "é",
+    "x",
+    "-----",
+    "\u{e0001}",
+    "🏴",
+    r"\\",
+];
+
+/// The text of a shadow, with the bytes of the text that each of its own comes from.
+fn mapped(shadow: &Shadow) -> Vec<(u8, Range<usize>)> {
+    let spans = (0..shadow.text.len()).map(|at| shadow.span_of(&(at..at + 1)));
+    shadow.text.iter().copied().zip(spans).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_shadow_maps_to_whole_characters_in_their_order(
+        pieces in prop::collection::vec(prop::sample::select(PIECES), 0..24),
+    ) {
+        let text = pieces.concat();
+        for shadow in Shadow::all_of(text.as_bytes()) {
+            let mut last = 0..0;
+            for (byte, span) in mapped(&shadow) {
+                prop_assert!(last.start <= span.start && last.end <= span.end, "{last:?} before {span:?}");
+                prop_assert!(span.start < span.end && span.end <= text.len(), "{span:?}");
+                if byte.is_ascii() {
+                    prop_assert!(text.is_char_boundary(span.start) && text.is_char_boundary(span.end));
+                }
+                last = span;
+            }
+        }
+    }
+
+    #[test]
+    fn a_shadow_is_the_same_however_its_text_was_cut(
+        pieces in prop::collection::vec(prop::sample::select(PIECES), 0..24),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        let text = pieces.concat();
+        let bytes = text.as_bytes();
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        ends.retain(|end| text.is_char_boundary(*end));
+        ends.sort_unstable();
+        let (mut folded, mut decoded) = (Shadow::default(), None);
+        for (end, complete) in ends.into_iter().map(|end| (end, false)).chain([(bytes.len(), true)]) {
+            folded.read(&bytes[..end], complete);
+            decoded = decoded.or_else(|| folded.decoded.take());
+            if let Some(decoded) = &mut decoded {
+                decoded.read(&bytes[..end], complete);
+            }
+        }
+        let whole: Vec<_> = Shadow::all_of(bytes).map(|shadow| mapped(&shadow)).collect();
+        let cut: Vec<_> = [Some(folded).filter(Shadow::differs), decoded.map(|decoded| *decoded)]
+            .iter()
+            .flatten()
+            .map(mapped)
+            .collect();
+        prop_assert_eq!(cut, whole);
     }
 }
