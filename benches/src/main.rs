@@ -10,6 +10,7 @@ mod corpus;
 mod credint;
 mod ladder;
 mod latency;
+mod lists;
 mod load;
 mod passthrough;
 mod picture;
@@ -54,6 +55,8 @@ enum Command {
     },
     /// The scanner alone: nanoseconds per byte, beside Hyperscan if built with the feature of that name.
     Scan,
+    /// Lists of terms and tables of records: build time, memory, nanoseconds per byte.
+    Lists,
     /// Lists of leaked credentials: bits, nanoseconds, wrong answers.
     Credint {
         /// A filter built from the list that `--generate` writes.
@@ -86,6 +89,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         Some(Command::Passthrough { listen, upstream }) => passthrough::serve(*listen, *upstream),
         Some(Command::Credint { generate: Some(keys), .. }) => credint::generate(*keys, io::stdout().lock())?,
         Some(Command::Credint { file, generate: None }) => credint::run(file.as_deref(), &mut io::stdout())?,
+        Some(Command::Lists) => lists::run(&mut io::stdout())?,
         Some(Command::Scan) => write_record(&arguments.out, "scan", &scan::run()?)?,
         Some(Command::Recall(options)) => {
             let text = recall::run(options, &mut io::stdout().lock())?;

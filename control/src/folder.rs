@@ -102,6 +102,11 @@ impl Folder {
         &self.root
     }
 
+    /// Random bytes of the operating system, for what is kept in files.
+    pub fn random<const BYTES: usize>() -> Result<[u8; BYTES], FolderError> {
+        random()
+    }
+
     /// From which the hashes of findings are keyed.
     pub fn hash_secret(&self) -> &Secret {
         &self.hash_secret

@@ -205,6 +205,18 @@ fn read_text(path: &Path, bytes_max: u64) -> Result<String, Unread> {
     String::from_utf8(bytes).map_err(|_| Unread::Unfit("it is not UTF-8".to_owned()))
 }
 
+/// Reads a secret from where it is kept; a path that is not absolute begins in `root`.
+pub fn secret(reference: &SecretRef, root: &Path) -> Result<Secret, String> {
+    match reference {
+        SecretRef::Env(variable) => read_variable(variable),
+        SecretRef::File(path) => {
+            let path = root.join(path);
+            read_secret(&path)
+                .map_err(|unread| format!("the file `{}`: {}", path.display(), unread.to_problem()))
+        }
+    }
+}
+
 fn read_secret(path: &Path) -> Result<Secret, Unread> {
     let text = read_text(path, SECRET_BYTES_MAX)?;
     usable(text.trim_ascii_end()).map_err(Unread::Unfit)

@@ -15,6 +15,7 @@ mod descriptors;
 mod detection;
 mod drain;
 mod edge;
+mod exact;
 mod fault;
 mod front;
 mod geoip;
@@ -46,6 +47,7 @@ use config::{Config, Flags};
 use credint::CredintCommand;
 use demo::DemoFlags;
 use detection::RulesCommand;
+use exact::ExactCommand;
 use mock::MockOptions;
 use palisade_control::Folder;
 use settings::{Log, Settings};
@@ -110,6 +112,11 @@ enum Command {
         #[command(subcommand)]
         command: CredintCommand,
     },
+    /// Exact data: build tables of records
+    Exact {
+        #[command(subcommand)]
+        command: ExactCommand,
+    },
     /// Print the version
     Version,
 }
@@ -131,6 +138,7 @@ fn main() -> anyhow::Result<()> {
         Command::Rules { command } => detection::run(&command),
         Command::Geoip { flags, address } => commands::geoip(&flags, address),
         Command::Credint { flags, command } => credint::run(&flags, &command),
+        Command::Exact { command } => exact::run(command),
         Command::Version => version(),
     }
 }

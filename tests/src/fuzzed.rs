@@ -24,7 +24,7 @@ mod spool;
 
 pub(crate) use answers::{answer, events, failure};
 pub(crate) use documents::documents;
-pub(crate) use files::{credint_file, rule_file};
+pub(crate) use files::{credint_file, exact_file, rule_file};
 pub(crate) use heads::{forwarded_for, key, proxy_header};
 pub(crate) use normalisation::normalisation;
 pub(crate) use prompts::{projection, splicing};
@@ -48,6 +48,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("forwarded_for", forwarded_for),
     ("rule_file", rule_file),
     ("credint_file", credint_file),
+    ("exact_file", exact_file),
     ("documents", documents),
     ("spool", spool),
 ];

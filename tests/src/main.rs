@@ -31,6 +31,7 @@ mod http;
 mod keys;
 mod leaks;
 mod limits;
+mod lists;
 mod memory;
 mod message_properties;
 mod messages;

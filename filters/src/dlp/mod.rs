@@ -4,6 +4,8 @@
 //! yield the only thing that can be sent: [`Cleared`].
 
 pub mod bytes;
+pub mod dictionary;
+pub mod exact;
 pub mod lane;
 pub mod memory;
 pub mod projection;
@@ -27,6 +29,7 @@ mod seams;
 mod shadow;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod words;
 
 pub use detection::Detection;

@@ -1,8 +1,11 @@
-//! What must hold for any file of detection rules and any list of leaked credentials.
+//! What must hold for any file of detection rules, any list of leaked credentials and any table of exact data.
 
 use bytes::Bytes;
 use palisade_filters::credint::{Base, Key};
+use palisade_filters::dlp::exact::{Builder, Table};
 use palisade_filters::dlp::{Detection, Scanner, rules};
+use palisade_filters::secret::Secret;
+use std::sync::LazyLock;
 
 /// A file of detection rules, as an operator writes them: an error or rules, and rules make a scanner, which finds
 /// what lies in its text.
@@ -80,4 +83,43 @@ fn mended(mut file: Vec<u8>) -> Vec<u8> {
     let sum = crc32fast::hash(&file[..crc]);
     file[crc..crc + 4].copy_from_slice(&sum.to_le_bytes());
     file
+}
+
+static EXACT_SECRET: LazyLock<Secret> = LazyLock::new(|| Secret::new("0123456789abcdef".repeat(2)));
+
+/// Cells that are alone, shared, common, of several words, numbers, and missing.
+static EXACT: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut builder = Builder::new(&EXACT_SECRET, [9; 16], 3).unwrap();
+    for number in 0..80u32 {
+        let record =
+            [format!("name {number} or other"), format!("{:06}", number / 3), "everywhere".to_owned()];
+        builder.push(record.iter().map(String::as_str)).unwrap();
+    }
+    builder.push(["", "", "alone"].into_iter()).unwrap();
+    builder.finish().bytes
+});
+
+/// A table of exact data in which bytes were changed: it is refused, or every text has an answer that lies in it. The
+/// checksum is put right, since no fuzzer guesses it. Any other bytes are refused.
+pub(crate) fn exact_file(data: &[u8]) {
+    assert!(Table::open(Bytes::copy_from_slice(data), &EXACT_SECRET).is_err(), "nobody guesses its checksum");
+    let mut file = EXACT.clone();
+    let (changes, _) = data.as_chunks::<3>();
+    for [low, high, value] in changes {
+        let at = usize::from(u16::from_le_bytes([*low, *high])) % file.len();
+        file[at] ^= value;
+    }
+    let damaged = Table::open(Bytes::from(file.clone()), &EXACT_SECRET);
+    assert!(damaged.is_err() || file == *EXACT, "a changed byte shows");
+    let crc = file.len() - 4;
+    let sum = crc32fast::hash(&file[..crc]);
+    file[crc..].copy_from_slice(&sum.to_le_bytes());
+    let Ok(table) = Table::open(Bytes::from(file), &EXACT_SECRET) else { return };
+    for columns in 2..=3 {
+        let Ok(table) = table.clone().asked(columns, 200) else { continue };
+        let text = "name 7 or other 000002 everywhere alone, name 8 or other: 00 00 02 everywhere ".repeat(9);
+        for found in table.scan(text.as_bytes()) {
+            assert!(text.get(found).is_some_and(|cell| !cell.is_empty()));
+        }
+    }
 }
