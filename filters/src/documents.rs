@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod detection;
+pub mod detectors;
 pub mod policy;
 pub mod routes;
 
@@ -13,6 +14,7 @@ use crate::quota::{Dollars, ModelDocument, Unit, Window};
 use crate::secret::Secret;
 pub use access::{Capability, ModelAccessDocument, ModelRuleDocument};
 pub use detection::{CredintDocument, DlpDocument};
+pub use detectors::{DetectorApi, DetectorDocument, DetectorUseDocument, OnFailure};
 pub use policy::{Direction, FloorDocument, PolicyAction, PolicyRuleDocument, ShippedFloor};
 use routes::{BreakerDocument, KillSwitchDocument, RouteDocument};
 use serde::Deserialize;
@@ -29,6 +31,9 @@ pub struct PlatformDocument {
     /// Where requests may go.
     #[serde(default)]
     pub providers: Vec<ProviderDocument>,
+    /// Services that find in prompts what has no form.
+    #[serde(default)]
+    pub detectors: Vec<DetectorDocument>,
     /// What is switched off for everyone.
     #[serde(default)]
     pub kill_switches: Vec<KillSwitchDocument>,

@@ -2,7 +2,7 @@
 //!
 //! No I/O, no clock, no async: what it needs to know comes in as arguments, what the network must be asked goes out
 //! as a value. The way of a request is [`identify`], [`locate`], [`recognize`],
-//! [`gate`], [`read`], [`clear`], [`apply`], [`admit`], and then
+//! [`gate`], [`read`], [`scan`], [`decide`], [`apply`], [`admit`], and then
 //! [`Answer`]. Each step takes the evidence of the one before it, and evidence can be made nowhere else, so the order
 //! below is not a habit: another one does not compile.
 
@@ -44,7 +44,8 @@ pub mod answer;
 pub use answer::Answer;
 pub use dialect::Dialect;
 pub use dlp::memory::Memory;
-pub use dlp::{Cleared, Finding};
+pub use dlp::service::{Question, Told};
+pub use dlp::{Cleared, Finding, Scanned};
 pub use geoip::Location;
 pub use model_access::Grant;
 pub use policy::Policy;
@@ -87,10 +88,21 @@ pub fn read(_: &Visitor, surface: Surface, body: Bytes) -> Result<Prompt, Refusa
     prompt::read(surface, body)
 }
 
-/// What leaves: scanned, judged, redacted. Before model access and quota on purpose: every attempt to leak is seen,
-/// and a blocked prompt consumes no quota. What was found in long texts that were sent before is known from `memory`.
+/// What it holds, and what services must be asked about it before that is known. What was found in long texts that were
+/// sent before is known from `memory`.
+pub fn scan(visitor: &Visitor, memory: &Memory, prompt: Prompt) -> Result<Scanned, Refusal> {
+    dlp::scan(visitor, memory, prompt)
+}
+
+/// What leaves, with what services said: judged and redacted. Before model access and quota on purpose: every attempt
+/// to leak is seen, and a blocked prompt consumes no quota.
+pub fn decide(visitor: &Visitor, scanned: Scanned, told: Vec<Option<Told>>) -> Result<Cleared, Refusal> {
+    dlp::decide(visitor, scanned, told)
+}
+
+/// Both at once, where nobody asks services: each of them counts as one that failed.
 pub fn clear(visitor: &Visitor, memory: &Memory, prompt: Prompt) -> Result<Cleared, Refusal> {
-    dlp::clear(visitor, memory, prompt)
+    decide(visitor, scan(visitor, memory, prompt)?, Vec::new())
 }
 
 /// Whether it may use what it asks for, where that could go, and what to ask the meters for it.

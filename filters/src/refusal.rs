@@ -71,6 +71,8 @@ pub enum Refusal {
     ContentBlocked(Box<Blocked>),
     /// More findings than one request may have.
     ScanLimit,
+    /// A detector that must be asked gave no usable answer.
+    DetectorUnavailable,
     /// No rule allows it, and the organisation's default is to deny.
     NotPermitted,
     /// Unknown to us or denied to the caller: one answer for both.
@@ -282,6 +284,7 @@ impl Refusal {
             Self::QuotaUnavailable => row(Stage::Quota, 503, Server, "quota_unavailable"),
             Self::PolicyUnavailable => row(Stage::Arrival, 503, Server, "policy_unavailable"),
             Self::AuditUnavailable => row(Stage::Tenant, 503, Server, "audit_unavailable"),
+            Self::DetectorUnavailable => row(Stage::Dlp, 503, Server, "detector_unavailable"),
         }
     }
 
@@ -385,6 +388,9 @@ impl Refusal {
             ),
             Self::QuotaUnavailable => "quotas cannot be checked right now; try again shortly".into(),
             Self::PolicyUnavailable => "no policy is loaded yet; try again shortly".into(),
+            Self::DetectorUnavailable => {
+                "a detector that your organisation requires cannot be asked about this request right now; try again shortly, or send less text".into()
+            }
             Self::AuditUnavailable => {
                 "requests cannot be recorded right now, and none goes on unrecorded; try again shortly".into()
             }
@@ -434,6 +440,7 @@ impl Refusal {
             | Self::Overloaded
             | Self::Unreadable(_)
             | Self::ScanLimit
+            | Self::DetectorUnavailable
             | Self::NotPermitted
             | Self::ConcurrencyReached(_)
             | Self::RateLimited(_)

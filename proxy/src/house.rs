@@ -2,6 +2,7 @@
 
 use crate::bodies::Bodies;
 use crate::config::Limits;
+use crate::detectors::Detectors;
 use crate::edge::Edge;
 use crate::geoip::Geo;
 use crate::health::Health;
@@ -28,6 +29,8 @@ pub(crate) struct House {
     pub(crate) meters: Arc<Meters>,
     /// How the targets are doing.
     pub(crate) health: Health,
+    /// How the services are doing that prompts are asked of.
+    pub(crate) detectors: Detectors,
     pub(crate) metrics: Metrics,
     pub(crate) spool: Spool,
     pub(crate) geo: Arc<Geo>,
@@ -68,6 +71,7 @@ impl House {
             intelligence: ArcSwap::default(),
             meters: Arc::new(Meters::new()),
             health: Health::new(),
+            detectors: Detectors::new(),
             metrics,
             spool,
             geo,

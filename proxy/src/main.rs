@@ -13,6 +13,7 @@ mod credint;
 mod demo;
 mod descriptors;
 mod detection;
+mod detectors;
 mod drain;
 mod edge;
 mod exact;

@@ -31,6 +31,8 @@ pub(crate) struct Metrics {
     /// Targets of each provider in each state; set when the page is read.
     target_states: IntGaugeVec,
     pub(crate) breakers_opened: IntCounterVec,
+    pub(crate) detector_requests: IntCounterVec,
+    pub(crate) detector_duration: HistogramVec,
     pub(crate) body_bytes: IntGauge,
     pub(crate) connections: IntGauge,
     pub(crate) turned_away: IntCounterVec,
@@ -60,6 +62,16 @@ fn histogram(name: &str, help: &str, buckets: &[f64]) -> HistogramOpts {
 
 fn histograms(name: &str, help: &str) -> Result<HistogramVec, prometheus::Error> {
     HistogramVec::new(histogram(name, help, UPSTREAM_BUCKETS), &["provider"])
+}
+
+fn detector_requests() -> Result<IntCounterVec, prometheus::Error> {
+    let help = "Questions to detectors, by how they ended.";
+    counter("palisade_detector_requests_total", help, &["detector", "outcome"])
+}
+
+fn detector_duration() -> Result<HistogramVec, prometheus::Error> {
+    let seconds = histogram("palisade_detector_duration_seconds", "Time of a question.", UPSTREAM_BUCKETS);
+    HistogramVec::new(seconds, &["detector"])
 }
 
 impl Metrics {
@@ -120,6 +132,8 @@ impl Metrics {
                 "How often a target of a provider began to be passed over.",
                 &["provider"],
             )?,
+            detector_requests: detector_requests()?,
+            detector_duration: detector_duration()?,
             connections: IntGauge::new("palisade_connections", "Open connections of applications.")?,
             turned_away: counter(
                 "palisade_connections_turned_away_total",
@@ -149,6 +163,8 @@ impl Metrics {
             Box::new(self.in_flight.clone()),
             Box::new(self.target_states.clone()),
             Box::new(self.breakers_opened.clone()),
+            Box::new(self.detector_requests.clone()),
+            Box::new(self.detector_duration.clone()),
             Box::new(self.body_bytes.clone()),
             Box::new(self.connections.clone()),
             Box::new(self.turned_away.clone()),

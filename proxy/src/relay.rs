@@ -11,7 +11,7 @@ use crate::health::Trial;
 use crate::house::{House, now_ms};
 use crate::meter::{Held, Passage};
 use crate::record::Record;
-use crate::upstream::{NoAddress, Upstreams};
+use crate::upstream::{NoAddress, Upstreams, authority};
 use bytes::Bytes;
 use palisade_audit::event::Outcome;
 use palisade_filters::answer::AnswerFault;
@@ -351,10 +351,7 @@ fn request_head(
     let head = exchange.cleared.head();
     let path = format!("{}{}", provider.base_path, head.surface.path());
     let mut request = RequestHeader::build("POST", path.as_bytes(), Some(8))?;
-    let default_port = if provider.tls { 443 } else { 80 };
-    let host =
-        if provider.host.contains(':') { format!("[{}]", provider.host) } else { provider.host.clone() };
-    let authority = if provider.port == default_port { host } else { format!("{host}:{}", provider.port) };
+    let authority = authority(provider);
     if provider.document.http == palisade_filters::documents::HttpVersion::Http2 {
         request.set_version(http::Version::HTTP_2);
         let scheme = if provider.tls { "https" } else { "http" };

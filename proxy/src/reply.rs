@@ -195,6 +195,7 @@ fn insert_retry(head: &mut ResponseHeader, refusal: &Refusal, row: ErrorRow) -> 
         | Refusal::PolicyUnavailable
         | Refusal::QuotaUnavailable
         | Refusal::AuditUnavailable
+        | Refusal::DetectorUnavailable
         | Refusal::ConcurrencyReached(_) => insert(head, "retry-after", "1".to_owned())?,
         // A person switched it off and will switch it on: that takes longer than a client's retries.
         Refusal::ModelDisabled(_) => insert(head, "retry-after", "60".to_owned())?,

@@ -3,6 +3,7 @@
 
 use crate::arrival::{self, Endpoint};
 use crate::body;
+use crate::detectors;
 use crate::edge::Connection;
 use crate::fault::{Fault, Stop};
 use crate::house::{House, now_ms};
@@ -13,7 +14,7 @@ use crate::reply;
 use crate::upstream::Upstreams;
 use bytes::Bytes;
 use palisade_filters::quota::MeterRefusal;
-use palisade_filters::{self as filters, Cleared, Refusal, Stage, Surface, Visitor, model_access};
+use palisade_filters::{self as filters, Cleared, Refusal, Scanned, Stage, Surface, Visitor, model_access};
 use pingora_core::protocols::http::ServerSession;
 use std::sync::Arc;
 
@@ -65,7 +66,7 @@ pub(crate) async fn serve(
     let body = body::read(down, house, &visitor.tenant().id, coding).await?; // all of it, within its limits
     record.lap(Stage::Prompt);
     let asked = (surface, version, arrival.betas()?, body.bytes.clone());
-    let cleared = clear(house, &visitor, asked, record).await?; // what may leave of it?
+    let cleared = clear(house, upstreams, &visitor, asked, record).await?; // what may leave of it?
     record.cleared(&cleared);
     record.lap(Stage::Dlp);
 
@@ -80,29 +81,40 @@ pub(crate) async fn serve(
     relay::relay(house, upstreams, down, &visitor, &cleared, admission, passage, record).await
 }
 
-/// Reads, scans and judges a prompt.
+/// Reads and scans a prompt, asks what services say of it, and judges.
 async fn clear(
     house: &Arc<House>,
+    upstreams: &Upstreams,
     visitor: &Visitor,
     (surface, version, betas, body): (Surface, Option<&'static str>, Vec<String>, Bytes),
     record: &mut Record,
 ) -> Result<Cleared, Stop> {
     let bytes = body.len();
-    let (house, visitor_of) = (house.clone(), visitor.clone());
-    let work = move || -> Result<(String, Result<Cleared, Refusal>), Refusal> {
-        let prompt = filters::read(&visitor_of, surface, body)?.with_version(version, betas);
+    let (of_house, of_visitor) = (house.clone(), visitor.clone());
+    let scan = move || -> Result<(String, Result<Scanned, Refusal>), Refusal> {
+        let prompt = filters::read(&of_visitor, surface, body)?.with_version(version, betas);
         let model = prompt.head().model.clone();
-        Ok((model, filters::clear(&visitor_of, &house.memory, prompt)))
+        Ok((model, filters::scan(&of_visitor, &of_house.memory, prompt)))
     };
-    let done = if bytes <= SCANNED_IN_PLACE_BYTES {
-        work()
-    } else {
-        let elsewhere = tokio::task::spawn_blocking(work).await;
-        elsewhere.map_err(|error| Fault::Internal(format!("a scan ended early: {error}")))?
-    };
-    let (model, cleared) = done.inspect_err(|_| record.asked("", bytes))?;
+    let (model, scanned) = in_its_place(bytes, scan).await?.inspect_err(|_| record.asked("", bytes))?;
     record.asked(&model, bytes);
-    Ok(cleared?)
+    let scanned = scanned?;
+    let told = detectors::ask(house, upstreams, scanned.questions()).await;
+    let of_visitor = visitor.clone();
+    let decide = move || filters::decide(&of_visitor, scanned, told);
+    Ok(in_its_place(bytes, decide).await??)
+}
+
+/// Does the work on a body here, or on a thread of its own if the body is large.
+async fn in_its_place<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Fault> {
+    if bytes <= SCANNED_IN_PLACE_BYTES {
+        return Ok(work());
+    }
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Fault::Internal(format!("a scan ended early: {error}")))
 }
 
 async fn list(

@@ -83,6 +83,14 @@ impl Upstreams {
     }
 }
 
+/// What a provider is called in the head of a request.
+pub(crate) fn authority(provider: &Provider) -> String {
+    let default_port = if provider.tls { 443 } else { 80 };
+    let host =
+        if provider.host.contains(':') { format!("[{}]", provider.host) } else { provider.host.clone() };
+    if provider.port == default_port { host } else { format!("{host}:{}", provider.port) }
+}
+
 async fn resolve(provider: &Provider) -> Result<SocketAddr, NoAddress> {
     let found: Vec<SocketAddr> = if let Ok(address) = provider.host.parse::<IpAddr>() {
         vec![SocketAddr::new(address, provider.port)]

@@ -68,6 +68,7 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::QuotaUnavailable,
         Refusal::PolicyUnavailable,
         Refusal::AuditUnavailable,
+        Refusal::DetectorUnavailable,
     ]
 }
 
@@ -110,6 +111,7 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::QuotaUnavailable => "QuotaUnavailable",
         Refusal::PolicyUnavailable => "PolicyUnavailable",
         Refusal::AuditUnavailable => "AuditUnavailable",
+        Refusal::DetectorUnavailable => "DetectorUnavailable",
     }
 }
 

@@ -18,6 +18,7 @@ mod attacks;
 mod audit;
 mod commands;
 mod credint;
+mod detectors;
 mod drain;
 mod edge;
 mod errors;

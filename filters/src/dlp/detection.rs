@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub struct Detection {
     platform: Arc<Scanner>,
     own: Option<Arc<Own>>,
+    /// What services find: they are asked of prompts by the proxy, and no text is searched for it here.
+    services: Arc<[Arc<Detector>]>,
 }
 
 /// The state of reading one text with all of it.
@@ -30,7 +32,24 @@ pub(super) struct Reading {
 impl Detection {
     /// The platform's rules, and an organisation's own detectors if it has any.
     pub fn new(platform: Arc<Scanner>, own: Option<Arc<Own>>) -> Self {
-        Self { platform, own }
+        Self { platform, own, services: Arc::default() }
+    }
+
+    /// The same, and what services find.
+    #[must_use]
+    pub(crate) fn with_services(self, services: Vec<Arc<Detector>>) -> Self {
+        Self { services: services.into(), ..self }
+    }
+
+    /// The number of the first one that a service finds, or would have.
+    pub(crate) fn first_of_services(&self) -> usize {
+        let own = self.own.as_ref().map_or(0, |own| own.detectors().count());
+        usize::from(self.first_own()) + own
+    }
+
+    /// Whether a service finds what has this number: in prompts only.
+    pub(crate) fn is_of_service(&self, number: usize) -> bool {
+        number >= self.first_of_services()
     }
 
     /// The rules that everybody's texts are searched for.
@@ -40,15 +59,17 @@ impl Detection {
 
     /// Who has this number.
     pub fn detector(&self, number: u16) -> Option<&Arc<Detector>> {
-        match number.checked_sub(self.first_own()) {
-            None => self.platform.detector(number),
-            Some(number) => self.own.as_ref()?.detector(number),
-        }
+        let own = match number.checked_sub(self.first_own()) {
+            None => return self.platform.detector(number),
+            Some(own) => self.own.as_ref().and_then(|known| known.detector(own)),
+        };
+        own.or_else(|| self.services.get(usize::from(number).checked_sub(self.first_of_services())?))
     }
 
     /// All detectors, in the order of their numbers.
     pub fn detectors(&self) -> impl Iterator<Item = &Arc<Detector>> {
-        self.platform.detectors().iter().chain(self.own.iter().flat_map(|own| own.detectors()))
+        let own = self.own.iter().flat_map(|own| own.detectors());
+        self.platform.detectors().iter().chain(own).chain(self.services.iter())
     }
 
     /// Whether the detector with this number is the organisation's own.

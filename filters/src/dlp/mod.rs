@@ -13,6 +13,7 @@ pub mod proof;
 pub mod redact;
 pub mod replacement;
 pub mod rules;
+pub mod service;
 pub mod splice;
 pub mod validators;
 
@@ -39,8 +40,8 @@ pub use own::Own;
 pub use scanner::{Found, Scanner};
 
 use crate::credint::{self, CredentialForm, Intelligence, Known};
-use crate::documents::Direction;
 use crate::documents::routes::StickyBy;
+use crate::documents::{Direction, OnFailure};
 use crate::policy::Tenant;
 use crate::policy::compile::keyed_hash;
 use crate::policy::decide::{Gate, Judgement, Reason};
@@ -55,6 +56,7 @@ use projection::{Meaning, Projection};
 use replacement::Key;
 use scanner::Wanted;
 use seams::Look;
+use service::{Question, Told};
 use splice::Edit;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -237,13 +239,53 @@ pub struct Cleared {
     affinities: Vec<(StickyBy, Option<u64>)>,
 }
 
-/// Scans a prompt, judges what it holds, and clears it or refuses.
+/// A prompt that was scanned, and what services are still to be asked about it.
+#[derive(Debug)]
+pub struct Scanned {
+    prompt: Prompt,
+    found: Vec<Found>,
+    questions: Vec<Question>,
+}
+
+impl Scanned {
+    /// What is to be asked, of one service each. Most organisations have none.
+    pub fn questions(&self) -> &[Question] {
+        &self.questions
+    }
+}
+
+/// Scans a prompt, and says what services are to be asked about it.
+pub fn scan(visitor: &Visitor, memory: &Memory, prompt: Prompt) -> Result<Scanned, Refusal> {
+    let judge = Judge::new(visitor, Direction::Input).with_memory(memory);
+    let found = redact::find(&judge, &prompt.body, &prompt.projection, |part| part.text.clone())?;
+    let services = if judge.looks() { visitor.tenant().services.as_slice() } else { &[] };
+    let questions = service::questions(services, &prompt);
+    Ok(Scanned { prompt, found, questions })
+}
+
+/// Judges what a prompt holds, and what services say of it, and clears it or refuses. To each question an answer; where
+/// there is none, the organisation has said what follows.
 ///
 /// This stands before model access and quota on purpose: every attempt to leak is seen, and a blocked prompt
 /// consumes no quota.
-pub fn clear(visitor: &Visitor, memory: &Memory, prompt: Prompt) -> Result<Cleared, Refusal> {
-    let judge = Judge::new(visitor, Direction::Input).with_memory(memory);
-    let redacted = redact::redact(&judge, &prompt.body, &prompt.projection, |part| part.text.clone())?;
+pub fn decide(visitor: &Visitor, scanned: Scanned, told: Vec<Option<Told>>) -> Result<Cleared, Refusal> {
+    let Scanned { prompt, mut found, questions } = scanned;
+    let answers = told.into_iter().chain(std::iter::repeat_with(|| None));
+    for (question, told) in questions.iter().zip(answers) {
+        match (told, question.service.on_failure) {
+            (Some(told), _) => found.append(&mut told.into_found()),
+            (None, OnFailure::Allow) => {}
+            (None, OnFailure::Refuse) => return Err(Refusal::DetectorUnavailable),
+        }
+    }
+    if found.len() > FINDINGS_MAX {
+        return Err(Refusal::ScanLimit);
+    }
+    if !questions.is_empty() {
+        found.sort_by_key(Found::order);
+    }
+    let judge = Judge::new(visitor, Direction::Input);
+    let redacted = redact::plan(&judge, &prompt.body, &prompt.projection, &found);
     if let Some(place) = redacted.blocked {
         return Err(blocked(redacted.findings, place));
     }

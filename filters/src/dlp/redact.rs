@@ -26,18 +26,38 @@ pub struct Redacted {
     pub findings: Vec<Finding>,
 }
 
-/// Judges a body that was read, as far as `reach` says for each part: all of its text, or less.
+/// Finds and judges in a body that was read, as far as `reach` says for each part: all of its text, or less.
 pub fn redact<R: Meaning>(
     judge: &Judge<'_>,
     body: &[u8],
     projection: &Projection<R>,
     reach: impl Fn(&Part<R>) -> Range<usize>,
 ) -> Result<Redacted, Refusal> {
+    let found = find(judge, body, projection, reach)?;
+    Ok(plan(judge, body, projection, &found))
+}
+
+/// Everything that counts, in the order of its places.
+pub(super) fn find<R: Meaning>(
+    judge: &Judge<'_>,
+    body: &[u8],
+    projection: &Projection<R>,
+    reach: impl Fn(&Part<R>) -> Range<usize>,
+) -> Result<Vec<Found>, Refusal> {
     let ranges: Vec<Range<usize>> = projection.parts.iter().map(reach).collect();
     let mut found = judge.scan_parts(&projection.text, &ranges).ok_or(Refusal::ScanLimit)?;
     judge.scan_seams(body, projection, &mut found).ok_or(Refusal::ScanLimit)?;
+    Ok(found)
+}
+
+/// What is to be done about what was found, in the order of its places.
+pub(super) fn plan<R: Meaning>(
+    judge: &Judge<'_>,
+    body: &[u8],
+    projection: &Projection<R>,
+    mut found: &[Found],
+) -> Redacted {
     let mut out = Redacted::default();
-    let mut found = found.as_slice();
     for part in &projection.parts {
         let here = found.partition_point(|found| found.span.start < part.text.end);
         let (inside, later) = found.split_at_checked(here).unwrap_or((found, &[]));
@@ -46,7 +66,7 @@ pub fn redact<R: Meaning>(
             redact_part(judge, body, projection, part, inside, &mut out);
         }
     }
-    Ok(out)
+    out
 }
 
 fn redact_part<R: Meaning>(

@@ -1,5 +1,6 @@
 //! What does an organisation say about finding things in texts?
 
+use super::detectors::DetectorUseDocument;
 use serde::Deserialize;
 
 /// Settings of detection.
@@ -12,6 +13,9 @@ pub struct DlpDocument {
     /// Whether answers carry `x-palisade-findings`.
     #[serde(default)]
     pub findings_header: bool,
+    /// Services that prompts are asked of.
+    #[serde(default)]
+    pub detectors: Vec<DetectorUseDocument>,
 }
 
 fn threshold() -> f32 {
@@ -20,7 +24,7 @@ fn threshold() -> f32 {
 
 impl Default for DlpDocument {
     fn default() -> Self {
-        Self { threshold: threshold(), findings_header: false }
+        Self { threshold: threshold(), findings_header: false, detectors: Vec::new() }
     }
 }
 

@@ -184,10 +184,14 @@ fn compile_platform(source: &Source<PlatformDocument>, grounds: &Grounds<'_>) ->
             .map_err(|problem| format!("provider `{}`: {problem}", provider.name))?;
         providers.push(Arc::new(compiled));
     }
+    let detectors = super::services::endpoints(&document.detectors, |provider| {
+        compile_provider(provider, &catalogue, grounds.secrets)
+    })?;
     // The floor's rules are checked here, so that a broken one is the platform's error and not each tenant's.
     Chains::compile(&document.floor, &[], &[], &Detection::new(grounds.scanner.clone(), None))?;
     Ok(Platform {
         scanner: grounds.scanner.clone(),
+        detectors,
         kill_switches: KillSwitches::compile(&document.kill_switches, &providers)?,
         providers,
         floor: document.floor.clone(),
@@ -294,6 +298,8 @@ fn compile_tenant(
         }
     }
     let detection = Detection::new(platform.scanner.clone(), None);
+    let (services, detection) =
+        super::services::of_organisation(&document.dlp.detectors, &platform.detectors, detection)?;
     Ok(Tenant {
         id: id.as_str().into(),
         threshold: document.dlp.threshold,
@@ -304,6 +310,7 @@ fn compile_tenant(
         geo: GeoRules::compile(&document.geo)?,
         chains: Chains::compile(&platform.floor, &document.policy, &document.groups, &detection)?,
         detection,
+        services,
         access: Access::compile(&document.model_access, &document.groups)?,
         routes: Routes::compile(&document.routes, &document.groups, &platform.providers)?,
         kill_switches: KillSwitches::compile(&document.kill_switches, &platform.providers)?,

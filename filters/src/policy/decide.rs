@@ -146,6 +146,7 @@ impl Chains {
             add(Chain::Floor, rule)?;
         }
         for rule in organisation {
+            refuse_output_of_services(rule, detection)?;
             for group in &rule.groups {
                 if !groups.iter().any(|known| known.name == *group) {
                     return Err(format!(
@@ -244,6 +245,24 @@ fn concerns(rule: &PolicyRuleDocument, detector: &Detector) -> bool {
     one_of(&rule.rules, &|pattern| matches(pattern, &detector.id))
         && one_of(&rule.entities, &|entity| *entity == *detector.entity)
         && (rule.categories.is_empty() || rule.categories.contains(&detector.category))
+}
+
+/// A rule that names what only services find says nothing about answers, and must not look as if it did.
+fn refuse_output_of_services(rule: &PolicyRuleDocument, detection: &Detection) -> Result<(), String> {
+    let is_named = !rule.rules.is_empty() || !rule.entities.is_empty();
+    if !is_named || rule.direction == Direction::Input {
+        return Ok(());
+    }
+    let mut met =
+        detection.detectors().enumerate().filter(|(_, detector)| concerns(rule, detector)).peekable();
+    if met.peek().is_none() || met.any(|(number, _)| !detection.is_of_service(number)) {
+        return Ok(());
+    }
+    Err(format!(
+        "policy rule `{}`: what it names is found by a detector, which is asked of prompts only; write \
+         `direction = \"input\"`",
+        rule.name
+    ))
 }
 
 impl ChainRule {

@@ -6,8 +6,10 @@
 pub mod compile;
 pub mod decide;
 mod meets;
+mod services;
 
 use crate::dlp::replacement::Key;
+use crate::dlp::service::{Endpoint, Service};
 use crate::dlp::{Detection, Scanner};
 use crate::documents::routes::KillSwitchDocument;
 use crate::documents::{CredintDocument, DefaultAction, OnFull, ProviderDocument};
@@ -42,6 +44,8 @@ type KeyEntry = (Arc<Tenant>, Arc<TenantKey>);
 pub struct Platform {
     /// Detection rules.
     pub scanner: Arc<Scanner>,
+    /// Services that find in prompts what has no form.
+    pub detectors: Vec<Arc<Endpoint>>,
     /// Upstreams, in the order of the document.
     pub providers: Vec<Arc<Provider>>,
     pub(crate) floor: crate::documents::FloorDocument,
@@ -91,6 +95,7 @@ pub struct Tenant {
     pub(crate) geo: Option<Box<GeoRules>>,
     pub(crate) keys: Vec<Arc<TenantKey>>,
     pub(crate) detection: Detection,
+    pub(crate) services: Vec<Arc<Service>>,
     pub(crate) chains: Chains,
     pub(crate) access: Access,
     pub(crate) routes: Routes,
