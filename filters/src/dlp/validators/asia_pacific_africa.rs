@@ -88,6 +88,14 @@ pub(super) fn kr_resident(span: &[u8]) -> bool {
     dated && (11 - sum % 11) % 10 == u32::from(check)
 }
 
+/// South Korean business registration number: weights 1, 3, 7 and the tens of the last product (National Tax Service).
+pub(super) fn kr_business(span: &[u8]) -> bool {
+    let Some(values) = digits::<10>(span) else { return false };
+    let [.., ninth, check] = values;
+    let sum = weighted(&values, &[1, 3, 7, 1, 3, 7, 1, 3, 5]) + u32::from(ninth) * 5 / 10;
+    !all_equal(&values) && (10 - sum % 10) % 10 == u32::from(check)
+}
+
 /// Chinese resident identity number: birth date and ISO/IEC 7064 MOD 11-2 (GB 11643-1999).
 pub(super) fn cn_resident(span: &[u8]) -> bool {
     let Some([head @ .., check]) = symbols::<18>(span) else { return false };

@@ -144,6 +144,8 @@ pub enum Validator {
     SgNric,
     /// See `asia_pacific_africa::kr_resident`.
     KrResident,
+    /// See `asia_pacific_africa::kr_business`.
+    KrBusiness,
     /// See `asia_pacific_africa::cn_resident`.
     CnResident,
     /// See `asia_pacific_africa::jp_my_number`.
@@ -254,12 +256,16 @@ pub enum Validator {
     BirthDate,
     /// See `network::number_of_a_person`.
     NumberOfAPerson,
+    /// See `network::telephone`.
+    Telephone,
     /// See `network::email`.
     Email,
     /// See `network::vin`.
     Vin,
     /// See `secrets::crc32_base62`.
     Crc32Base62,
+    /// See `secrets::marked_token`.
+    MarkedToken,
     /// See `secrets::jwt`.
     Jwt,
     /// See `secrets::opaque`.
@@ -358,6 +364,7 @@ impl Validator {
             Self::InGstin => asia_pacific_africa::in_gstin,
             Self::SgNric => asia_pacific_africa::sg_nric,
             Self::KrResident => asia_pacific_africa::kr_resident,
+            Self::KrBusiness => asia_pacific_africa::kr_business,
             Self::CnResident => asia_pacific_africa::cn_resident,
             Self::JpMyNumber => asia_pacific_africa::jp_my_number,
             Self::TwIdentity => asia_pacific_africa::tw_identity,
@@ -413,9 +420,11 @@ impl Validator {
             Self::GlobalIpv6 => network::global_ipv6,
             Self::BirthDate => network::birth_date,
             Self::NumberOfAPerson => network::number_of_a_person,
+            Self::Telephone => network::telephone,
             Self::Email => network::email,
             Self::Vin => network::vin,
             Self::Crc32Base62 => secrets::crc32_base62,
+            Self::MarkedToken => secrets::marked_token,
             Self::Jwt => secrets::jwt,
             Self::Opaque => secrets::opaque,
             Self::MixedOpaque => secrets::mixed_opaque,

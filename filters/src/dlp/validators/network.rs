@@ -108,6 +108,24 @@ pub(super) fn number_of_a_person(span: &[u8]) -> bool {
     digits.len() >= 6 && !all_equal(&digits) && (is_plain || !birth_date(span))
 }
 
+/// A telephone number beside a word for one: seven to fifteen digits (ITU-T E.164 §6), and no day, span of years,
+/// version or amount, which stand beside such words as often.
+pub(super) fn telephone(span: &[u8]) -> bool {
+    let digits = span.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let groups: Vec<&[u8]> =
+        span.split(|byte| !byte.is_ascii_digit()).filter(|group| !group.is_empty()).collect();
+    let [first, others @ ..] = groups.as_slice() else { return false };
+    let is_year = |group: &&[u8]| group.len() == 4 && (group.starts_with(b"19") || group.starts_with(b"20"));
+    let is_day = matches!(others, [month, day] if (first.len(), month.len(), day.len()) == (4, 2, 2));
+    let is_span_of_years = groups.len() == 2 && groups.iter().all(is_year);
+    let is_dotted = span.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    let is_version = is_dotted && (groups.len() == 2 || matches!(groups.len(), 3 | 4) && first.len() < 3);
+    let in_thousands = first.len() <= 3 && others.len() > 1 && others.iter().all(|group| group.len() == 3);
+    let is_amount = in_thousands && others.ends_with(&[b"000"]);
+    let is_other = is_day || is_span_of_years || is_version || is_amount;
+    (7..=15).contains(&digits) && !is_other && number_of_a_person(span)
+}
+
 /// Vehicle identification number: the ninth symbol checks the others modulo 11 (49 CFR 565.15; ISO 3779).
 pub(super) fn vin(span: &[u8]) -> bool {
     const WEIGHTS: [u32; 17] = [8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2];

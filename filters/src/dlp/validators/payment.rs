@@ -133,10 +133,10 @@ pub(super) fn iban(span: &[u8]) -> bool {
     country_fits && mod_97(tail.iter().chain(head)) == Some(1)
 }
 
-/// ISO 17442: the legal entity identifier, 20 characters, modulo 97 is 1.
+/// ISO 17442: the legal entity identifier, 20 characters, modulo 97 is 1. One without any letter is a large number.
 pub(super) fn lei(span: &[u8]) -> bool {
     let text = bare(span, 21);
-    text.len() == 20 && mod_97(text.iter()) == Some(1)
+    text.len() == 20 && text.iter().any(u8::is_ascii_alphabetic) && mod_97(text.iter()) == Some(1)
 }
 
 /// ABA routing number: weights 3, 7, 1, and a first pair that the American Bankers Association has assigned.

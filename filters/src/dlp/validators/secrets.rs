@@ -17,6 +17,9 @@ const DOTTED_WORDS_PERCENT_MAX: usize = 20;
 /// From this many changes between letter and digit on, a value is taken for random however it sounds.
 const ALTERNATIONS_RANDOM: usize = 4;
 
+/// A longer value may hold the digits in their order and be a secret all the same.
+const COUNTED_BYTES_MAX: usize = 20;
+
 /// Words that mark a value as standing in for a secret.
 const PLACEHOLDERS: &[&[u8]] = &[
     b"example",
@@ -132,6 +135,11 @@ pub(super) fn crc32_base62(span: &[u8]) -> bool {
     written == u64::from(crc32fast::hash(body))
 }
 
+/// A token with its vendor's mark: anything but the example of a manual, which says that it is one.
+pub(super) fn marked_token(span: &[u8]) -> bool {
+    !contains(&span.to_ascii_lowercase(), b"example")
+}
+
 /// JSON Web Token: the part before the first dot is base64url of an object that names its algorithm (RFC 7519
 /// §5, RFC 7515 §4.1.1).
 pub(super) fn jwt(span: &[u8]) -> bool {
@@ -162,6 +170,8 @@ pub(super) fn opaque(span: &[u8]) -> bool {
         && longest_run(span) < 6
         && !version(span)
         && !placeholder(span)
+        && !counted(span)
+        && !constant_name(span)
         && (random(span) || !wordy(span))
         && !(dotted_name(span) && words_percent(span) > DOTTED_WORDS_PERCENT_MAX)
 }
@@ -299,7 +309,7 @@ fn numbered_name(span: &[u8]) -> bool {
     let stem = lower.get(..end).unwrap_or_default();
     let name = stem.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
     let underscored = name && stem.contains(&b'_') && wordy(stem);
-    underscored || NO_PASSWORDS.contains(&stem)
+    underscored || constant_name(span) || NO_PASSWORDS.contains(&stem)
 }
 
 /// What others leave behind where they hashed a value: twelve hex digits in lower case.
@@ -310,6 +320,19 @@ fn redaction_hash(span: &[u8]) -> bool {
 fn placeholder(span: &[u8]) -> bool {
     let lower = span.to_ascii_lowercase();
     PLACEHOLDERS.iter().any(|word| contains(&lower, word))
+}
+
+/// `MSV1_0_CREDENTIAL_KEY`: what programs call constants and types of a foreign interface.
+fn constant_name(span: &[u8]) -> bool {
+    let is_part = |part: &[u8]| part.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    let is_word = |part: &[u8]| part.len() >= 4 && part.iter().all(u8::is_ascii_uppercase) && sayable(part);
+    let parts: Vec<&[u8]> = span.split(|byte| *byte == b'_').collect();
+    parts.len() >= 2 && parts.iter().all(|part| is_part(part)) && parts.iter().any(|part| is_word(part))
+}
+
+/// Short, and mostly the digits in their order: typed by somebody who needed something.
+fn counted(span: &[u8]) -> bool {
+    span.len() <= COUNTED_BYTES_MAX && (contains(span, b"1234567890") || contains(span, b"0123456789"))
 }
 
 /// `1.12.0`, `v2.3.4-SNAPSHOT`: numbers with a dot on both sides of one.
