@@ -128,7 +128,7 @@ fn begin(exchange: &Exchange<'_>, up: &HttpSession) -> Result<Answer, AnswerFaul
     // None was asked for; what is encoded cannot be read.
     let is_plain = head.headers.get("content-encoding").is_none_or(|coding| coding == "identity");
     let content_type = head.headers.get("content-type").and_then(|value| value.to_str().ok());
-    Answer::begin(exchange.visitor, exchange.cleared.head(), content_type.filter(|_| is_plain))
+    Answer::begin(exchange.visitor, exchange.cleared, content_type.filter(|_| is_plain))
 }
 
 fn malformed(fault: &AnswerFault) -> Next {
@@ -208,7 +208,7 @@ async fn finish(exchange: &Exchange<'_>, answer: &mut Answer, out: &mut Vec<u8>)
     if answer.held_bytes() <= SCANNED_IN_PLACE_BYTES {
         return answer.finish(out);
     }
-    let empty = Answer::begin(exchange.visitor, exchange.cleared.head(), Some("application/json"))?;
+    let empty = Answer::begin(exchange.visitor, exchange.cleared, Some("application/json"))?;
     let mut moved = std::mem::replace(answer, empty);
     let work = tokio::task::spawn_blocking(move || {
         let mut out = Vec::new();

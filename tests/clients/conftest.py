@@ -40,10 +40,12 @@ CLIENTS = ("openai", "anthropic", "langchain", "llm", "node")
 # Every key is somebody: the group it belongs to decides what the documents let it do.
 GROUPS = ("developers", "hurried", "spent", "mini")
 
-# What a prompt may hold: redacted both ways, redacted in answers, blocked in answers, blocked in prompts.
+# What a prompt may hold: redacted both ways, redacted in answers, blocked in answers, taken out of prompts and put back
+# into answers, blocked in prompts.
 CARD = "4111 1111 1111 1111"
 EMAIL = "ada.lovelace@example.org"
 IBAN = "DE89 3704 0044 0532 0130 00"
+SSN = "536-90-4399"
 # The access key id of AWS's own documentation.
 SECRET = "AKIAIOSFODNN7EXAMPLE"
 

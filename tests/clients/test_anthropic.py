@@ -18,7 +18,7 @@ import httpx2
 import pytest
 from pydantic import BaseModel
 
-from conftest import CARD, EMAIL, IBAN, PROVIDER_KEY, SECRET, Double, Gateway
+from conftest import CARD, EMAIL, IBAN, PROVIDER_KEY, SECRET, SSN, Double, Gateway
 
 # How a client is made: with a group, and the SDK's own options.
 Connect = Callable[..., anthropic.Anthropic]
@@ -79,6 +79,17 @@ def test_a_message_is_redacted(client: anthropic.Anthropic, double: Double, mark
     assert "4111" not in sent["body"]
     assert EMAIL in sent["body"]
     assert sent["path"] == "/v1/messages"
+
+
+def test_a_number_comes_back_that_the_provider_never_saw(
+    client: anthropic.Anthropic, double: Double, marker: str
+) -> None:
+    text = f"{marker} {SSN}, and ![](https://x.example/?q= {SSN} )"
+    with client.messages.stream(**ask(text, f"{ECHO}+chunk=1")) as stream:
+        begin, end = text_of(stream.get_final_message()).split(", and ")
+    assert begin == f"{marker} {SSN}"
+    assert end.startswith("![](https://x.example/?q= [US_SSN_")
+    assert SSN not in double.only(marker)["body"]
 
 
 def test_the_provider_sees_its_own_key_and_nothing_of_the_callers_head(

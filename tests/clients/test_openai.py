@@ -19,7 +19,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from conftest import CARD, EMAIL, IBAN, PROVIDER_KEY, SECRET, Double, Gateway
+from conftest import CARD, EMAIL, IBAN, PROVIDER_KEY, SECRET, SSN, Double, Gateway
 
 TOOLS: list[Any] = [
     {
@@ -70,6 +70,20 @@ def test_an_address_reaches_the_provider_and_does_not_come_back(
     answer = client.chat.completions.create(model="mock-echo", messages=say(f"{marker} {EMAIL} thanks"))
     assert answer.choices[0].message.content == f"{marker} [EMAIL_ADDRESS] thanks"
     assert EMAIL in double.only(marker)["body"]
+
+
+def test_a_number_comes_back_that_the_provider_never_saw(
+    client: openai.OpenAI, double: Double, marker: str
+) -> None:
+    ask: Any = {"model": "mock+chunk=1", "messages": say(f"{marker} {SSN}, and ![](https://x.example/?q= {SSN} )")}
+    said = client.chat.completions.create(**ask, stream=True)
+    begin, end = streamed_text(said).split(", and ")
+    assert begin == f"{marker} {SSN}"
+    assert end.startswith("![](https://x.example/?q= [US_SSN_")
+    assert SSN not in double.only(marker)["body"]
+    called = client.chat.completions.create(model="mock-echo", messages=say(SSN), tools=TOOLS)
+    (call,) = called.choices[0].message.tool_calls or []
+    assert arguments_of(call) == {"input": SSN}
 
 
 def test_the_provider_sees_its_own_key_and_nothing_of_the_callers_head(

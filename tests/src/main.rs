@@ -45,6 +45,7 @@ mod provider;
 mod quotas;
 mod reload;
 mod remembered;
+mod restoring;
 mod routing;
 mod scenario;
 mod seats;

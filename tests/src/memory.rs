@@ -17,7 +17,7 @@ use palisade_filters::policy::compile::{CompileError, Grounds, Source};
 use palisade_filters::quota::{Ask, CounterId, LimitHit, MeterRefusal, Receipt, Window};
 use palisade_filters::secret::Secret;
 use palisade_filters::{
-    self as filters, Dialect, Knock, Location, Outlook, Policy, Refusal, Surface, Visitor,
+    self as filters, Cleared, Dialect, Knock, Location, Outlook, Policy, Refusal, Surface, Visitor,
 };
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -166,7 +166,7 @@ fn ask(case: &Case, policy: &Policy, meters: &mut Meters) -> Result<Outcome, Ref
     let targets = admission.itinerary.targets.iter().take(tried);
     let body = |target| String::from_utf8(cleared.for_target(target).to_vec()).unwrap();
     let forwarded = targets.map(body).collect();
-    let answer = case.answers.get(tried - 1).map(|said| answer(&visitor, cleared.head(), said));
+    let answer = case.answers.get(tried - 1).map(|said| answer(&visitor, &cleared, said));
     Ok(Outcome { answer, forwarded, event: None })
 }
 
@@ -191,8 +191,8 @@ fn unavailable(dialect: Dialect) -> Read {
 }
 
 /// What a client reads of this answer.
-fn answer(visitor: &Visitor, head: &filters::prompt::Head, said: &Said) -> Read {
-    let dialect = head.surface.dialect();
+fn answer(visitor: &Visitor, cleared: &Cleared, said: &Said) -> Read {
+    let dialect = cleared.head().surface.dialect();
     if said.status >= 400 && !matches!(said.status, 401 | 403 | 408 | 429 | 500..) {
         let failure = failure::read(visitor, said.body.as_bytes());
         let text = ErrorText {
@@ -207,10 +207,10 @@ fn answer(visitor: &Visitor, head: &filters::prompt::Head, said: &Said) -> Read 
         return unavailable(dialect);
     }
     let body = &said.body.as_bytes()[..said.cut.unwrap_or(said.body.len())];
-    let whole = read(visitor, head, &said.content_type, &[body], said.cut.is_some());
+    let whole = read(visitor, cleared, &said.content_type, &[body], said.cut.is_some());
     for size in [1, 7] {
         let chunks: Vec<&[u8]> = body.chunks(size).collect();
-        let pieces = read(visitor, head, &said.content_type, &chunks, said.cut.is_some());
+        let pieces = read(visitor, cleared, &said.content_type, &chunks, said.cut.is_some());
         if said.content_type.starts_with("text/event-stream") && whole.status == 200 {
             assert_eq!(Told::read(&pieces.body), Told::read(&whole.body), "in pieces of {size}");
         } else {
@@ -220,9 +220,9 @@ fn answer(visitor: &Visitor, head: &filters::prompt::Head, said: &Said) -> Read 
     whole
 }
 
-fn read(visitor: &Visitor, head: &filters::prompt::Head, kind: &str, chunks: &[&[u8]], is_cut: bool) -> Read {
-    let (out, fault) = pushed(visitor, head, kind, chunks, is_cut);
-    let dialect = head.surface.dialect();
+fn read(visitor: &Visitor, cleared: &Cleared, kind: &str, chunks: &[&[u8]], is_cut: bool) -> Read {
+    let (out, fault) = pushed(visitor, cleared, kind, chunks, is_cut);
+    let dialect = cleared.head().surface.dialect();
     match fault {
         Some(_) if out.is_empty() => unavailable(dialect),
         fault => {
@@ -240,13 +240,13 @@ fn read(visitor: &Visitor, head: &filters::prompt::Head, kind: &str, chunks: &[&
 /// Pushes an answer piece by piece: what leaves, and what went wrong.
 pub(crate) fn pushed(
     visitor: &Visitor,
-    head: &filters::prompt::Head,
+    cleared: &Cleared,
     kind: &str,
     chunks: &[&[u8]],
     is_cut: bool,
 ) -> (Vec<u8>, Option<AnswerFault>) {
     let mut out = Vec::new();
-    let mut answer = match Answer::begin(visitor, head, Some(kind)) {
+    let mut answer = match Answer::begin(visitor, cleared, Some(kind)) {
         Ok(answer) => answer,
         Err(fault) => return (out, Some(fault)),
     };

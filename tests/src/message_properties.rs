@@ -2,7 +2,7 @@
 //! comes to, and what is broken on the way leaks nothing. Its requests leave byte for byte where nothing is found.
 
 use crate::memory::pushed;
-use crate::properties::{VISITOR, damaged, fails_well, head, leaves, pieces, read_in_pieces, text, value};
+use crate::properties::{VISITOR, cleared, damaged, fails_well, leaves, pieces, read_in_pieces, text, value};
 use palisade_filters::Surface;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -66,7 +66,7 @@ fn laid_out(event: &Value, framing: Framing) -> String {
 fn whole(text: &str) -> String {
     let body = json!({"type": "message", "content": [{"type": "text", "text": text}]}).to_string();
     let (out, fault) =
-        pushed(&VISITOR, &head(Surface::Messages, false), "application/json", &[body.as_bytes()], false);
+        pushed(&VISITOR, &cleared(Surface::Messages, false), "application/json", &[body.as_bytes()], false);
     assert_eq!(fault, None);
     let out: Value = serde_json::from_slice(&out).unwrap();
     out["content"][0]["text"].as_str().unwrap().to_owned()

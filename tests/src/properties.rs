@@ -5,9 +5,8 @@ use crate::http::Told;
 use crate::keys::key;
 use crate::memory::{MEMORY, policy, pushed, visitor};
 use bytes::Bytes;
-use palisade_filters::prompt::Head;
 use palisade_filters::quota::Receipt;
-use palisade_filters::{self as filters, Policy, Surface, Visitor};
+use palisade_filters::{self as filters, Cleared, Policy, Surface, Visitor};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
@@ -38,11 +37,11 @@ pub(crate) fn leaves(surface: Surface, body: &str) -> Result<String, String> {
     Ok(String::from_utf8(cleared.for_target(&admission.itinerary.targets[0]).to_vec()).unwrap())
 }
 
-/// What the smallest request there asks for.
-pub(crate) fn head(surface: Surface, is_stream: bool) -> Head {
+/// The smallest request there.
+pub(crate) fn cleared(surface: Surface, is_stream: bool) -> Cleared {
     let body = format!(r#"{{"model":"m","max_tokens":1,"stream":{is_stream},"messages":[]}}"#);
     let prompt = filters::read(&VISITOR, surface, Bytes::from(body)).unwrap();
-    prompt.head().clone()
+    filters::clear(&VISITOR, &MEMORY, prompt).unwrap()
 }
 
 /// What a client reads of a stream that comes in pieces, cut at these places.
@@ -53,7 +52,7 @@ pub(crate) fn read_in_pieces(surface: Surface, stream: &str, cuts: &[prop::sampl
     let mut from = 0;
     let chunks = cuts.iter().map(|cut| &stream.as_bytes()[std::mem::replace(&mut from, *cut)..*cut]);
     let chunks: Vec<&[u8]> = chunks.collect();
-    let (out, fault) = pushed(&VISITOR, &head(surface, true), "text/event-stream", &chunks, false);
+    let (out, fault) = pushed(&VISITOR, &cleared(surface, true), "text/event-stream", &chunks, false);
     assert_eq!(fault, None);
     let told = Told::read(&out);
     assert!(told.is_done);
@@ -74,8 +73,8 @@ pub(crate) fn damaged(
     }
     let after = if is_inserted { at } else { (at + 1).min(stream.len()) };
     let damaged = format!("{}{damage}{}", &stream[..at], &stream[after..]);
-    let head = head(surface, true);
-    let (out, _) = pushed(&VISITOR, &head, "text/event-stream", &[damaged.as_bytes()], false);
+    let cleared = cleared(surface, true);
+    let (out, _) = pushed(&VISITOR, &cleared, "text/event-stream", &[damaged.as_bytes()], false);
     String::from_utf8(out).unwrap()
 }
 
@@ -84,7 +83,7 @@ pub(crate) fn fails_well(surface: Surface, bytes: &[u8], cut: prop::sample::Inde
     let _ = filters::read(&VISITOR, surface, Bytes::copy_from_slice(bytes));
     let (one, two) = bytes.split_at(cut.index(bytes.len() + 1));
     for kind in ["text/event-stream", "application/json"] {
-        let (out, fault) = pushed(&VISITOR, &head(surface, true), kind, &[one, two], false);
+        let (out, fault) = pushed(&VISITOR, &cleared(surface, true), kind, &[one, two], false);
         assert!(fault.is_some() || out.is_empty() || kind == "application/json");
     }
 }
@@ -150,7 +149,7 @@ fn whole(text: &str) -> String {
         format!(r#"{{"choices":[{{"index":0,"message":{{"content":{content}}},"finish_reason":"stop"}}]}}"#);
     let (out, fault) = pushed(
         &VISITOR,
-        &head(Surface::ChatCompletions, false),
+        &cleared(Surface::ChatCompletions, false),
         "application/json",
         &[body.as_bytes()],
         false,

@@ -29,6 +29,7 @@ pub(crate) fn platform(case: &Case, [double, scripted]: [SocketAddr; 2]) -> Stri
     text += &provider("gone", nobody, "gone*", FRAIL);
     text += &provider("scripted", scripted, "scripted*", &format!("idle_timeout = \"5s\"\n{FORGOTTEN}"));
     text += &anthropic("claude", scripted, "claude*", FORGOTTEN);
+    text += &anthropic("double-claude", double, "mock-claude*", FORGOTTEN);
     text += &provider("hasty", double, "hasty*", HASTY);
     text += &provider("dead", nobody, "dead*", FORGOTTEN);
     text

@@ -8,17 +8,21 @@ mod anthropic;
 mod events;
 pub mod failure;
 mod lanes;
+mod nesting;
 mod openai;
+mod restore;
 mod stream;
+mod surroundings;
 mod values;
 mod whole;
 
+use crate::dlp::originals::Originals;
 use crate::dlp::projection::Unreadable;
-use crate::dlp::{Finding, Judge};
+use crate::dlp::{Cleared, Finding, Judge};
 use crate::documents::Direction;
-use crate::prompt::Head;
 use crate::quota::Usage;
 use crate::tenant::Visitor;
+use std::sync::Arc;
 
 /// An answer in one piece may have this many bytes; it is held in memory.
 pub const WHOLE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -86,6 +90,7 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Answer {
     visitor: Visitor,
+    originals: Arc<Originals>,
     form: Form,
     report: Report,
 }
@@ -97,8 +102,13 @@ enum Form {
 }
 
 impl Answer {
-    /// Begins to read an answer of this content type.
-    pub fn begin(visitor: &Visitor, head: &Head, content_type: Option<&str>) -> Result<Self, AnswerFault> {
+    /// Begins to read an answer to this prompt, of this content type.
+    pub fn begin(
+        visitor: &Visitor,
+        cleared: &Cleared,
+        content_type: Option<&str>,
+    ) -> Result<Self, AnswerFault> {
+        let head = cleared.head();
         let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         let form = if media_type.eq_ignore_ascii_case("application/json") {
             Form::Whole(Box::new(whole::Whole::new(head)))
@@ -107,7 +117,12 @@ impl Answer {
         } else {
             return Err(AnswerFault::ContentType);
         };
-        Ok(Self { visitor: visitor.clone(), form, report: Report::default() })
+        Ok(Self {
+            visitor: visitor.clone(),
+            originals: cleared.originals().clone(),
+            form,
+            report: Report::default(),
+        })
     }
 
     /// Whether the answer is passed on as it comes.
@@ -128,7 +143,7 @@ impl Answer {
         match &mut self.form {
             Form::Whole(whole) => whole.push(bytes).map(|()| Flow::Open),
             Form::Stream(stream) => {
-                let judge = Judge::new(&self.visitor, Direction::Output);
+                let judge = Judge::new(&self.visitor, Direction::Output).with_originals(&self.originals);
                 stream.push(&judge, bytes, &mut self.report, out)
             }
         }
@@ -136,7 +151,7 @@ impl Answer {
 
     /// The provider has said everything; appends the rest.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), AnswerFault> {
-        let judge = Judge::new(&self.visitor, Direction::Output);
+        let judge = Judge::new(&self.visitor, Direction::Output).with_originals(&self.originals);
         match &mut self.form {
             Form::Whole(whole) => whole.finish(&judge, &mut self.report, out),
             Form::Stream(stream) => stream.finish(&judge, &mut self.report, out),

@@ -22,6 +22,7 @@ mod detection;
 mod detector;
 mod digits;
 mod matcher;
+pub(crate) mod originals;
 mod own;
 mod places;
 mod regions;
@@ -42,6 +43,7 @@ pub use scanner::{Found, Scanner};
 use crate::credint::{self, CredentialForm, Intelligence, Known};
 use crate::documents::routes::StickyBy;
 use crate::documents::{Direction, OnFailure};
+use crate::names::matches;
 use crate::policy::Tenant;
 use crate::policy::compile::keyed_hash;
 use crate::policy::decide::{Gate, Judgement, Reason};
@@ -52,8 +54,9 @@ use crate::tenant::Visitor;
 use ::bytes::Bytes;
 use lane::Action;
 use memory::Memory;
+use originals::Originals;
 use projection::{Meaning, Projection};
-use replacement::Key;
+use replacement::{Key, Mode};
 use scanner::Wanted;
 use seams::Look;
 use service::{Question, Told};
@@ -102,6 +105,8 @@ pub struct Judge<'a> {
     intelligence: Option<&'a Intelligence>,
     /// What was found in texts that came before.
     memory: Option<&'a Memory>,
+    /// What was taken out of the prompt to be put back.
+    originals: Option<&'a Originals>,
 }
 
 impl<'a> Judge<'a> {
@@ -109,7 +114,7 @@ impl<'a> Judge<'a> {
     pub fn new(visitor: &'a Visitor, direction: Direction) -> Self {
         let tenant = visitor.tenant();
         let intelligence = tenant.credint.text.then(|| visitor.intelligence());
-        Self { tenant, visitor, direction, intelligence, memory: None }
+        Self { tenant, visitor, direction, intelligence, memory: None, originals: None }
     }
 
     /// A judge who scans no long text twice.
@@ -193,8 +198,28 @@ impl<'a> Judge<'a> {
         let mut judgement = self.tenant.chains.judge(found, self.direction, self.visitor);
         if let Action::Redact(mode) = &mut judgement.action {
             *mode = self.detection().mode(found.rule, *mode);
+            if self.direction != Direction::Input && *mode == Mode::Reversible {
+                // There is no answer to an answer.
+                *mode = Mode::Tag;
+            }
         }
         judgement
+    }
+
+    /// A judge of answers, into which these values are put back.
+    #[must_use]
+    pub(crate) fn with_originals(self, originals: &'a Originals) -> Self {
+        Self { originals: Some(originals).filter(|originals| !originals.is_empty()), ..self }
+    }
+
+    /// What is put back, if anything is.
+    pub(crate) fn originals(&self) -> Option<&'a Originals> {
+        self.originals
+    }
+
+    /// Whether values are put back into what the tool of this name is called with.
+    pub(crate) fn restores_in_tool(&self, name: &str) -> bool {
+        self.tenant.restore_in_tools.iter().any(|pattern| matches(pattern, name))
     }
 
     /// What replaced values are named by.
@@ -235,6 +260,7 @@ pub struct Cleared {
     head: Head,
     edits: Vec<Edit>,
     findings: Vec<Finding>,
+    originals: Arc<Originals>,
     /// What routes stick to, as far as it stands in the prompt.
     affinities: Vec<(StickyBy, Option<u64>)>,
 }
@@ -310,7 +336,8 @@ pub fn decide(visitor: &Visitor, scanned: Scanned, told: Vec<Option<Told>>) -> R
     let sticky_by = visitor.tenant().routes.sticky_by();
     let affinities = sticky_by.iter().map(|by| (*by, routing::affinity::of(&prompt, *by))).collect();
     let (edits, findings) = (redacted.edits, redacted.findings);
-    Ok(Cleared { body: prompt.body, head: prompt.head, edits, findings, affinities })
+    let originals = Arc::new(redacted.taken.into_originals());
+    Ok(Cleared { body: prompt.body, head: prompt.head, edits, findings, originals, affinities })
 }
 
 /// Names of unfinished features travel on in the request's head, where nothing can be replaced.
@@ -350,6 +377,11 @@ impl Cleared {
     /// What was found.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    /// What was taken out to be put back into the answer.
+    pub(crate) fn originals(&self) -> &Arc<Originals> {
+        &self.originals
     }
 
     /// What this prompt has in common with others that should meet the same target.

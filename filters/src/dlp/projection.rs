@@ -8,6 +8,7 @@
 use super::places::{Places, Step};
 use crate::json::{self, JsonError, Literal, Text, Token, Tokens};
 use crate::names::folded_hash;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Stands between parts; it occurs in no UTF-8 text, so nothing matches across it.
@@ -159,6 +160,11 @@ impl<R> Projection<R> {
     /// many of the outermost arrays do not count.
     pub fn path(&self, body: &[u8], part: &Part<R>, outermost: usize) -> u64 {
         self.places.hash(body, part.place, outermost)
+    }
+
+    /// What a part says, without its key.
+    pub fn value(&self, part: &Part<R>) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.text.get(part.value..part.text.end).unwrap_or_default())
     }
 
     /// Whether these keys lead to a part from the outermost value.

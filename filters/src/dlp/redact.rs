@@ -4,6 +4,7 @@
 //! is remembered. The same for prompts and for answers that came in one piece; streams go by `lane`.
 
 use super::lane::{Action, Quotes};
+use super::originals::Taken;
 use super::projection::{Form, Meaning, Part, Projection};
 use super::regions;
 use super::replacement::{self, Mode};
@@ -24,6 +25,8 @@ pub struct Redacted {
     pub blocked: Option<String>,
     /// Everything that was found.
     pub findings: Vec<Finding>,
+    /// What may be put back.
+    pub(super) taken: Taken,
 }
 
 /// Finds and judges in a body that was read, as far as `reach` says for each part: all of its text, or less.
@@ -101,7 +104,11 @@ fn redact_part<R: Meaning>(
     for region in regions::all(judge.detection(), &redacted) {
         let detector = judge.detection().detector(region.rule).map(AsRef::as_ref);
         let value = projection.text.get(region.span.clone()).unwrap_or_default();
-        let text = replacement::of(judge.replacements(), detector, region.mode, value);
+        let placeholder = detector.filter(|_| region.mode == Mode::Reversible).and_then(|detector| {
+            out.taken.placeholder(judge.replacements(), detector, value, &projection.text)
+        });
+        let text = placeholder
+            .map_or_else(|| replacement::of(judge.replacements(), detector, region.mode, value), Cow::Owned);
         let raw = part.raw_span(body, &region.span, &mut cursor);
         let with: Cow<'static, [u8]> = match part.form {
             Form::Number => Cow::Owned(format!("\"{text}\"").into_bytes()),

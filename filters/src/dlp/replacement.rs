@@ -42,7 +42,6 @@ const SYNTHETIC_BYTES_MAX: usize = 128;
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// As a tag, with the value put back in the answer.
-    #[serde(skip_deserializing)]
     Reversible,
     /// As a mask, but for the last few letters or digits.
     KeepLast,
@@ -111,13 +110,28 @@ pub(super) fn of<'a>(key: &Key, detector: Option<&'a Detector>, mode: Mode, valu
         Mode::Mask => Cow::Owned("*".repeat(String::from_utf8_lossy(value).chars().count())),
         Mode::KeepLast => Cow::Owned(keep_last(detector, value)),
         Mode::Hash => Cow::Owned(named(kind, key.number(mode, kind, value), HASH_SYMBOLS)),
-        Mode::Tag | Mode::Reversible => Cow::Owned(named(kind, key.number(mode, kind, value), TAG_SYMBOLS)),
+        // What is put back is given its placeholder elsewhere; what cannot be is named.
+        Mode::Tag | Mode::Reversible => {
+            Cow::Owned(named(kind, key.number(Mode::Tag, kind, value), TAG_SYMBOLS))
+        }
         Mode::Synthetic => {
             let number = key.number(mode, kind, value);
             let tag = || named(kind, key.number(Mode::Tag, kind, value), TAG_SYMBOLS);
             Cow::Owned(synthetic(kind, number, value).unwrap_or_else(tag))
         }
     }
+}
+
+/// What stands for a value that will be put back, and for nothing else: not even for an equal one that will not. Each
+/// attempt makes another one.
+pub(super) fn placeholder(key: &Key, detector: &Detector, value: &str, attempt: u32) -> String {
+    let kind = &*detector.entity;
+    let first = key.number(Mode::Reversible, kind, value.as_bytes());
+    let number = match attempt {
+        0 => first,
+        _ => key.number(Mode::Reversible, kind, format!("{first} {attempt}").as_bytes()),
+    };
+    named(kind, number, TAG_SYMBOLS)
 }
 
 /// `[EMAIL_ADDRESS_KDRQWZBTHM]`

@@ -16,6 +16,10 @@ pub struct DlpDocument {
     /// Services that prompts are asked of.
     #[serde(default)]
     pub detectors: Vec<DetectorUseDocument>,
+    /// Tools into whose arguments values are put back that were taken out of the prompt; `*` matches any part of a
+    /// name.
+    #[serde(default)]
+    pub restore_in_tools: Vec<String>,
 }
 
 fn threshold() -> f32 {
@@ -24,7 +28,12 @@ fn threshold() -> f32 {
 
 impl Default for DlpDocument {
     fn default() -> Self {
-        Self { threshold: threshold(), findings_header: false, detectors: Vec::new() }
+        Self {
+            threshold: threshold(),
+            findings_header: false,
+            detectors: Vec::new(),
+            restore_in_tools: Vec::new(),
+        }
     }
 }
 

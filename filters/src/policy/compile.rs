@@ -273,6 +273,11 @@ fn compile_tenant(
     if !(0.0..=1.0).contains(&document.dlp.threshold) {
         return Err("`dlp.threshold` lies between 0 and 1".to_owned());
     }
+    if document.dlp.restore_in_tools.iter().any(String::is_empty) {
+        return Err(
+            "`dlp.restore_in_tools` has an empty name; name tools, such as `send_mail` or `crm_*`".to_owned()
+        );
+    }
     let known_group = |group: &String| document.groups.iter().any(|known| known.name == *group);
     let keys = document.keys.iter().map(|key| {
         compile_key(key, document).map(Arc::new).map_err(|problem| format!("key `{}`: {problem}", key.id))
@@ -317,6 +322,7 @@ fn compile_tenant(
         default_action: document.default_action,
         on_full: document.audit.on_full,
         platform: platform.clone(),
+        restore_in_tools: document.dlp.restore_in_tools.clone(),
         replacements: Key::derived_from(&derive(grounds.hash_secret, id)),
         hash_key: derive(grounds.hash_secret, id),
         fingerprint,

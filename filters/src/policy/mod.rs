@@ -104,6 +104,8 @@ pub struct Tenant {
     pub(crate) platform: Arc<Platform>,
     pub(crate) hash_key: [u8; 32],
     pub(crate) replacements: Key,
+    /// Names of tools, as patterns.
+    pub(crate) restore_in_tools: Vec<String>,
     pub(crate) fingerprint: u64,
 }
 

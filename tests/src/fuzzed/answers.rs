@@ -4,8 +4,7 @@ use super::callers::{CREDENTIAL, VISITORS, is_explained, without_labels};
 use bytes::Bytes;
 use palisade_filters::answer::{Answer, AnswerFault, Flow, failure as failures};
 use palisade_filters::dlp::lane::Action;
-use palisade_filters::prompt::Head;
-use palisade_filters::{self as filters, Surface, Visitor};
+use palisade_filters::{self as filters, Cleared, Memory, Surface, Visitor};
 use serde_json::Value;
 use std::sync::{Arc, LazyLock};
 
@@ -27,11 +26,13 @@ const WHOLES: [(Surface, &str); 5] = [
     (Surface::CountTokens, r#"{"model":"m","messages":[]}"#),
 ];
 
-static STREAM_HEADS: LazyLock<Vec<Head>> = LazyLock::new(|| STREAMS.map(head).into());
-static WHOLE_HEADS: LazyLock<Vec<Head>> = LazyLock::new(|| WHOLES.map(head).into());
+static MEMORY: LazyLock<Memory> = LazyLock::new(|| Memory::new(*b"no secret at all", 1 << 16));
+static STREAM_PROMPTS: LazyLock<Vec<Cleared>> = LazyLock::new(|| STREAMS.map(cleared).into());
+static WHOLE_PROMPTS: LazyLock<Vec<Cleared>> = LazyLock::new(|| WHOLES.map(cleared).into());
 
-fn head((surface, body): (Surface, &str)) -> Head {
-    filters::read(&VISITORS[0], surface, Bytes::from(body.to_owned())).unwrap().head().clone()
+fn cleared((surface, body): (Surface, &str)) -> Cleared {
+    let prompt = filters::read(&VISITORS[0], surface, Bytes::from(body.to_owned())).unwrap();
+    filters::clear(&VISITORS[0], &MEMORY, prompt).unwrap()
 }
 
 /// What came of an answer. Two of them are the same, however the answer was cut.
@@ -55,14 +56,14 @@ impl Told {
 pub(crate) fn events(data: &[u8]) {
     let [kind, size, stream @ ..] = data else { return };
     let visitor = &VISITORS[usize::from(kind >> 7)];
-    let head = &STREAM_HEADS[usize::from(*kind & 0x7f) % STREAMS.len()];
+    let cleared = &STREAM_PROMPTS[usize::from(*kind & 0x7f) % STREAMS.len()];
     let media_type = "text/event-stream";
-    let whole = pushed(visitor, head, media_type, &[stream]);
+    let whole = pushed(visitor, cleared, media_type, &[stream]);
     let pieces: Vec<&[u8]> = stream.chunks(usize::from(*size).max(1)).collect();
-    assert_eq!(pushed(visitor, head, media_type, &pieces), whole, "in pieces of {size}");
+    assert_eq!(pushed(visitor, cleared, media_type, &pieces), whole, "in pieces of {size}");
     if whole.fault.is_none() {
         let sent = without_labels(&whole.out);
-        let again = pushed(visitor, head, media_type, &[sent.as_bytes()]);
+        let again = pushed(visitor, cleared, media_type, &[sent.as_bytes()]);
         assert_eq!(again.fault, None, "what ended well ends well again");
         let is_clean = !again.has_redacted() && !again.is_blocked || is_explained(&sent, &again.out);
         assert!(is_clean, "and has nothing more to redact: {again:?} of {whole:?}");
@@ -74,11 +75,11 @@ pub(crate) fn events(data: &[u8]) {
 pub(crate) fn answer(data: &[u8]) {
     let [kind, size, body @ ..] = data else { return };
     let visitor = &VISITORS[usize::from(kind >> 7)];
-    let head = &WHOLE_HEADS[usize::from(*kind & 0x7f) % WHOLES.len()];
+    let cleared = &WHOLE_PROMPTS[usize::from(*kind & 0x7f) % WHOLES.len()];
     let media_type = "application/json";
-    let whole = pushed(visitor, head, media_type, &[body]);
+    let whole = pushed(visitor, cleared, media_type, &[body]);
     let pieces: Vec<&[u8]> = body.chunks(usize::from(*size).max(1)).collect();
-    assert_eq!(pushed(visitor, head, media_type, &pieces), whole, "in pieces of {size}");
+    assert_eq!(pushed(visitor, cleared, media_type, &pieces), whole, "in pieces of {size}");
     if whole.fault.is_some() {
         return assert_eq!(whole.out, "", "nothing leaves of what cannot be read");
     }
@@ -88,7 +89,7 @@ pub(crate) fn answer(data: &[u8]) {
         assert_eq!(unscanned(whole.out.as_bytes()), unscanned(body), "nothing else goes");
     }
     let sent = without_labels(&whole.out);
-    let again = pushed(visitor, head, media_type, &[sent.as_bytes()]);
+    let again = pushed(visitor, cleared, media_type, &[sent.as_bytes()]);
     assert_eq!(again.fault, None);
     let is_clean = !again.has_redacted() && !again.is_blocked || is_explained(&sent, &again.out);
     assert!(is_clean, "and it has nothing more to redact: {again:?} of {whole:?}");
@@ -111,9 +112,9 @@ fn unscanned(body: &[u8]) -> Option<Value> {
     Some(body)
 }
 
-fn pushed(visitor: &Visitor, head: &Head, media_type: &str, chunks: &[&[u8]]) -> Told {
+fn pushed(visitor: &Visitor, cleared: &Cleared, media_type: &str, chunks: &[&[u8]]) -> Told {
     let mut out = Vec::new();
-    let mut answer = Answer::begin(visitor, head, Some(media_type)).unwrap();
+    let mut answer = Answer::begin(visitor, cleared, Some(media_type)).unwrap();
     let mut push = || {
         for chunk in chunks {
             if answer.push(chunk, &mut out)? == Flow::Ended {

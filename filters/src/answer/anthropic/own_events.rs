@@ -2,7 +2,7 @@
 //! an answer that policy ends is a refusal.
 
 use super::positions::Field;
-use crate::answer::lanes::LaneName;
+use crate::answer::lanes::{LaneName, Restoring};
 use crate::dlp::lane::Syntax;
 use crate::json;
 use serde_json::{Value, json};
@@ -27,6 +27,10 @@ impl LaneName for LaneId {
 
     fn syntax(self) -> Syntax {
         self.field.syntax()
+    }
+
+    fn restoring(self) -> Restoring {
+        self.field.restoring()
     }
 }
 

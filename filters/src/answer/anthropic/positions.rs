@@ -1,5 +1,6 @@
 //! What do the members of an answer mean? The position table of Anthropic's answers, whole and streamed.
 
+use crate::answer::lanes::Restoring;
 use crate::dlp::lane::Syntax;
 use crate::dlp::projection::{Mark, Meaning, Positions, Value};
 
@@ -24,6 +25,12 @@ pub(super) enum Role {
     Delta,
     DeltaKind,
     Lane(Field),
+    /// What kind of block this is.
+    BlockKind,
+    /// The name of a tool.
+    Tool,
+    /// What a tool is called with, in an answer in one piece.
+    Input,
     /// What a provider signs its reasoning with.
     Signature,
     /// Inside a delta, and not in the table.
@@ -45,6 +52,15 @@ impl Field {
         match self {
             Self::Text | Self::Thinking => Syntax::Plain,
             Self::PartialJson => Syntax::Json,
+        }
+    }
+
+    /// Whether values are put back into it.
+    pub(super) fn restoring(self) -> Restoring {
+        match self {
+            Self::Text => Restoring::Always,
+            Self::PartialJson => Restoring::IfListed,
+            Self::Thinking => Restoring::Never,
         }
     }
 
@@ -89,6 +105,9 @@ const MEMBERS: &[(Role, &str, Role)] = &[
     (Role::Block, "text", Role::Lane(Field::Text)),
     (Role::Block, "thinking", Role::Lane(Field::Thinking)),
     (Role::Block, "signature", Role::Signature),
+    (Role::Block, "type", Role::BlockKind),
+    (Role::Block, "name", Role::Tool),
+    (Role::Block, "input", Role::Input),
     (Role::Root, "delta", Role::Delta),
     (Role::Delta, "type", Role::DeltaKind),
     (Role::Delta, "text", Role::Lane(Field::Text)),
@@ -98,6 +117,9 @@ const MEMBERS: &[(Role, &str, Role)] = &[
     // Each citation comes in one piece.
     (Role::Delta, "citation", Role::Other),
 ];
+
+/// A block that calls a tool of the caller's. Others are run by the provider, and were when they are told of.
+pub(super) const CALLERS_TOOL: &[u8] = b"tool_use";
 
 /// The table.
 #[derive(Debug)]
@@ -110,6 +132,7 @@ impl Positions for AnswerPositions {
         let row = MEMBERS.iter().find(|(from, name, _)| *from == parent && name.as_bytes() == key);
         match row {
             Some((_, _, role)) => *role,
+            None if parent == Role::Input => Role::Input,
             None if matches!(parent, Role::Delta | Role::Aside | Role::Lane(_)) => Role::Aside,
             None => Role::Other,
         }
@@ -119,6 +142,7 @@ impl Positions for AnswerPositions {
         match parent {
             Role::Content => Role::Block,
             Role::Aside | Role::Lane(_) => Role::Aside,
+            Role::Input => Role::Input,
             Role::Root
             | Role::Kind
             | Role::Error
@@ -134,6 +158,8 @@ impl Positions for AnswerPositions {
             | Role::Delta
             | Role::DeltaKind
             | Role::Signature
+            | Role::BlockKind
+            | Role::Tool
             | Role::Other => Role::Other,
         }
     }

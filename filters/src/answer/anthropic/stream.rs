@@ -7,7 +7,7 @@
 //! without a lane, and is refused.
 
 use super::own_events::{self, LaneId};
-use super::positions::{AnswerPositions, Field, Role, find, raw_string};
+use super::positions::{AnswerPositions, CALLERS_TOOL, Field, Role, find, raw_string};
 use super::usage::Told;
 use crate::answer::events::{Event, write_event};
 use crate::answer::lanes::{Lanes, Outside};
@@ -230,6 +230,12 @@ impl Stream {
     ) -> Result<LaneFlow, AnswerFault> {
         let block = reading.index().ok_or(AnswerFault::Events)?;
         let is_signed = self.open.is_some_and(|open| open.is_signed);
+        if reading.kind == Kind::BlockStart
+            && let Some(tool) = reading.callers_tool()
+        {
+            let id = LaneId { block, field: Field::PartialJson };
+            self.lanes.name_tool(reading.judge, id, &tool);
+        }
         let text = reading.text()?;
         if let Some(mark) = reading.signature() {
             if is_signed {
@@ -326,6 +332,13 @@ impl<'a> Reading<'a, '_> {
         number(self.data, mark).and_then(|index| u32::try_from(index).ok())
     }
 
+    /// The name of the tool that a block calls, if the caller runs it.
+    fn callers_tool(&self) -> Option<String> {
+        let kind = self.find(Role::BlockKind).and_then(|mark| raw_string(self.data, mark));
+        let name = self.find(Role::Tool).filter(|_| kind == Some(CALLERS_TOOL));
+        name.and_then(|mark| string(self.data, mark))
+    }
+
     /// Members that texts stand in have the kinds that the protocol gives them: in any other shape a text could go on
     /// where no lane follows it.
     fn refuse_odd_shapes(&self) -> Result<(), AnswerFault> {
@@ -358,6 +371,9 @@ impl<'a> Reading<'a, '_> {
             | Role::OutputTokens
             | Role::Index
             | Role::DeltaKind
+            | Role::BlockKind
+            | Role::Tool
+            | Role::Input
             | Role::Aside
             | Role::Other => true,
         };

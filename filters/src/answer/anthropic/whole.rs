@@ -1,7 +1,9 @@
 //! An answer of Anthropic's in one piece: what of it may go on, and what is said in its place where policy ends it.
 
-use super::positions::{AnswerPositions, Field, Role, find};
+use super::positions::{AnswerPositions, CALLERS_TOOL, Field, Role, find, raw_string};
 use super::usage::Told;
+use crate::answer::lanes::Restoring;
+use crate::answer::restore::{self, Restorer};
 use crate::answer::values::string;
 use crate::answer::{AnswerFault, BYTES_PER_TOKEN, Report};
 use crate::dlp::projection::{self, Mark, Part, Projection, Value};
@@ -43,7 +45,26 @@ pub(in crate::answer) fn read(
     let mut edits = redacted.edits;
     let unsigned: Vec<Edit> = unsigned(&projection, &edits).collect();
     edits.extend(unsigned);
-    Ok(if edits.is_empty() { body } else { splice::splice(&body, edits) })
+    let body = if edits.is_empty() { body } else { splice::splice(&body, edits) };
+    Ok(restore::whole::<AnswerPositions>(judge, body, |body, projection, part| {
+        if let Role::Lane(field) = part.role {
+            return (field.restoring() == Restoring::Always).then(|| Restorer::new(field.syntax()));
+        }
+        // A string of the input is no JSON any more.
+        (part.role == Role::Input && is_listed(judge, body, projection, part)).then(Restorer::of_a_string)
+    })?)
+}
+
+/// Whether a part is what a tool of the caller's is called with that is listed.
+fn is_listed(judge: &Judge<'_>, body: &[u8], projection: &Projection<Role>, part: &Part<Role>) -> bool {
+    let mark = |role| {
+        let is_its = |mark: &&Mark<Role>| mark.role == role && mark.indices[0] == part.indices[0];
+        let mut marks = projection.marks.iter().filter(is_its);
+        marks.next().filter(|_| marks.next().is_none())
+    };
+    let kind = mark(Role::BlockKind).and_then(|mark| raw_string(body, mark));
+    let name = mark(Role::Tool).and_then(|mark| string(body, mark));
+    kind == Some(CALLERS_TOOL) && name.is_some_and(|name| judge.restores_in_tool(&name))
 }
 
 /// Reasoning that was redacted is not what its provider signed: its signature goes, so that nobody sends it back as if

@@ -7,7 +7,7 @@
 use super::positions::{Field, Role};
 use crate::answer::AnswerFault;
 use crate::answer::events::write_event;
-use crate::answer::lanes::LaneName;
+use crate::answer::lanes::{LaneName, Restoring};
 use crate::dlp::lane::Syntax;
 use crate::dlp::projection::Mark;
 use crate::dlp::splice::{self, Edit};
@@ -45,6 +45,10 @@ pub(super) struct LaneId {
 impl LaneName for LaneId {
     fn syntax(self) -> Syntax {
         self.field.syntax()
+    }
+
+    fn restoring(self) -> Restoring {
+        self.field.restoring()
     }
 
     fn place(self) -> String {

@@ -1,5 +1,6 @@
 //! What do the members of an answer mean? The position table of OpenAI's answers, whole and streamed.
 
+use crate::answer::lanes::Restoring;
 use crate::answer::values::{TOKENS_MAX, number};
 use crate::dlp::lane::Syntax;
 use crate::dlp::projection::{Mark, Meaning, Positions};
@@ -40,6 +41,8 @@ pub(super) enum Role {
     Aside,
     /// Inside a choice, an id or a name.
     Named,
+    /// The name of a tool whose arguments are in this field.
+    Tool(Field),
     Other,
 }
 
@@ -84,6 +87,15 @@ impl Field {
             Self::Arguments | Self::FunctionArguments => Syntax::Json,
         }
     }
+
+    /// Whether values are put back into it.
+    pub(super) fn restoring(self) -> Restoring {
+        match self {
+            Self::Content | Self::Refusal | Self::Text => Restoring::Always,
+            Self::Arguments | Self::FunctionArguments => Restoring::IfListed,
+            Self::Reasoning | Self::ReasoningContent | Self::Unknown(_) => Restoring::Never,
+        }
+    }
 }
 
 const MEMBERS: &[(Role, &str, Role)] = &[
@@ -115,6 +127,8 @@ const MEMBERS: &[(Role, &str, Role)] = &[
     (Role::ToolCall, "arguments", Role::Lane(Field::Arguments)),
     (Role::CallFunction, "arguments", Role::Lane(Field::Arguments)),
     (Role::Function, "arguments", Role::Lane(Field::FunctionArguments)),
+    (Role::CallFunction, "name", Role::Tool(Field::Arguments)),
+    (Role::Function, "name", Role::Tool(Field::FunctionArguments)),
     (Role::Root, "data", Role::Data),
     (Role::DataItem, "embedding", Role::Embedding),
 ];
@@ -196,6 +210,7 @@ impl Positions for AnswerPositions {
             | Role::Function
             | Role::DataItem
             | Role::Named
+            | Role::Tool(_)
             | Role::Other => Role::Other,
         }
     }

@@ -142,6 +142,7 @@ impl Stream {
         let outside = edits.clone();
         self.refuse_odd_shapes(data, marks)?;
         self.refuse_pieces_of_names(data, projection)?;
+        self.name_tools(judge, data, projection);
         let ending: Vec<u32> = finished_choices(data, marks).collect();
         let mut ended: Vec<LaneId> = Vec::new();
         for part in projection.parts.iter().filter(|part| is_text(part)) {
@@ -203,6 +204,7 @@ impl Stream {
             | Role::Embedding
             | Role::Aside
             | Role::Named
+            | Role::Tool(_)
             | Role::Other => true,
         };
         let choices = marks.iter().filter(|mark| mark.role == Role::Choice).count();
@@ -218,7 +220,9 @@ impl Stream {
         data: &[u8],
         projection: &Projection<Role>,
     ) -> Result<(), AnswerFault> {
-        for part in projection.parts.iter().filter(|part| part.role == Role::Named && !part.raw.is_empty()) {
+        let is_name =
+            |part: &&Part<Role>| matches!(part.role, Role::Named | Role::Tool(_)) && !part.raw.is_empty();
+        for part in projection.parts.iter().filter(is_name) {
             let path = (lane_of(data, &projection.marks, part), path_of(data, projection, part));
             let value = data.get(part.raw.clone()).unwrap_or_default();
             match self.names.iter().find(|(known, _)| *known == path) {
@@ -231,6 +235,18 @@ impl Stream {
             }
         }
         Ok(())
+    }
+
+    /// Notes what tools are called: it decides into whose arguments values are put back.
+    fn name_tools(&mut self, judge: &Judge<'_>, data: &[u8], projection: &Projection<Role>) {
+        for part in projection.parts.iter().filter(|_| judge.originals().is_some()) {
+            if let Role::Tool(field) = part.role
+                && !part.raw.is_empty()
+            {
+                let id = LaneId { field, ..lane_of(data, &projection.marks, part) };
+                self.lanes.name_tool(judge, id, &projection.value(part));
+            }
+        }
     }
 
     /// Keeps what is needed to send later what unknown texts of this event hold back: the event without its texts, and

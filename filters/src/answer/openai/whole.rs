@@ -1,6 +1,8 @@
 //! An answer of OpenAI's in one piece: what of it may go on, and what is said in its place where policy ends it.
 
-use super::positions::{self, AnswerPositions, Role};
+use super::positions::{self, AnswerPositions, Field, Role};
+use crate::answer::lanes::Restoring;
+use crate::answer::restore::{self, Restorer};
 use crate::answer::values::string;
 use crate::answer::{AnswerFault, BYTES_PER_TOKEN, Report};
 use crate::dlp::projection::{self, Part, Projection, Value};
@@ -43,7 +45,23 @@ pub(in crate::answer) fn read(
     if judge.redacts_output() {
         edits.extend(without_logprobs(&projection));
     }
-    Ok(if edits.is_empty() { body } else { splice::splice(&body, edits) })
+    let body = if edits.is_empty() { body } else { splice::splice(&body, edits) };
+    Ok(restore::whole::<AnswerPositions>(judge, body, |_, projection, part| {
+        let Role::Lane(field) = part.role else { return None };
+        let is_meant = match field.restoring() {
+            Restoring::Always => true,
+            Restoring::IfListed => is_listed(judge, projection, part, field),
+            Restoring::Never => false,
+        };
+        is_meant.then(|| Restorer::new(field.syntax()))
+    })?)
+}
+
+/// Whether the tool that is called with a part is listed, under every name that it goes by.
+fn is_listed(judge: &Judge<'_>, projection: &Projection<Role>, part: &Part<Role>, field: Field) -> bool {
+    let is_its = |other: &&Part<Role>| other.role == Role::Tool(field) && other.indices == part.indices;
+    let mut names = projection.parts.iter().filter(is_its).peekable();
+    names.peek().is_some() && names.all(|name| judge.restores_in_tool(&projection.value(name)))
 }
 
 /// Whether a part is a long text that can be nothing but the numbers of an embedding in base64.
