@@ -107,18 +107,18 @@ fn may_be_base64(run: &[u8]) -> bool {
 }
 
 /// Decodes from each of the first offsets and takes what is text for the most part.
-fn best(run: &[u8], offsets: usize, decode: fn(&[u8], &mut Stretches)) -> Option<Vec<u8>> {
+fn best(run: &[u8], offsets: usize, decode: fn(&[u8]) -> Vec<u8>) -> Option<Vec<u8>> {
     if run.len() < LONG_RUN_BYTES {
         let mut stretches = Stretches { is_short: true, ..Stretches::default() };
-        decode(run, &mut stretches);
+        for byte in decode(run) {
+            stretches.take(byte);
+        }
         return stretches.finish();
     }
     let mut best: Option<Vec<u8>> = None;
     for offset in 0..offsets {
         let run = run.get(offset..).unwrap_or_default();
-        let mut stretches = Stretches::default();
-        decode(run, &mut stretches);
-        let Some(text) = stretches.finish() else { continue };
+        let Some(text) = text_in(&decode(run)) else { continue };
         if text.len() * 2 > run.len() {
             return Some(text);
         }
@@ -129,38 +129,96 @@ fn best(run: &[u8], offsets: usize, decode: fn(&[u8], &mut Stretches)) -> Option
     best
 }
 
-fn base64(run: &[u8], out: &mut Stretches) {
+fn base64(run: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(run.len() / 4 * 3 + 2);
     let (groups, rest) = run.as_chunks::<4>();
-    for (number, [a, b, c, d]) in groups.iter().enumerate() {
-        let [a, b, c, d] = [sextet(*a), sextet(*b), sextet(*c), sextet(*d)];
-        out.take(a << 2 | b >> 4);
-        out.take(b << 4 | c >> 2);
-        out.take(c << 6 | d);
-        if out.is_hopeless((groups.len() - number) * 3) {
-            return;
-        }
+    for group in groups {
+        let [a, b, c, d] = group.map(sextet);
+        out.extend_from_slice(&[a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d]);
     }
-    if let [a, b, rest @ ..] = rest {
-        let [a, b, c] = [sextet(*a), sextet(*b), rest.first().map_or(0, |c| sextet(*c))];
-        out.take(a << 2 | b >> 4);
-        if !rest.is_empty() {
-            out.take(b << 4 | c >> 2);
+    match *rest {
+        [a, b] => out.push(sextet(a) << 2 | sextet(b) >> 4),
+        [a, b, c] => {
+            let [a, b, c] = [a, b, c].map(sextet);
+            out.extend_from_slice(&[a << 2 | b >> 4, b << 4 | c >> 2]);
         }
+        _ => {}
     }
+    out
 }
 
-fn hexadecimal(run: &[u8], out: &mut Stretches) {
+fn hexadecimal(run: &[u8]) -> Vec<u8> {
     let (pairs, _) = run.as_chunks::<2>();
-    for (number, [high, low]) in pairs.iter().enumerate() {
-        out.take(digit(*high) << 4 | digit(*low));
-        if out.is_hopeless(pairs.len() - number) {
-            return;
+    pairs.iter().map(|[high, low]| digit(*high) << 4 | digit(*low)).collect()
+}
+
+/// The four bits of a hexadecimal digit, in either case.
+fn digit(byte: u8) -> u8 {
+    (byte & 15) + 9 * (byte >> 6)
+}
+
+/// What of decoded bytes is text. Of noise most are not looked at: in a row of text any two neighbours can be ones, so
+/// that it is enough to look at one place in ten, and from there back to where two cannot.
+fn text_in(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut stretches = Stretches::default();
+    let mut from = 0;
+    while let Some(row) = bytes.get(from..from + TEXT_BYTES_MIN) {
+        let broken = row.array_windows().rposition(|[one, other]| !may_neighbour(*one, *other));
+        if let Some(broken) = broken {
+            from += broken + 1;
+            continue;
         }
+        let rest = bytes.get(from..).unwrap_or_default();
+        let broken = rest.array_windows().position(|[one, other]| !may_neighbour(*one, *other));
+        let row = rest.get(..broken.map_or(rest.len(), |broken| broken + 1)).unwrap_or_default();
+        for byte in row {
+            stretches.take(*byte);
+        }
+        stretches.end();
+        from += row.len();
+    }
+    stretches.finish()
+}
+
+/// Whether one byte can stand before another one in a text in UTF-8 without control characters.
+fn may_neighbour(one: u8, other: u8) -> bool {
+    match (kind(one), kind(other)) {
+        (Byte::None, _) | (_, Byte::None) => false,
+        (Byte::Ascii, other) => !matches!(other, Byte::Next),
+        (Byte::First, other) => matches!(other, Byte::Next),
+        (Byte::Next, Byte::Ascii | Byte::First | Byte::Next) => true,
     }
 }
 
-fn digit(byte: u8) -> u8 {
-    char::from(byte).to_digit(16).unwrap_or(0) as u8
+/// What a byte is to a text.
+#[derive(Clone, Copy)]
+enum Byte {
+    None,
+    Ascii,
+    /// The first of a character.
+    First,
+    /// Another one of it.
+    Next,
+}
+
+#[expect(clippy::indexing_slicing, reason = "computed by the compiler, which checks it")]
+static BYTES: [Byte; 256] = {
+    let mut kinds = [Byte::None; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        kinds[byte] = match byte as u8 {
+            b' '..=b'~' | b'\t' | b'\n' | b'\r' => Byte::Ascii,
+            0x80..=0xbf => Byte::Next,
+            0xc2..=0xf4 => Byte::First,
+            _ => Byte::None,
+        };
+        byte += 1;
+    }
+    kinds
+};
+
+fn kind(byte: u8) -> Byte {
+    BYTES.get(usize::from(byte)).copied().unwrap_or(Byte::None)
 }
 
 /// Keeps of decoded bytes what is text: UTF-8 without control characters, enough of it in a row.
@@ -211,14 +269,6 @@ impl Stretches {
             self.text.push(SHADOW_GAP);
             self.from = self.text.len();
         }
-    }
-
-    /// Whether so many bytes more cannot make text of what is no text yet.
-    fn is_hopeless(&self, left: usize) -> bool {
-        if self.is_short {
-            return self.is_broken;
-        }
-        self.from == 0 && self.text.len() + left < TEXT_BYTES_MIN
     }
 
     fn finish(mut self) -> Option<Vec<u8>> {
@@ -277,6 +327,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn text_is_found_in_noise_as_reading_every_byte_finds_it(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    "[ -~é身🦀]{0,14}".prop_map(String::into_bytes),
+                    prop::collection::vec(any::<u8>(), 0..12),
+                ],
+                0..12,
+            ),
+        ) {
+            let bytes = parts.concat();
+            let mut stretches = Stretches::default();
+            for byte in &bytes {
+                stretches.take(*byte);
+            }
+            prop_assert_eq!(text_in(&bytes), stretches.finish());
+        }
+
         #[test]
         fn the_next_run_is_the_one_that_counting_finds(text in "([a-z/]{0,14}[ .=,]{0,2}|\u{e9}){0,8}") {
             let bytes = text.as_bytes();
