@@ -20,6 +20,10 @@ use std::ops::Range;
 const FILTER_BITS: u32 = 16;
 /// Places of the table behind it, as a power of two; at most half of them are taken.
 const TABLE_BITS_MIN: u32 = 8;
+/// So many bytes of a word stand before what is in the midst of it.
+pub(super) const BURIED_BYTES: usize = 17;
+/// So many digits are many.
+const LONG_DIGITS: usize = 4;
 /// The way without vectors.
 const PORTABLE: &str = "portable";
 
@@ -53,6 +57,8 @@ pub(super) struct Anchors {
     entries: Vec<(u16, u16)>,
     literals: Vec<Box<[u8]>>,
     buckets: Buckets,
+    /// Whether digits in the midst of a long word are no anchor unless there are [`LONG_DIGITS`] of them.
+    skips_buried: bool,
     /// How the sweep goes; none is the portable way.
     path: Option<Path>,
 }
@@ -84,6 +90,7 @@ impl Anchors {
             entries: Vec::with_capacity(literals.len()),
             literals: literals.iter().map(|literal| literal.as_bytes().into()).collect(),
             buckets: Buckets::new(windows, commonness::of_byte),
+            skips_buried: false,
             path: Path::all().first().copied(),
         };
         for (window, entries) in by_window {
@@ -99,6 +106,11 @@ impl Anchors {
             anchors.entries.extend(entries);
         }
         anchors
+    }
+
+    /// From now on digits behind [`BURIED_BYTES`] bytes of a word may be left out, unless there are so many of them.
+    pub(super) fn skip_buried(&mut self, least: usize) {
+        self.skips_buried = least >= LONG_DIGITS;
     }
 
     /// The ways that this processor can sweep, best first.
@@ -125,10 +137,15 @@ impl Anchors {
         };
         let is_digit = |at: usize| text.get(at).is_some_and(u8::is_ascii_digit);
         let mut after_digit = u64::from(windows.start.checked_sub(1).is_some_and(is_digit));
+        let mut words_before = 0;
         path.sweep(&self.buckets, text, (windows.start, windows.end), |at, masks| {
-            let Masks { windows, digits, ats } = masks;
-            let starts = digits & !(digits << 1 | after_digit);
+            let Masks { windows, digits, ats, words } = masks;
+            let mut starts = digits & !(digits << 1 | after_digit);
             after_digit = digits >> 63;
+            if self.skips_buried && starts != 0 {
+                starts &= !buried(words, words_before) | long(digits);
+            }
+            words_before = words;
             // Before `marks_from`, digits and `@` are known.
             let known = u32::try_from(marks_from.saturating_sub(at)).unwrap_or(u32::MAX);
             let marks = u64::MAX.checked_shl(known).unwrap_or(0);
@@ -181,6 +198,21 @@ impl Anchors {
             }
         }
     }
+}
+
+/// Where [`BURIED_BYTES`] bytes of words stand right before, in this block and the one before it.
+fn buried(words: u64, before: u64) -> u64 {
+    let all = u128::from(words) << 64 | u128::from(before);
+    let two = all & all << 1;
+    let four = two & two << 2;
+    let eight = four & four << 4;
+    let sixteen = eight & eight << 8;
+    ((sixteen & all << 16) >> 63) as u64
+}
+
+/// Where [`LONG_DIGITS`] digits may begin: what is behind the block may be any.
+fn long(digits: u64) -> u64 {
+    digits & (digits >> 1 | 1 << 63) & (digits >> 2 | 3 << 62) & (digits >> 3 | 7 << 61)
 }
 
 /// Appends the starts of digit runs, and `@`.
@@ -291,6 +323,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn digits_are_left_out_in_the_midst_of_long_words_alone(
+            words in prop::collection::vec("[a-zA-Z_]{1,30}|[0-9]{1,6}|[ .é-]", 0..60),
+            from in any::<prop::sample::Index>(),
+        ) {
+            let text = words.concat();
+            let (text, from) = (text.as_bytes(), from.index(text.len() + 1));
+            let mut anchors = Anchors::new(&["AKIA"]);
+            anchors.skip_buried(LONG_DIGITS);
+            for way in Anchors::ways() {
+                anchors.go(way);
+                let mut hits = Vec::new();
+                anchors.sweep(text, from..text.len(), from, &mut hits);
+                for hit in naive(&["AKIA"], text).into_iter().filter(|hit| hit.at >= from) {
+                    let before = text[..hit.at].iter().rev();
+                    let words = before.take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+                    let digits = text[hit.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+                    let may_lack = words >= BURIED_BYTES && digits < LONG_DIGITS;
+                    prop_assert!(may_lack || hits.contains(&hit), "{way}: {hit:?}");
+                }
+            }
+        }
+
         #[test]
         fn every_path_finds_what_the_naive_search_finds(
             words in prop::collection::vec("[AKIakisp_@0-9 -]{1,9}|AKIA|sk-proj-|PASSWORD|é|[\\[{_\u{7f}]", 0..80),

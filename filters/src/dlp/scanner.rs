@@ -128,11 +128,12 @@ impl Scanner {
                 at_sign_rules.push(number);
             }
         }
-        let anchors = Anchors::new(&literals);
+        let mut anchors = Anchors::new(&literals);
         let words = (0u16..).zip(&rules).filter_map(|(number, rule)| Some((number, rule.matcher.context()?)));
         let lexicon =
             Lexicon::new(words.flat_map(|(number, words)| words.forms().map(move |word| (word, number))));
         let digits = Digits::new(&rules, &lexicon);
+        anchors.skip_buried(digits.least_behind_word());
         let mut scanner = Self {
             documents: Vec::with_capacity(rules.len()),
             detectors: rules.iter().map(|rule| Arc::new(Detector::of(&rule.document))).collect(),

@@ -1,9 +1,10 @@
 //! Which positions could begin something? 64 at a time, on what the processor has.
 //!
-//! Needs [`Buckets`]; proves that no position is left out that one of their windows matches, and tells digits and `@`
-//! exactly. Every path yields the same digits and `@`; candidates may differ, because what passes is verified anyway.
+//! Needs [`Buckets`]; proves that no position is left out that one of their windows matches, and tells digits, `@` and
+//! what words consist of exactly. Every path yields the same of them; candidates may differ, because what passes is
+//! verified anyway.
 //!
-//! This is one of the two modules of ours with `unsafe` in it, so here is the argument. There are two kinds:
+//! This is one of the modules of ours with `unsafe` in it, so here is the argument. There are two kinds:
 //!
 //! - **A path is entered** though the compiler does not know that this processor can. [`Path`] has a private variant
 //!   for each, and is only made by [`Path::all`], which asks the processor.
@@ -28,6 +29,8 @@ pub(super) struct Masks {
     pub(super) digits: u64,
     /// Where an `@` stands.
     pub(super) ats: u64,
+    /// Where a letter, a digit or `_` stands.
+    pub(super) words: u64,
 }
 
 /// A way to find masks that this processor has.
@@ -116,8 +119,9 @@ fn each_block(
             None => kernel(&padded(text.get(at..).unwrap_or_default())),
         };
         let inside = if end - at < BLOCK { (1 << (end - at)) - 1 } else { u64::MAX };
-        let Masks { windows, digits, ats } = masks;
-        sink(at, Masks { windows: windows & inside, digits: digits & inside, ats: ats & inside });
+        let Masks { windows, digits, ats, words } = masks;
+        let (windows, digits) = (windows & inside, digits & inside);
+        sink(at, Masks { windows, digits, ats: ats & inside, words: words & inside });
         at += BLOCK;
     }
 }
@@ -182,6 +186,8 @@ mod x86 {
         let (first, second) = (load(first), load(second));
         let (zero, nine, at) =
             (_mm512_set1_epi8(b'0'.cast_signed()), _mm512_set1_epi8(9), _mm512_set1_epi8(b'@'.cast_signed()));
+        let [small, first_letter, letters, low_line] =
+            [0x20, b'a', 25, b'_'].map(|byte| _mm512_set1_epi8(byte.cast_signed()));
         let kernel = |block: &[u8; SEEN]| {
             let bytes: [__m512i; WINDOW] = std::array::from_fn(|place| load(shifted(block, place)));
             let classes = bytes.map(|bytes| _mm512_permutex2var_epi8(first, bytes, second));
@@ -197,10 +203,14 @@ mod x86 {
                 any = _mm512_or_si512(any, all);
             }
             let [here, ..] = bytes;
+            let digits = _mm512_cmple_epu8_mask(_mm512_sub_epi8(here, zero), nine);
+            let letter = _mm512_sub_epi8(_mm512_or_si512(here, small), first_letter);
+            let others = _mm512_cmple_epu8_mask(letter, letters) | _mm512_cmpeq_epi8_mask(here, low_line);
             Masks {
                 windows: _mm512_test_epi8_mask(any, any),
-                digits: _mm512_cmple_epu8_mask(_mm512_sub_epi8(here, zero), nine),
+                digits,
                 ats: _mm512_cmpeq_epi8_mask(here, at),
+                words: digits | others,
             }
         };
         each_block(text, range, kernel, sink);
@@ -216,6 +226,8 @@ mod x86 {
         let (zero, nine, at) =
             (_mm256_set1_epi8(b'0'.cast_signed()), _mm256_set1_epi8(9), _mm256_set1_epi8(b'@'.cast_signed()));
         let (low_half, empty) = (_mm256_set1_epi8(15), _mm256_setzero_si256());
+        let [small, first_letter, letters, low_line] =
+            [0x20, b'a', 25, b'_'].map(|byte| _mm256_set1_epi8(byte.cast_signed()));
         let half = |block: &[u8; SEEN], from: usize| {
             let bytes: [__m256i; WINDOW] =
                 std::array::from_fn(|place| load_half(shifted(block, from + place)));
@@ -235,11 +247,16 @@ mod x86 {
             }
             let [here, ..] = bytes;
             let digit = _mm256_sub_epi8(here, zero);
+            let digit = _mm256_cmpeq_epi8(_mm256_min_epu8(digit, nine), digit);
+            let letter = _mm256_sub_epi8(_mm256_or_si256(here, small), first_letter);
+            let letter = _mm256_cmpeq_epi8(_mm256_min_epu8(letter, letters), letter);
+            let word = _mm256_or_si256(_mm256_or_si256(digit, letter), _mm256_cmpeq_epi8(here, low_line));
             let bits = |vector| u64::from(_mm256_movemask_epi8(vector).cast_unsigned());
             Masks {
                 windows: bits(_mm256_cmpeq_epi8(any, empty)) ^ 0xffff_ffff,
-                digits: bits(_mm256_cmpeq_epi8(_mm256_min_epu8(digit, nine), digit)),
+                digits: bits(digit),
                 ats: bits(_mm256_cmpeq_epi8(here, at)),
+                words: bits(word),
             }
         };
         let kernel = |block: &[u8; SEEN]| {
@@ -248,6 +265,7 @@ mod x86 {
                 windows: one.windows | other.windows << 32,
                 digits: one.digits | other.digits << 32,
                 ats: one.ats | other.ats << 32,
+                words: one.words | other.words << 32,
             }
         };
         each_block(text, range, kernel, sink);
@@ -312,19 +330,24 @@ mod arm {
             }
             let [here, ..] = bytes;
             let digit = vcleq_u8(vsubq_u8(here, vdupq_n_u8(b'0')), vdupq_n_u8(9));
+            let letter = vsubq_u8(vorrq_u8(here, vdupq_n_u8(0x20)), vdupq_n_u8(b'a'));
+            let letter = vcleq_u8(letter, vdupq_n_u8(25));
+            let word = vorrq_u8(vorrq_u8(digit, letter), vceqq_u8(here, vdupq_n_u8(b'_')));
             Masks {
                 windows: bits(vtstq_u8(any, any)),
                 digits: bits(digit),
                 ats: bits(vceqq_u8(here, vdupq_n_u8(b'@'))),
+                words: bits(word),
             }
         };
         let kernel = |block: &[u8; SEEN]| {
-            let mut masks = Masks { windows: 0, digits: 0, ats: 0 };
+            let mut masks = Masks { windows: 0, digits: 0, ats: 0, words: 0 };
             for lane in 0..super::BLOCK / LANES {
                 let one = part(block, lane * LANES);
                 masks.windows |= one.windows << (lane * LANES);
                 masks.digits |= one.digits << (lane * LANES);
                 masks.ats |= one.ats << (lane * LANES);
+                masks.words |= one.words << (lane * LANES);
             }
             masks
         };

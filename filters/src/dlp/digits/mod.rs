@@ -9,12 +9,13 @@ mod shapes;
 
 pub(super) use shapes::Shapes;
 
+use super::anchors::BURIED_BYTES;
 use super::detector::Detector;
 use super::matcher::{View, ends_with_escape};
 use super::rules::{CONTEXT_BEFORE_BYTES_MAX, DIGITS_LEAD_BYTES_MAX, Rule};
 use super::words::{Lexicon, Nearby};
 use crate::credint::CredentialForm;
-use shapes::{After, Before, FIRST_RUN_MAX, SECOND_RUN_MAX, Second, WORD_MAX, is_word};
+use shapes::{After, Before, FIRST_RUN_MAX, SECOND_RUN_MAX, Second, WORD_MAX, is_word, kinds};
 use std::collections::BTreeMap;
 
 /// More digits than any anchor asks for need not be counted.
@@ -25,9 +26,6 @@ const COUNTED_BYTES_MAX: usize = DIGITS_COUNTED_MAX * 2;
 const CONTEXT_REACH_BYTES: usize = DIGITS_LEAD_BYTES_MAX + CONTEXT_BEFORE_BYTES_MAX;
 /// A rule whose match and context may reach further behind the first digit is asked wherever its context stands.
 const CONTEXT_AHEAD_BYTES_MAX: usize = 160;
-
-/// Context is looked at first if so many rules need it: fewer are asked sooner than it is read.
-const NEEDING_MIN: u32 = 6;
 
 /// A rule that digits anchor.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +38,8 @@ pub(super) struct DigitRule {
     /// How sure a finding is without a context word; nothing is less sure than what must have one.
     alone: f32,
 }
+
+const _: () = assert!(BURIED_BYTES == WORD_MAX, "no more bytes of a word are told apart");
 
 /// Words of bits in a block of rules.
 const SET_WORDS: usize = 4;
@@ -136,6 +136,18 @@ impl Digits {
         self.ahead_bytes = ahead.map(|(_, rule, _)| ahead_bytes(rule)).max().unwrap_or(0);
     }
 
+    /// The fewest digits, at once, that may begin a match in the midst of a long word.
+    pub(super) fn least_behind_word(&self) -> usize {
+        let numbers = self.behind.chunks(After::COUNT * Second::COUNT);
+        let behind_word = self.words.get(WORD_MAX * self.blocks..).unwrap_or_default();
+        let may = |number: &u16| {
+            let from = usize::from(*number) * self.blocks;
+            let sets = self.sets.get(from..from + self.blocks).unwrap_or_default();
+            sets.iter().zip(behind_word).any(|(set, other)| !is_empty(both(*set, *other)))
+        };
+        numbers.into_iter().position(|numbers| numbers.iter().any(may)).unwrap_or(usize::MAX)
+    }
+
     /// The blocks of rules.
     pub(super) fn blocks(&self) -> std::ops::Range<usize> {
         0..self.blocks
@@ -185,8 +197,9 @@ impl Digits {
         let level = self.levels.partition_point(|level| *level < threshold);
         let alone = part(&self.alone, level);
         let needing: u32 = set.iter().zip(alone).map(|(bits, alone)| (bits & !alone).count_ones()).sum();
-        if needing >= NEEDING_MIN && (view.complete || view.text.len() >= at + self.ahead_bytes) {
-            let around = at.saturating_sub(CONTEXT_REACH_BYTES)..at + self.ahead_bytes;
+        let around = at.saturating_sub(CONTEXT_REACH_BYTES)..at + self.ahead_bytes;
+        let is_known = view.complete || view.text.len() >= around.end;
+        if is_known && nearby.is_worth(needing as usize, at, &around) {
             let near = nearby.sets(lexicon, view.text, around, (&self.by_word, self.blocks));
             set = both(set, either(alone, near.get(block).copied().unwrap_or_default()));
         }
@@ -210,9 +223,9 @@ fn is_empty(set: Set) -> bool {
 fn shape(view: View<'_>, at: usize) -> usize {
     let rest = view.text.get(at..).unwrap_or_default();
     let first = run(rest, FIRST_RUN_MAX + 1);
-    let after = rest.get(first).map_or(After::End, |byte| After::of(*byte));
+    let after = rest.get(first).map_or(After::End, |byte| kinds(*byte).after);
     let behind = rest.get(first + 1..).unwrap_or_default();
-    let second = match behind.first().map(|byte| Second::of(*byte)) {
+    let second = match behind.first().map(|byte| kinds(*byte).second) {
         _ if after == After::End || first > FIRST_RUN_MAX => Second::Any,
         Some(Second::Digits(_)) => match run(behind, SECOND_RUN_MAX) {
             count if count == behind.len() && !view.complete => Second::Any,
@@ -246,7 +259,7 @@ fn before(text: &[u8], at: usize) -> (Before, usize, bool) {
     let (earlier, _) = text.split_at_checked(at).unwrap_or_default();
     let Some(last) = earlier.last() else { return (Before::Nothing, 0, false) };
     if !is_word(*last) {
-        return (Before::of(*last), 0, false);
+        return (kinds(*last).before, 0, false);
     }
     let mut words = 0;
     while let Some((_, eight)) =
@@ -262,7 +275,7 @@ fn before(text: &[u8], at: usize) -> (Before, usize, bool) {
     words += rest.iter().rev().take(WORD_MAX).take_while(|byte| is_word(**byte)).count();
     let words = words.min(WORD_MAX);
     let (behind_escape, _) = earlier.split_at_checked(at + 1 - words).unwrap_or_default();
-    (Before::of(*last), words, ends_with_escape(behind_escape))
+    (kinds(*last).before, words, ends_with_escape(behind_escape))
 }
 
 /// Whether more text could make more of the digits at `at`: then it is too early to ask.

@@ -34,7 +34,7 @@ pub(super) enum After {
 impl After {
     pub(super) const COUNT: usize = Self::Other as usize + 1;
 
-    pub(super) fn of(byte: u8) -> Self {
+    const fn of(byte: u8) -> Self {
         match byte {
             b' ' => Self::Space,
             b'-' => Self::Hyphen,
@@ -65,7 +65,7 @@ pub(super) enum Second {
 impl Second {
     pub(super) const COUNT: usize = SECOND_RUN_MAX + 6;
 
-    pub(super) fn of(byte: u8) -> Self {
+    const fn of(byte: u8) -> Self {
         match byte {
             b'0'..=b'9' => Self::Digits(1),
             b' ' => Self::Space,
@@ -102,7 +102,7 @@ pub(super) enum Before {
 impl Before {
     pub(super) const COUNT: usize = Self::Other as usize + 1;
 
-    pub(super) fn of(byte: u8) -> Self {
+    const fn of(byte: u8) -> Self {
         match byte {
             b' ' => Self::Space,
             b'-' => Self::Hyphen,
@@ -111,6 +111,32 @@ impl Before {
             _ => Self::Other,
         }
     }
+}
+
+/// What a byte is to digits before it, before those, and behind it: looked up, as it is asked at every number.
+#[derive(Clone, Copy)]
+pub(super) struct Kinds {
+    pub(super) after: After,
+    pub(super) second: Second,
+    pub(super) before: Before,
+}
+
+#[expect(clippy::indexing_slicing, reason = "computed by the compiler, which checks it")]
+static KINDS: [Kinds; 256] = {
+    let mut kinds = [Kinds { after: After::Other, second: Second::Other, before: Before::Other }; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let of = byte as u8;
+        kinds[byte] = Kinds { after: After::of(of), second: Second::of(of), before: Before::of(of) };
+        byte += 1;
+    }
+    kinds
+};
+
+/// The kinds of a byte.
+pub(super) fn kinds(byte: u8) -> Kinds {
+    const NONE: Kinds = Kinds { after: After::Other, second: Second::Other, before: Before::Other };
+    KINDS.get(usize::from(byte)).copied().unwrap_or(NONE)
 }
 
 /// Whether a byte goes on a word.
@@ -192,7 +218,8 @@ impl<'a> Walker<'a> {
         {
             *end = u16::MAX;
         }
-        for byte in self.bytes.clone() {
+        // No digit: the run is as long as it is said to be.
+        for byte in self.bytes.clone().into_iter().filter(|byte| !byte.is_ascii_digit()) {
             let Some(next) = self.next(state, byte).filter(|_| self.may_follow(state, byte)) else {
                 continue;
             };

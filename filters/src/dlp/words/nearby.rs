@@ -8,6 +8,12 @@ use std::ops::Range;
 
 /// So many bytes before a place that is asked about are seen with it, as the next question may begin a little earlier.
 const SLACK_BYTES: usize = 64;
+/// A rule that needs context is asked in the time in which so many bytes are searched for it.
+const BYTES_PER_RULE: usize = 16;
+/// Where digits stand so close to those before them, what is searched will be of use again.
+const CLOSE_BYTES: usize = 24;
+/// Fewer rules than this are asked at once.
+const NEEDING_MIN: usize = 4;
 /// Words that are kept before those behind are let go of.
 const KEPT_MAX: usize = 512;
 
@@ -21,6 +27,8 @@ pub(in crate::dlp) struct Nearby {
     /// The last answer to `sets`, and the words that it is of.
     set: Vec<[u64; 4]>,
     set_of: Range<usize>,
+    /// Where digits stood that rules were asked about last.
+    asked_at: usize,
 }
 
 /// A word in a text.
@@ -36,7 +44,7 @@ struct Seen {
 impl Nearby {
     /// Forgets the text.
     pub(in crate::dlp) fn clear(&mut self) {
-        (self.from, self.until) = (0, 0);
+        (self.from, self.until, self.asked_at) = (0, 0, 0);
         self.words.clear();
         self.set_of = 0..0;
         self.set.clear();
@@ -53,6 +61,15 @@ impl Nearby {
         here.any(|seen| {
             seen.end <= window.end && (!seen.goes_on || seen.end == window.end) && is_of(seen.word)
         })
+    }
+
+    /// Whether it takes less time to look for words in a part, around digits at `at`, than to ask so many rules that
+    /// need one there.
+    pub(in crate::dlp) fn is_worth(&mut self, rules: usize, at: usize, part: &Range<usize>) -> bool {
+        let is_close = at.abs_diff(std::mem::replace(&mut self.asked_at, at)) <= CLOSE_BYTES;
+        let known = if (self.from..=self.until).contains(&part.start) { self.until } else { part.start };
+        let unknown = part.end.saturating_sub(known);
+        rules >= NEEDING_MIN && (is_close || unknown <= rules * BYTES_PER_RULE)
     }
 
     /// The sets of all words that begin in a part of a text, put together; `rows` has so many of them for each word.
