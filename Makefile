@@ -66,10 +66,12 @@ build-tools:
 	@command -v cargo >/dev/null || { \
 	  echo "Rust is missing: install it from https://rustup.rs, and run this in a new shell" >&2; exit 1; }
 
-# The tests speak HTTP/2 and TLS to the binary with curl.
+# The tests speak HTTP/2 and TLS to the binary with curl, and keep a store in a PostgreSQL server of their own: in
+# Debian its programs are not in the path, and whoever is root has another user run it.
 .PHONY: test-tools
 test-tools:
 	@$(call install,curl)
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { $(call apt,postgresql); }
 
 # Rebuilt when the pinned versions change.
 $(VENV)/.complete: $(CLIENTS)/requirements.txt

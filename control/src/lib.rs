@@ -2,8 +2,9 @@
 //!
 //! Here belief is a folder of documents: [`Folder`] finds and reads them, [`Live`] keeps the policy they
 //! make, with the last good state of every document, and [`keys`] changes them without disturbing what a
-//! person wrote. This room knows files and the clock. It does not know Pingora, sockets, async or SQL,
-//! and it judges no request.
+//! person wrote. [`store`] is what it is going to be: resources of many organisations in a database. This room
+//! knows files and the clock, and in `store` alone SQL and waiting. It does not know Pingora, opens no socket but to
+//! its database, and judges no request.
 
 pub mod demo;
 pub mod folder;
@@ -11,6 +12,7 @@ pub mod keys;
 pub mod live;
 pub mod sources;
 pub mod stamp;
+pub mod store;
 
 mod edit;
 mod write;

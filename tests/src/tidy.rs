@@ -113,12 +113,38 @@ fn each_room_knows_only_whom_it_may_know() {
         assert_eq!(of(&rooms), may_know, "{room} knows other rooms than it may");
         let has_pingora = known.iter().any(|name| name.starts_with("pingora"));
         assert_eq!(has_pingora, room == "proxy", "only the proxy knows Pingora: {room}");
+        // The store waits for its database.
+        let waits: &[&str] = if room == "control" { &["tokio"] } else { &[] };
         if room != "proxy" {
-            assert_eq!(of(&network), [""; 0], "{room} knows the network");
+            assert_eq!(of(&network), waits, "{room} knows the network");
         }
         if room != "control" {
             assert_eq!(of(&databases), [""; 0], "{room} knows SQL");
         }
+    }
+}
+
+#[test]
+fn only_the_store_waits_and_knows_sql() {
+    let mut wrong = Vec::new();
+    let sources = sources();
+    let outside = |source: &&Source| {
+        source.path.starts_with("control/src/") && !source.path.starts_with("control/src/store/")
+    };
+    for source in sources.iter().filter(outside) {
+        for line in source.lines_of_code() {
+            for word in
+                ["sqlx", "tokio", "async fn", ".await", "SELECT "].iter().filter(|word| line.contains(**word))
+            {
+                wrong.push(format!("{}: only `control::store` may use `{word}`: {line}", source.path));
+            }
+        }
+    }
+    assert_none(&wrong);
+    let sockets = ["std::net", "tokio::net", "std::process"];
+    for source in sources.iter().filter(|source| source.path.starts_with("control/src/")) {
+        let line = source.lines_of_code().find(|line| sockets.iter().any(|word| line.contains(word)));
+        assert_eq!(line, None, "{}: control opens no socket but to its database", source.path);
     }
 }
 

@@ -1,0 +1,402 @@
+//! What does one owner have, and how does it change?
+//!
+//! [`Resources`] is one owner's view: every query of this file names its owner's column, runs in a transaction that the
+//! engine opened for that owner alone, and gives back documents that were sealed for the very place they are found at.
+//! Every accepted change takes the owner's next revision, together with the documents: so revisions have no gaps, and
+//! what stands in the feed is what was written. It does not know what a document means.
+
+use super::Store;
+use super::error::StoreError;
+use super::names::{Kind, Owner, ResourceId};
+use super::seal::{Key, KeyId, Place};
+use super::sql::{Argument, Row, Transaction};
+use serde_json::value::RawValue;
+use std::collections::BTreeSet;
+
+/// A document: as large as one that is read from a file may be.
+pub const DOCUMENT_BYTES_MAX: usize = 16 << 20;
+/// Writes of one change: an organisation can be provisioned at once.
+pub const WRITES_MAX: usize = 1_000;
+/// Documents of one change together: they are sealed and held in memory.
+pub const CHANGE_BYTES_MAX: usize = 64 << 20;
+/// Rows that one call gives back, whatever it asks for.
+pub const PAGE_MAX: usize = 1_000;
+
+/// A document in its place.
+#[derive(Debug)]
+pub struct Resource {
+    /// Which one of its kind.
+    pub id: ResourceId,
+    /// Counts its changes, from 1, beyond deletion: the one to expect in the next write.
+    pub version: u64,
+    /// The owner's revision that last changed it.
+    pub revision: u64,
+    /// What was written.
+    pub document: Box<RawValue>,
+}
+
+/// Some of the resources of a kind, in the order of their ids.
+#[derive(Debug)]
+pub struct Page {
+    /// They.
+    pub resources: Vec<Resource>,
+    /// Where to go on; none: there are no more.
+    pub next: Option<ResourceId>,
+    /// The owner's revision that this was read at: pages of one revision fit together.
+    pub revision: u64,
+}
+
+/// One resource of an accepted change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The owner's revision; writes that were accepted together have one.
+    pub revision: u64,
+    /// Which kind.
+    pub kind: Kind,
+    /// Which one.
+    pub id: ResourceId,
+    /// Its version from there on.
+    pub version: u64,
+    /// Whether it was deleted.
+    pub deleted: bool,
+}
+
+/// Accepted changes, in their order.
+#[derive(Debug)]
+pub struct Changes {
+    /// Whole revisions: what was accepted together is here together.
+    pub changes: Vec<Change>,
+    /// The owner's revision at the time of reading; there is more, if the last change has a lower one.
+    pub revision: u64,
+}
+
+/// One write of a change.
+#[derive(Debug)]
+pub enum Write {
+    /// Create, or replace.
+    Put {
+        /// Which kind.
+        kind: Kind,
+        /// Which one.
+        id: ResourceId,
+        /// The version that is replaced; none: it must not be there.
+        expected: Option<u64>,
+        /// What is written.
+        document: Box<RawValue>,
+    },
+    /// Delete.
+    Delete {
+        /// Which kind.
+        kind: Kind,
+        /// Which one.
+        id: ResourceId,
+        /// The version that is deleted.
+        expected: u64,
+    },
+}
+
+impl Write {
+    fn name(&self) -> (&Kind, &ResourceId) {
+        match self {
+            Self::Put { kind, id, .. } | Self::Delete { kind, id, .. } => (kind, id),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Put { document, .. } => document.get().len(),
+            Self::Delete { .. } => 0,
+        }
+    }
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The owner's revision that it is.
+    pub revision: u64,
+    /// The versions of what was written, in the order of the writes.
+    pub versions: Vec<u64>,
+}
+
+/// What one owner has: [`Store::tenant`], [`Store::platform`].
+#[derive(Debug)]
+pub struct Resources<'s> {
+    store: &'s Store,
+    owner: Owner,
+}
+
+impl<'s> Resources<'s> {
+    pub(super) fn new(store: &'s Store, owner: Owner) -> Self {
+        Self { store, owner }
+    }
+
+    /// One resource, if it is there.
+    pub async fn get(&self, kind: &Kind, id: &ResourceId) -> Result<Option<Resource>, StoreError> {
+        let mut room = self.store.enter(&self.owner).await?;
+        let mut transaction = room.read().await?;
+        let head = self.head(&mut transaction).await?;
+        let query = "SELECT id, version, revision, sealed FROM resources \
+                     WHERE organisation = $1 AND kind = $2 AND id = $3";
+        let named = [self.column(), Argument::Text(kind.as_str()), Argument::Text(id.as_str())];
+        let Some(row) = transaction.row(query, &named).await? else { return Ok(None) };
+        let key = self.store.key(&self.owner, head.key).await?;
+        Ok(Some(self.opened(&row, kind, &key)?))
+    }
+
+    /// The resources of a kind behind an id, in the order of ids.
+    pub async fn list(
+        &self,
+        kind: &Kind,
+        after: Option<&ResourceId>,
+        most: usize,
+    ) -> Result<Page, StoreError> {
+        let mut room = self.store.enter(&self.owner).await?;
+        let mut transaction = room.read().await?;
+        let head = self.head(&mut transaction).await?;
+        let (kind_named, after) = (Argument::Text(kind.as_str()), after.map_or("", ResourceId::as_str));
+        let most = most.clamp(1, PAGE_MAX);
+        let query = "SELECT id, CAST(length(sealed) AS BIGINT) FROM resources \
+                     WHERE organisation = $1 AND kind = $2 AND id > $3 ORDER BY id LIMIT $4";
+        // One more than is given back says whether there are more.
+        let found = [self.column(), kind_named, Argument::Text(after), Argument::Number(most as u64 + 1)];
+        let found = transaction.rows(query, &found).await?;
+        let fitting = fitting(&found, most)?;
+        let Some(last) = fitting.checked_sub(1).and_then(|last| found.get(last)) else {
+            return Ok(Page { resources: Vec::new(), next: None, revision: head.revision });
+        };
+        let last = last.text(0)?;
+        let query = "SELECT id, version, revision, sealed FROM resources \
+                     WHERE organisation = $1 AND kind = $2 AND id > $3 AND id <= $4 ORDER BY id";
+        let between = [self.column(), kind_named, Argument::Text(after), Argument::Text(&last)];
+        let rows = transaction.rows(query, &between).await?;
+        let key = self.store.key(&self.owner, head.key).await?;
+        let resources: Result<Vec<Resource>, StoreError> =
+            rows.iter().map(|row| self.opened(row, kind, &key)).collect();
+        let next = if found.len() > fitting { Some(stored_id(&last)?) } else { None };
+        Ok(Page { resources: resources?, next, revision: head.revision })
+    }
+
+    /// What was accepted after a revision, in order. Whole revisions, so a page may be longer than asked for.
+    pub async fn changes(&self, after: u64, most: usize) -> Result<Changes, StoreError> {
+        let mut room = self.store.enter(&self.owner).await?;
+        let mut transaction = room.read().await?;
+        let head = self.head(&mut transaction).await?;
+        let query = "SELECT revision, kind, id, version, deleted FROM changes \
+                     WHERE organisation = $1 AND revision > $2 AND revision <= ( \
+                       SELECT max(revision) FROM (SELECT revision FROM changes \
+                         WHERE organisation = $1 AND revision > $2 ORDER BY revision, place LIMIT $3) page) \
+                     ORDER BY revision, place";
+        let most = Argument::Number(most.clamp(1, PAGE_MAX) as u64);
+        let rows = transaction.rows(query, &[self.column(), Argument::Number(after), most]).await?;
+        let changes: Result<Vec<Change>, StoreError> = rows.iter().map(change).collect();
+        Ok(Changes { changes: changes?, revision: head.revision })
+    }
+
+    /// Creates a resource, or replaces the version that is expected.
+    pub async fn put(
+        &self,
+        kind: &Kind,
+        id: &ResourceId,
+        expected: Option<u64>,
+        document: Box<RawValue>,
+    ) -> Result<Accepted, StoreError> {
+        self.apply(&[Write::Put { kind: kind.clone(), id: id.clone(), expected, document }]).await
+    }
+
+    /// Deletes the version that is expected.
+    pub async fn delete(&self, kind: &Kind, id: &ResourceId, expected: u64) -> Result<Accepted, StoreError> {
+        self.apply(&[Write::Delete { kind: kind.clone(), id: id.clone(), expected }]).await
+    }
+
+    /// Makes all of these writes, or none: one revision.
+    pub async fn apply(&self, writes: &[Write]) -> Result<Accepted, StoreError> {
+        limits(writes)?;
+        let mut room = self.store.enter(&self.owner).await?;
+        let mut transaction = room.write().await?;
+        // Locks the head: the owner's writers take turns from here on.
+        let query =
+            "UPDATE heads SET revision = revision + 1 WHERE organisation = $1 RETURNING revision, key_id";
+        let head = self.head_in(transaction.row(query, &[self.column()]).await?)?;
+        let key = self.store.key(&self.owner, head.key).await?;
+        let mut versions = Vec::with_capacity(writes.len());
+        for (place, write) in writes.iter().enumerate() {
+            versions.push(self.write(&mut transaction, write, place as u64, head.revision, &key).await?);
+        }
+        // The room is held until this is in the feed: so its next writer comes behind it there, too.
+        self.store.commit(&self.owner, transaction, head.revision).await?;
+        drop(room);
+        Ok(Accepted { revision: head.revision, versions })
+    }
+
+    async fn write(
+        &self,
+        transaction: &mut Transaction<'_>,
+        write: &Write,
+        place: u64,
+        revision: u64,
+        key: &Key,
+    ) -> Result<u64, StoreError> {
+        let (kind, id) = write.name();
+        let named = [self.column(), Argument::Text(kind.as_str()), Argument::Text(id.as_str())];
+        let current = "SELECT version FROM resources WHERE organisation = $1 AND kind = $2 AND id = $3";
+        let current = transaction.row(current, &named).await?.map(|row| row.number(0)).transpose()?;
+        self.check(write, current)?;
+        // Beyond a deletion, versions go on: whoever still holds the version of a former resource of that name does
+        // not replace the new one by mistake.
+        let last = "SELECT version FROM changes WHERE organisation = $1 AND kind = $2 AND id = $3 \
+                    ORDER BY version DESC LIMIT 1";
+        let last = transaction.row(last, &named).await?.map(|row| row.number(0)).transpose()?;
+        let version = last.unwrap_or(0) + 1;
+        let [owner, kind_named, id_named] = named;
+        let (numbered, at) = (Argument::Number(version), Argument::Number(revision));
+        let deleted = match write {
+            Write::Put { document, .. } => {
+                let place = Place::Document { owner: &self.owner, kind, id, version, revision };
+                let sealed = key.seal(&place, document.get().as_bytes())?;
+                let query = "INSERT INTO resources (organisation, kind, id, version, revision, sealed) \
+                             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (organisation, kind, id) \
+                             DO UPDATE SET version = $4, revision = $5, sealed = $6";
+                let row = [owner, kind_named, id_named, numbered, at, Argument::Bytes(&sealed)];
+                transaction.rows(query, &row).await?;
+                0
+            }
+            Write::Delete { .. } => {
+                let query = "DELETE FROM resources WHERE organisation = $1 AND kind = $2 AND id = $3";
+                transaction.rows(query, &named).await?;
+                1
+            }
+        };
+        let query = "INSERT INTO changes (organisation, revision, place, kind, id, version, deleted) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7)";
+        let (place, deleted) = (Argument::Number(place), Argument::Number(deleted));
+        transaction.rows(query, &[owner, at, place, kind_named, id_named, numbered, deleted]).await?;
+        Ok(version)
+    }
+
+    /// Whether a write is for what is there.
+    fn check(&self, write: &Write, current: Option<u64>) -> Result<(), StoreError> {
+        let (expected, (kind, id)) = match write {
+            Write::Put { expected, .. } => (*expected, write.name()),
+            Write::Delete { expected, .. } => (Some(*expected), write.name()),
+        };
+        let (owner, kind, id) = (self.owner.clone(), kind.clone(), id.clone());
+        match current {
+            Some(current) if expected != Some(current) => {
+                Err(StoreError::Conflict { owner, kind, id, expected, current })
+            }
+            None if expected.is_some() => Err(StoreError::NotFound { owner, kind, id }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn column(&self) -> Argument<'_> {
+        Argument::Text(self.owner.column())
+    }
+
+    async fn head(&self, transaction: &mut Transaction<'_>) -> Result<Head, StoreError> {
+        let query = "SELECT revision, key_id FROM heads WHERE organisation = $1";
+        self.head_in(transaction.row(query, &[self.column()]).await?)
+    }
+
+    fn head_in(&self, row: Option<Row>) -> Result<Head, StoreError> {
+        let unfit = |what: &str| StoreError::Inconsistent {
+            place: format!("heads, of {}", self.owner),
+            what: what.to_owned(),
+        };
+        let row = match (row, &self.owner) {
+            (Some(row), _) => row,
+            (None, Owner::Platform) => return Err(unfit("no head")),
+            (None, Owner::Organisation(id)) => return Err(self.store.without_head(id)),
+        };
+        let key = KeyId::new(&row.bytes(1)?).ok_or_else(|| unfit("the id of no key"))?;
+        Ok(Head { revision: row.number(0)?, key })
+    }
+
+    /// A row with its document, if it is what was written there.
+    fn opened(&self, row: &Row, kind: &Kind, key: &Key) -> Result<Resource, StoreError> {
+        let id = stored_id(&row.text(0)?)?;
+        let (version, revision) = (row.number(1)?, row.number(2)?);
+        let place = Place::Document { owner: &self.owner, kind, id: &id, version, revision };
+        let document = key
+            .open(&place, &row.bytes(3)?)
+            .and_then(|text| serde_json::from_slice::<Box<RawValue>>(&text).ok())
+            .ok_or_else(|| StoreError::Damaged {
+                owner: self.owner.clone(),
+                kind: kind.clone(),
+                id: id.clone(),
+            })?;
+        Ok(Resource { id, version, revision, document })
+    }
+}
+
+/// How far an owner is, and its key.
+struct Head {
+    revision: u64,
+    key: KeyId,
+}
+
+/// An id from a row. One that is none was not written here.
+fn stored_id(text: &str) -> Result<ResourceId, StoreError> {
+    ResourceId::new(text).map_err(|_| StoreError::Inconsistent {
+        place: "resources".to_owned(),
+        what: format!("the id `{}`", text.escape_debug()),
+    })
+}
+
+fn change(row: &Row) -> Result<Change, StoreError> {
+    let kind = Kind::new(&row.text(1)?).map_err(|_| StoreError::Inconsistent {
+        place: "changes".to_owned(),
+        what: "a kind that is none".to_owned(),
+    })?;
+    Ok(Change {
+        revision: row.number(0)?,
+        kind,
+        id: stored_id(&row.text(2)?)?,
+        version: row.number(3)?,
+        deleted: row.number(4)? != 0,
+    })
+}
+
+/// How many of these rows of (id, bytes) are given back at once: at least one, and no more than memory is meant for.
+fn fitting(rows: &[Row], most: usize) -> Result<usize, StoreError> {
+    let mut bytes = 0;
+    for (at, row) in rows.iter().take(most).enumerate() {
+        bytes += row.number(1)?;
+        if bytes > CHANGE_BYTES_MAX as u64 && at > 0 {
+            return Ok(at);
+        }
+    }
+    Ok(rows.len().min(most))
+}
+
+/// What one change may hold.
+fn limits(writes: &[Write]) -> Result<(), StoreError> {
+    let too_large = |what: String, found: usize, max: usize| StoreError::TooLarge {
+        what,
+        found: found as u64,
+        max: max as u64,
+    };
+    if writes.is_empty() {
+        return Err(StoreError::Empty);
+    }
+    if writes.len() > WRITES_MAX {
+        return Err(too_large("the writes of a change".to_owned(), writes.len(), WRITES_MAX));
+    }
+    let mut names = BTreeSet::new();
+    for write in writes {
+        let (kind, id) = write.name();
+        if write.bytes() > DOCUMENT_BYTES_MAX {
+            let what = format!("the bytes of `{id}` among the `{kind}`");
+            return Err(too_large(what, write.bytes(), DOCUMENT_BYTES_MAX));
+        }
+        if !names.insert((kind, id)) {
+            return Err(StoreError::Twice { kind: kind.clone(), id: id.clone() });
+        }
+    }
+    let bytes = writes.iter().map(Write::bytes).sum();
+    if bytes > CHANGE_BYTES_MAX {
+        return Err(too_large("the bytes of a change".to_owned(), bytes, CHANGE_BYTES_MAX));
+    }
+    Ok(())
+}
