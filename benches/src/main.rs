@@ -21,6 +21,7 @@ mod rungs;
 mod scan;
 mod site;
 mod soak;
+mod store;
 mod streams;
 
 use clap::{Parser, Subcommand};
@@ -69,6 +70,8 @@ enum Command {
     Recall(recall::Options),
     /// Half load for half an hour: does memory stay flat?
     Soak(soak::Options),
+    /// The store of the control plane, on both of its engines.
+    Store(store::Options),
     /// Ten thousand streams that rest: what does each cost?
     Streams(streams::Options),
 }
@@ -96,6 +99,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
             write_record(&arguments.out, "recall", &text)?;
         }
         Some(Command::Soak(options)) => write_record(&arguments.out, "soak", &soak::run(options)?)?,
+        Some(Command::Store(options)) => write_record(&arguments.out, "store", &store::run(options)?)?,
         Some(Command::Streams(options)) => write_record(&arguments.out, "streams", &streams::run(options)?)?,
         None => {
             std::fs::create_dir_all(&arguments.out)?;
