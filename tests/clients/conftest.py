@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ SEEN_WITHIN_SECONDS = 10.0
 # A caller that leaves frees the provider at once; a machine that is busy with other tests may need a moment for it.
 CANCELLED_WITHIN_SECONDS = SEEN_WITHIN_SECONDS
 # Whoever is tested; each is an organisation.
-CLIENTS = ("openai", "anthropic", "langchain", "llm", "node")
+CLIENTS = ("openai", "anthropic", "langchain", "llm", "node", "detectors")
 # Every key is somebody: the group it belongs to decides what the documents let it do.
 GROUPS = ("developers", "hurried", "spent", "mini")
 
@@ -147,13 +148,15 @@ class Process:
         return code
 
 
-def write_documents(data: Path, double_url: str) -> None:
-    """The documents, with the double's address in them, and one organisation for each client."""
+def write_documents(data: Path, double_url: str, detector_url: str) -> None:
+    """The documents, with the addresses in them, and one organisation for each client."""
     (data / "orgs").mkdir(parents=True)
     platform, organisation = ((DOCUMENTS / f"{name}.toml").read_text() for name in ("platform", "organisation"))
-    (data / "platform.toml").write_text(platform.replace("http://double.invalid", double_url))
+    addresses = platform.replace("http://double.invalid", double_url)
+    (data / "platform.toml").write_text(addresses.replace("http://detector.invalid", detector_url))
     for client in CLIENTS:
-        text = organisation.replace('id = "client"', f'id = "{client}"')
+        more = DOCUMENTS / f"{client}.toml"
+        text = organisation.replace('id = "client"', f'id = "{client}"') + (more.read_text() if more.exists() else "")
         (data / f"orgs/{client}.toml").write_text(text)
 
 
@@ -174,11 +177,13 @@ def started(binary: str, room: Path) -> Iterator[Gateway]:
             room / "double.log", binary, "mock", "--listen", "127.0.0.1:0", "--require-key", PROVIDER_KEY
         )
         running.callback(double.end)
+        detector = Process(room / "detector.log", sys.executable, str(Path(__file__).with_name("analyzer.py")))
+        running.callback(detector.end)
         double_url = double.first_line()
         data, ready, config = room / "data", room / "ready.json", room / "palisade.toml"
         # Nobody asks /readyz here, so nobody needs time to hear that it ends.
         config.write_text('drain_grace = "0s"\n')
-        write_documents(data, double_url)
+        write_documents(data, double_url, detector.first_line())
         with ThreadPoolExecutor() as pool:
             keys_of = dict(zip(CLIENTS, pool.map(lambda client: create_keys(binary, data, client), CLIENTS)))
         listen = [(f"--{name}-listen", "127.0.0.1:0") for name in ("proxy", "admin", "metrics")]
