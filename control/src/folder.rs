@@ -4,18 +4,21 @@
 //! palisade-data/                 only its owner may look inside
 //!   platform.toml                what holds for everyone; missing: nothing but the shipped floor
 //!   orgs/<id>.toml               one organisation each
+//!   lists/<id>/                  what an organisation's document names: lists of terms, tables of records
 //!   secrets/hash.key             made once, from which the hashes of findings are keyed
 //! ```
 //!
 //! Needs a path it may write to, the first time; proves that the folder and its hash secret are there.
 //! What the documents say is the question of `sources`, whether they changed that of `stamp`.
 
+use crate::attachments::Tables;
 use crate::write::{self, Lock};
 use palisade_filters::secret::Secret;
 use std::fmt::Write;
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Organisations of one folder. A change reads all of them again: at this number about a second of work.
 pub const ORGANISATIONS_MAX: usize = 10_000;
@@ -60,6 +63,8 @@ pub enum FolderError {
 pub struct Folder {
     root: PathBuf,
     hash_secret: Secret,
+    /// What was read of tables: once for all that look into the folder.
+    tables: Arc<Tables>,
 }
 
 /// A file that is an organisation's document by its place and name.
@@ -94,7 +99,7 @@ impl Folder {
         write::folder(data_dir)?;
         write::folder(&data_dir.join(ORGANISATIONS))?;
         let hash_secret = hash_secret(data_dir)?;
-        Ok(Self { root: data_dir.to_owned(), hash_secret })
+        Ok(Self { root: data_dir.to_owned(), hash_secret, tables: Arc::default() })
     }
 
     /// Where it is.
@@ -115,6 +120,10 @@ impl Folder {
     /// The ids of the organisations that have a document, in order.
     pub fn organisations(&self) -> Result<Vec<String>, FolderError> {
         Ok(self.list()?.into_iter().map(|listed| listed.id).collect())
+    }
+
+    pub(crate) fn tables(&self) -> &Tables {
+        &self.tables
     }
 
     pub(crate) fn platform_path(&self) -> PathBuf {

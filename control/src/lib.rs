@@ -14,6 +14,7 @@ pub mod sources;
 pub mod stamp;
 pub mod store;
 
+mod attachments;
 mod edit;
 mod write;
 

@@ -47,6 +47,7 @@ pub struct Live {
     /// None if the last reading should be repeated, changed or not.
     stamp: Option<Stamp>,
     secret_files: Vec<PathBuf>,
+    attached_files: Vec<PathBuf>,
 }
 
 /// What one reading brought.
@@ -74,6 +75,7 @@ impl Live {
             policy: Arc::new(policy),
             stamp: None,
             secret_files: Vec::new(),
+            attached_files: Vec::new(),
             folder,
             scanner,
         };
@@ -83,13 +85,13 @@ impl Live {
 
     /// Reads again if anything was changed; none if nothing was.
     pub fn refresh(&mut self) -> Option<Reloaded> {
-        let is_same = self.stamp.as_ref() == Some(&self.folder.stamp(&self.secret_files));
+        let is_same = self.stamp.as_ref() == Some(&self.folder.stamp(&self.watched()));
         (!is_same).then(|| self.reload())
     }
 
     /// Reads again.
     pub fn reload(&mut self) -> Reloaded {
-        let stamp = self.folder.stamp(&self.secret_files);
+        let stamp = self.folder.stamp(&self.watched());
         let sources = match self.folder.read() {
             Ok(sources) => sources,
             Err(error) => return self.without_sources(&error),
@@ -124,7 +126,7 @@ impl Live {
         Reloaded { policy: self.policy.clone(), errors, changed: false }
     }
 
-    /// The stamp does not know secret files that only this reading brought to light; the next one then
+    /// The stamp does not know files that only this reading brought to light; the next one then
     /// differs, and one reading too many is made.
     fn remember(&mut self, stamp: Stamp, sources: Sources) {
         self.stamp = (!sources.is_incomplete).then_some(stamp);
@@ -132,6 +134,12 @@ impl Live {
         if sources.platform.document.is_ok() {
             self.secret_files = sources.secret_files;
         }
+        self.attached_files = sources.attached_files;
+    }
+
+    /// Files besides documents that a change of counts.
+    fn watched(&self) -> Vec<PathBuf> {
+        [self.secret_files.as_slice(), &self.attached_files].concat()
     }
 
     /// Takes what is wrong now; gives what is new in it.

@@ -5,6 +5,7 @@
 //! variables and paths of files are repeated.) It resolves the providers' credentials, because the core reads
 //! no files. It does not judge whether documents make sense: compiling does.
 
+use crate::attachments::Attached;
 use crate::folder::{Folder, FolderError, Listed, platform_name};
 use palisade_filters::documents::{OrganisationDocument, PlatformDocument, ProviderSecrets, SecretRef};
 use palisade_filters::policy::compile::{CompileError, Source};
@@ -35,6 +36,8 @@ pub struct Sources {
     pub secrets: ProviderSecrets,
     /// The files that credentials are kept in: they belong into the next stamp.
     pub secret_files: Vec<PathBuf>,
+    /// The files that organisations' documents refer to: so do they.
+    pub attached_files: Vec<PathBuf>,
     /// Why credentials could not be read.
     pub problems: Vec<CompileError>,
     /// Whether the system failed to read something that is there. Nothing need change for it to succeed
@@ -43,7 +46,8 @@ pub struct Sources {
 }
 
 /// Why a file gave no text.
-enum Unread {
+#[derive(Debug)]
+pub(crate) enum Unread {
     Missing,
     Failed(io::Error),
     Unfit(String),
@@ -54,8 +58,9 @@ impl Folder {
     pub fn read(&self) -> Result<Sources, FolderError> {
         let listed = self.list()?;
         let mut sources = self.read_platform();
+        self.tables().begin();
         for file in listed {
-            match self.read_organisation(&file) {
+            match self.read_organisation(&file, &mut sources) {
                 Ok(source) => sources.organisations.push(source),
                 // Gone since it was listed: as if it had been gone before.
                 Err(Unread::Missing) => {}
@@ -69,10 +74,26 @@ impl Folder {
         Ok(sources)
     }
 
-    fn read_organisation(&self, file: &Listed) -> Result<Source<OrganisationDocument>, Unread> {
+    fn read_organisation(
+        &self,
+        file: &Listed,
+        sources: &mut Sources,
+    ) -> Result<Source<OrganisationDocument>, Unread> {
         let text = read_text(&file.path, DOCUMENT_BYTES_MAX)?;
-        let fingerprint = self.fingerprint(&[text.as_bytes()]);
-        Ok(Source { name: file.name(), fingerprint, document: parse_organisation(&file.id, &text) })
+        let mut attached = Attached::default();
+        let document = parse_organisation(&file.id, &text).and_then(|mut document| {
+            self.attach(&mut document, &mut attached).map_err(|unread| {
+                sources.is_incomplete |= matches!(unread, Unread::Failed(_));
+                unread.to_problem()
+            })?;
+            Ok(document)
+        });
+        // Another list makes another document.
+        let mut parts = vec![text.as_bytes()];
+        parts.extend(attached.contents.iter().map(Vec::as_slice));
+        let fingerprint = self.fingerprint(&parts);
+        sources.attached_files.append(&mut attached.files);
+        Ok(Source { name: file.name(), fingerprint, document })
     }
 
     fn read_platform(&self) -> Sources {
@@ -90,6 +111,7 @@ impl Folder {
             organisations: Vec::new(),
             secrets: ProviderSecrets::new(),
             secret_files: Vec::new(),
+            attached_files: Vec::new(),
             problems: Vec::new(),
             is_incomplete: matches!(unread, Some(Unread::Failed(_))),
         };
@@ -183,7 +205,7 @@ pub(crate) fn explain(text: &str, span: Option<std::ops::Range<usize>>, message:
     format!("{place}: {}", message.trim_end())
 }
 
-fn read_text(path: &Path, bytes_max: u64) -> Result<String, Unread> {
+pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, Unread> {
     let read = || {
         let mut bytes = Vec::new();
         // A pipe would be waited for at its opening already.
@@ -196,13 +218,20 @@ fn read_text(path: &Path, bytes_max: u64) -> Result<String, Unread> {
     let bytes = match read() {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Err(Unread::Unfit("it is not a regular file".to_owned())),
-        Err(cause) if matches!(io::Error::kind(&cause), ErrorKind::NotFound) => return Err(Unread::Missing),
-        Err(cause) => return Err(Unread::Failed(cause)),
+        Err(cause) => return Err(Unread::of(cause)),
     };
     if bytes.len() as u64 > bytes_max {
         return Err(Unread::Unfit(format!("it is larger than {bytes_max} bytes")));
     }
     String::from_utf8(bytes).map_err(|_| Unread::Unfit("it is not UTF-8".to_owned()))
+}
+
+/// The file that a secret is kept in, if it is one.
+pub(crate) fn secret_file(reference: &SecretRef, root: &Path) -> Option<PathBuf> {
+    match reference {
+        SecretRef::Env(_) => None,
+        SecretRef::File(path) => Some(root.join(path)),
+    }
 }
 
 /// Reads a secret from where it is kept; a path that is not absolute begins in `root`.
@@ -252,7 +281,19 @@ fn usable(text: &str) -> Result<Secret, String> {
 }
 
 impl Unread {
-    fn to_problem(&self) -> String {
+    pub(crate) fn of(cause: io::Error) -> Self {
+        if cause.kind() == ErrorKind::NotFound { Self::Missing } else { Self::Failed(cause) }
+    }
+
+    /// The same, with what it is said of.
+    pub(crate) fn said_of(self, what: &str) -> Self {
+        match self {
+            Self::Failed(cause) => Self::Failed(io::Error::new(cause.kind(), format!("{what}: {cause}"))),
+            Self::Missing | Self::Unfit(_) => Self::Unfit(format!("{what}: {}", self.to_problem())),
+        }
+    }
+
+    pub(crate) fn to_problem(&self) -> String {
         match self {
             Self::Missing => "there is no such file".to_owned(),
             Self::Failed(cause) => format!("it cannot be read: {cause}"),

@@ -1,6 +1,6 @@
 //! Did anything change? Asked often, so it must be cheap: facts about files, never their texts.
 //!
-//! Needs the folder, and the secret files that its platform document referred to when it was last read;
+//! Needs the folder, and the files that its documents referred to when they were last read;
 //! proves that equal stamps mean that nothing was written, moved, removed, or made readable in between.
 //! (Two writes within one tick of the file system's clock, in place and of the same length, are one write
 //! to it.)
@@ -20,7 +20,7 @@ pub struct Stamp {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Facts {
+pub(crate) struct Facts {
     device: u64,
     inode: u64,
     bytes: u64,
@@ -30,7 +30,7 @@ struct Facts {
 }
 
 impl Facts {
-    fn of(metadata: &Metadata) -> Self {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -42,10 +42,10 @@ impl Facts {
 }
 
 impl Folder {
-    /// The facts about all documents and about `secret_files`.
-    pub fn stamp(&self, secret_files: &[PathBuf]) -> Stamp {
+    /// The facts about all documents and about `files` that they refer to.
+    pub fn stamp(&self, files: &[PathBuf]) -> Stamp {
         let look = |path: &Path| (path.to_owned(), std::fs::metadata(path).ok().as_ref().map(Facts::of));
-        let mut files: BTreeMap<_, _> = secret_files.iter().map(|path| look(path)).collect();
+        let mut files: BTreeMap<_, _> = files.iter().map(|path| look(path)).collect();
         files.extend([look(&self.platform_path())]);
         let listed = self.list();
         let is_listed = listed.is_ok();

@@ -13,7 +13,7 @@ use crate::geoip::GeoDocument;
 use crate::quota::{Dollars, ModelDocument, Unit, Window};
 use crate::secret::Secret;
 pub use access::{Capability, ModelAccessDocument, ModelRuleDocument};
-pub use detection::{CredintDocument, DlpDocument};
+pub use detection::{CredintDocument, DlpDocument, ExactMatchDocument, KeywordListDocument};
 pub use detectors::{DetectorApi, DetectorDocument, DetectorUseDocument, OnFailure};
 pub use policy::{Direction, FloorDocument, PolicyAction, PolicyRuleDocument, ShippedFloor};
 use routes::{BreakerDocument, KillSwitchDocument, RouteDocument};

@@ -1,6 +1,10 @@
-//! Lists and tables of an organisation from the outside: a table is built by a command that prints no cell.
+//! Lists and tables of an organisation from the outside: a command builds tables and prints no cell; files come into
+//! force while requests go on, and a broken one leaves what was there.
 
-use crate::process::binary;
+use crate::house::organisation;
+use crate::process::{binary, until};
+use crate::processes::{Site, site};
+use serde_json::json;
 use std::path::Path;
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -73,4 +77,81 @@ fn what_no_table_can_be_built_of_is_said_without_a_cell() {
     assert!(
         refused(here, &["--key-env", "NO_KEY", "--columns", "name", "people.csv"]).contains("is not set")
     );
+}
+
+/// An organisation that keeps what it knows by name: a list and a table, each in a file.
+fn knowing(columns_min: usize) -> String {
+    let settings = format!(
+        "policy = [{{ name = \"stays here\", rules = [\"own.*\"], action = \"redact\" }}]\n\
+         [[dlp.keyword_lists]]\nid = \"own.projects\"\nentity = \"PROJECT_NAME\"\ncategory = \"business\"\n\
+         file = \"lists/acme/projects.txt\"\n\
+         [[dlp.exact_match]]\nid = \"own.people\"\nentity = \"PERSON_DATA\"\ncategory = \"identity\"\n\
+         file = \"lists/acme/people.exact\"\nkey = {{ file = \"secrets/people.key\" }}\ncolumns_min = {columns_min}\n"
+    );
+    organisation("acme", &settings).1
+}
+
+/// What an echo of this prompt says.
+fn echoed(site: &Site, prompt: &str) -> String {
+    let body = json!({"model": "mock", "messages": [{"role": "user", "content": prompt}]});
+    let answer = site.house.chat("acme", &body.to_string());
+    answer.json()["choices"][0]["message"]["content"].as_str().unwrap_or_default().to_owned()
+}
+
+fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, bytes).unwrap();
+    std::fs::rename(beside, path).unwrap();
+}
+
+/// Waits until a prompt reads so.
+fn until_echoed(site: &Site, prompt: &str, wanted: &str) {
+    until(wanted, || echoed(site, prompt).contains(wanted).then_some(()));
+}
+
+#[test]
+fn lists_and_tables_in_files_come_into_force_and_keep_their_last_good_state() {
+    let site = site("");
+    let data = site.house.data();
+    write(&data, "secrets/people.key", KEY);
+    write(&data, "people.csv", PEOPLE);
+    let table =
+        build(&data, &["--key-file", "secrets/people.key", "--columns", "name,card,city", "people.csv"])
+            .stdout;
+    write(&data, "lists/acme/people.exact", &table);
+    write(&data, "lists/acme/projects.txt", "Blue Heron\n\nGrey Wagtail\n");
+    site.house.write("acme", &knowing(2));
+    until_echoed(&site, "the grey wagtail", "the [PROJECT_NAME]");
+    assert!(
+        echoed(&site, "Anna Kowalski pays with 4929-1234-5678")
+            .contains("[PERSON_DATA] pays with [PERSON_DATA]")
+    );
+    assert!(echoed(&site, "Anna Kowalski went home").contains("Anna Kowalski went home"));
+
+    write(&data, "lists/acme/projects.txt", "Blue Heron\nRed Kite\n");
+    until_echoed(&site, "the red kite", "the [PROJECT_NAME]");
+    let log = || site.house.process.as_ref().unwrap().log();
+    let said = |wanted: &str| until(wanted, || log().contains(wanted).then_some(()));
+    write(&data, "lists/acme/projects.txt", "Blue Heron\nX\n");
+    said("line 2 of `lists/acme/projects.txt` is a single letter or digit");
+    write(&data, "lists/acme/projects.txt", "Blue Heron\n\nblue-heron\n");
+    said("line 3 of `lists/acme/projects.txt` says the same as line 1 of `lists/acme/projects.txt`");
+    std::fs::remove_file(data.join("lists/acme/projects.txt")).unwrap();
+    said("`lists/acme/projects.txt`: there is no such file");
+    write(&data, "lists/acme/projects.txt", "Blue Heron\nRed Kite\n");
+    write(&data, "lists/acme/people.exact", &table[..table.len() - 1]);
+    said("copy it again");
+    write(&data, "lists/acme/people.exact", &table);
+    write(&data, "secrets/people.key", "f".repeat(64));
+    said("the key is not the one that the table was built with");
+    assert!(!log().contains("Heron"), "no term is told");
+    assert!(echoed(&site, "the red kite").contains("the [PROJECT_NAME]"), "the last good state holds");
+
+    write(&data, "secrets/people.key", KEY);
+    site.house.write("acme", &knowing(3));
+    let three = "Anna Kowalski, 492912345678, Berlin";
+    until_echoed(&site, "Anna Kowalski, 492912345678", "Anna Kowalski, 492912345678");
+    assert!(echoed(&site, three).contains("[PERSON_DATA], [PERSON_DATA], [PERSON_DATA]"));
 }

@@ -1,9 +1,10 @@
-//! What is looked for in the texts of one organisation? What the platform looks for, and what it does itself.
+//! What is looked for in the texts of one organisation? What the platform looks for, what it does itself, and its lists.
 //!
 //! The platform's rules have the first numbers, the organisation's own detectors those behind them; one place says who
 //! has a number. Both find independently of each other: what an organisation looks for takes nothing away.
 
 use super::detector::Detector;
+use super::lists::{Lists, ListsReading};
 use super::matcher::View;
 use super::own::{Own, OwnReading};
 use super::replacement::Mode;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 pub struct Detection {
     platform: Arc<Scanner>,
     own: Option<Arc<Own>>,
+    lists: Option<Arc<Lists>>,
     /// What services find: they are asked of prompts by the proxy, and no text is searched for it here.
     services: Arc<[Arc<Detector>]>,
 }
@@ -27,12 +29,19 @@ pub(super) struct Reading {
     platform: Scan,
     /// None until there is a text and somebody who looks for more than the platform does.
     own: Option<Box<OwnReading>>,
+    lists: Option<Box<ListsReading>>,
 }
 
 impl Detection {
     /// The platform's rules, and an organisation's own detectors if it has any.
     pub fn new(platform: Arc<Scanner>, own: Option<Arc<Own>>) -> Self {
-        Self { platform, own, services: Arc::default() }
+        Self { platform, own, lists: None, services: Arc::default() }
+    }
+
+    /// With an organisation's lists besides.
+    #[must_use]
+    pub fn with_lists(self, lists: Option<Arc<Lists>>) -> Self {
+        Self { lists, ..self }
     }
 
     /// The same, and what services find.
@@ -43,8 +52,8 @@ impl Detection {
 
     /// The number of the first one that a service finds, or would have.
     pub(crate) fn first_of_services(&self) -> usize {
-        let own = self.own.as_ref().map_or(0, |own| own.detectors().count());
-        usize::from(self.first_own()) + own
+        let lists = self.lists.as_ref().map_or(0, |lists| lists.detectors().len());
+        usize::from(self.first_of_lists()) + lists
     }
 
     /// Whether a service finds what has this number: in prompts only.
@@ -59,17 +68,23 @@ impl Detection {
 
     /// Who has this number.
     pub fn detector(&self, number: u16) -> Option<&Arc<Detector>> {
-        let own = match number.checked_sub(self.first_own()) {
-            None => return self.platform.detector(number),
-            Some(own) => self.own.as_ref().and_then(|known| known.detector(own)),
-        };
-        own.or_else(|| self.services.get(usize::from(number).checked_sub(self.first_of_services())?))
+        if let Some(number) = usize::from(number).checked_sub(self.first_of_services()) {
+            return self.services.get(number);
+        }
+        if let Some(number) = number.checked_sub(self.first_of_lists()) {
+            return self.lists.as_ref()?.detectors().get(usize::from(number));
+        }
+        match number.checked_sub(self.first_own()) {
+            None => self.platform.detector(number),
+            Some(number) => self.own.as_ref()?.detector(number),
+        }
     }
 
     /// All detectors, in the order of their numbers.
     pub fn detectors(&self) -> impl Iterator<Item = &Arc<Detector>> {
         let own = self.own.iter().flat_map(|own| own.detectors());
-        self.platform.detectors().iter().chain(own).chain(self.services.iter())
+        let lists = self.lists.iter().flat_map(|lists| lists.detectors());
+        self.platform.detectors().iter().chain(own).chain(lists).chain(self.services.iter())
     }
 
     /// Whether the detector with this number is the organisation's own.
@@ -79,6 +94,12 @@ impl Detection {
 
     fn first_own(&self) -> u16 {
         self.platform.detectors().len() as u16
+    }
+
+    /// Lists have the last numbers.
+    fn first_of_lists(&self) -> u16 {
+        let own = self.own.iter().flat_map(|own| own.detectors()).count();
+        self.first_own() + own as u16
     }
 
     /// Whether what this one finds may go on without end.
@@ -104,14 +125,23 @@ impl Detection {
         wanted: &Wanted<'_>,
     ) -> Option<Vec<Found>> {
         let mut found = self.platform.scan_as_written(text, parts, places, wanted)?;
-        let Some(own) = &self.own else { return Some(found) };
-        let first = self.first_own();
-        let counts = |found: &mut Found, value: &[u8]| {
-            found.rule += first;
-            (wanted.counts)(found, value)
+        if self.own.is_none() && self.lists.is_none() {
+            return Some(found);
+        }
+        let counts_from = |first: u16| {
+            move |found: &mut Found, value: &[u8]| {
+                found.rule += first;
+                (wanted.counts)(found, value)
+            }
         };
-        let of_own = Wanted { counts: &counts, ..*wanted };
-        found.append(&mut own.scan_as_written(text, parts, places, &of_own)?);
+        if let Some(own) = &self.own {
+            let of_own = Wanted { counts: &counts_from(self.first_own()), ..*wanted };
+            found.append(&mut own.scan_as_written(text, parts, places, &of_own)?);
+        }
+        if let Some(lists) = &self.lists {
+            let of_lists = Wanted { counts: &counts_from(self.first_of_lists()), ..*wanted };
+            found.append(&mut lists.scan_as_written(text, parts, places, &of_lists)?);
+        }
         found.sort_by_key(Found::order);
         (found.len() <= wanted.most).then_some(found)
     }
@@ -145,24 +175,31 @@ impl From<Scanner> for Detection {
 impl Reading {
     /// As [`Scan::advance`]: nothing can be found any more before the offset before which nobody can find anything.
     pub(super) fn advance(&mut self, detection: &Detection, view: View<'_>, found: &mut Vec<Found>) -> usize {
-        let decided = self.platform.advance(&detection.platform, view, found);
-        let Some(own) = &detection.own else { return decided };
+        let mut decided = self.platform.advance(&detection.platform, view, found);
         let before = found.len();
-        let reading = self.own.get_or_insert_default();
-        let decided = decided.min(reading.advance(own, view, found));
-        found.iter_mut().skip(before).for_each(|found| found.rule += detection.first_own());
+        if let Some(own) = &detection.own {
+            decided = decided.min(self.own.get_or_insert_default().advance(own, view, found));
+            found.iter_mut().skip(before).for_each(|found| found.rule += detection.first_own());
+        }
+        let before = found.len();
+        if let Some(lists) = &detection.lists {
+            decided = decided.min(self.lists.get_or_insert_default().advance(lists, view, found));
+            found.iter_mut().skip(before).for_each(|found| found.rule += detection.first_of_lists());
+        }
         decided
     }
 
     /// As [`Scan::needed_from`].
     pub(super) fn needed_from(&self) -> usize {
         let own = self.own.as_ref().map(|own| own.needed_from());
-        own.into_iter().fold(self.platform.needed_from(), usize::min)
+        let lists = self.lists.as_ref().map(|lists| lists.needed_from());
+        own.into_iter().chain(lists).fold(self.platform.needed_from(), usize::min)
     }
 
     /// As [`Scan::is_idle`].
     pub(super) fn is_idle(&self) -> bool {
-        self.platform.is_idle() && self.own.as_ref().is_none_or(|own| own.is_idle())
+        let is_own_idle = self.own.as_ref().is_none_or(|own| own.is_idle());
+        self.platform.is_idle() && is_own_idle && self.lists.as_ref().is_none_or(|lists| lists.is_idle())
     }
 
     /// As [`Scan::forget`].
@@ -170,6 +207,9 @@ impl Reading {
         self.platform.forget(by);
         if let Some(own) = &mut self.own {
             own.forget(by);
+        }
+        if let Some(lists) = &mut self.lists {
+            lists.forget(by);
         }
     }
 }

@@ -21,6 +21,7 @@ mod anchors;
 mod detection;
 mod detector;
 mod digits;
+mod lists;
 mod matcher;
 pub(crate) mod originals;
 mod own;
@@ -36,6 +37,7 @@ mod words;
 
 pub use detection::Detection;
 pub use detector::Detector;
+pub use lists::Lists;
 pub(crate) use matcher::entropy_bits;
 pub use own::Own;
 pub use scanner::{Found, Scanner};

@@ -4,6 +4,7 @@
 //! before it. So the ends of neighbouring parts are put together, as they are and with a space between, and scanned
 //! once more. What is found over a seam is returned as its pieces, one a part. It judges nothing.
 
+use super::exact::WITHIN_BYTES_MAX;
 use super::projection::{Meaning, Projection};
 use super::rules::{CONTEXT_AFTER_BYTES_MAX, CONTEXT_BEFORE_BYTES_MAX, WIDTH_BYTES_MAX};
 use super::scanner::{Found, ScanParts};
@@ -12,6 +13,9 @@ use std::ops::Range;
 
 /// How far from a seam a part is looked at: a match, and its context on both sides.
 const REACH_BYTES: usize = WIDTH_BYTES_MAX + CONTEXT_BEFORE_BYTES_MAX + CONTEXT_AFTER_BYTES_MAX;
+/// What stands behind a seam may be the context of a match so far from it, or the cell of the same record.
+const NEAR_BYTES: usize = WITHIN_BYTES_MAX;
+const _: () = assert!(NEAR_BYTES >= CONTEXT_BEFORE_BYTES_MAX && NEAR_BYTES >= CONTEXT_AFTER_BYTES_MAX);
 /// What a reader may take a seam for.
 const GLUES: [&[u8]; 2] = [b"", b" "];
 /// What may be left between the end of a text and a finding that goes on in the next.
@@ -155,8 +159,8 @@ impl Joined {
 
     /// Whether a finding could be another one without what stands behind the seam.
     fn is_near_a_seam(&self, span: &Range<usize>) -> bool {
-        let next = self.seams.partition_point(|seam| seam.end + CONTEXT_BEFORE_BYTES_MAX < span.start);
-        self.seams.get(next).is_some_and(|seam| seam.start <= span.end + CONTEXT_AFTER_BYTES_MAX)
+        let next = self.seams.partition_point(|seam| seam.end + NEAR_BYTES < span.start);
+        self.seams.get(next).is_some_and(|seam| seam.start <= span.end + NEAR_BYTES)
     }
 
     /// Adds the pieces of a finding, each where it stands in its text; the value of all is the whole.

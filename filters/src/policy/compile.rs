@@ -7,9 +7,10 @@ use super::decide::Chains;
 use super::{Platform, Policy, Provider, SHARDS, Tenant, TenantKey};
 use crate::dialect::Dialect;
 use crate::dlp::replacement::Key;
-use crate::dlp::{Detection, Scanner};
+use crate::dlp::{Detection, Lists, Scanner};
 use crate::documents::{
-    KeyDocument, OrganisationDocument, PlatformDocument, ProviderDocument, ProviderSecrets, QuotaDocument,
+    DlpDocument, KeyDocument, OrganisationDocument, PlatformDocument, ProviderDocument, ProviderSecrets,
+    QuotaDocument,
 };
 use crate::geoip::GeoRules;
 use crate::model_access::Access;
@@ -303,6 +304,8 @@ fn compile_tenant(
         }
     }
     let detection = Detection::new(platform.scanner.clone(), None);
+    let lists = compile_lists(&document.dlp, &detection, &derive(grounds.hash_secret, id))?;
+    let detection = detection.with_lists(lists);
     let (services, detection) =
         super::services::of_organisation(&document.dlp.detectors, &platform.detectors, detection)?;
     Ok(Tenant {
@@ -328,6 +331,24 @@ fn compile_tenant(
         fingerprint,
         keys,
     })
+}
+
+/// Keyword lists and tables, beside what is looked for already.
+fn compile_lists(
+    document: &DlpDocument,
+    detection: &Detection,
+    key: &[u8; 32],
+) -> Result<Option<Arc<Lists>>, String> {
+    let labels: Vec<&str> = detection.detectors().map(|detector| &*detector.label).collect();
+    let seed = keyed_hash(key, b"dictionary").first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+    let (keywords, exact) = (&document.keyword_lists, &document.exact_match);
+    let lists = Lists::compile(keywords, exact, seed, &labels.join("\n"))
+        .map_err(|problem| format!("`dlp`: {problem}"))?;
+    let ids = lists.iter().flat_map(Lists::ids);
+    if let Some(twice) = ids.into_iter().find(|id| detection.detectors().any(|other| *other.id == **id)) {
+        return Err(format!("`dlp`: a list and a rule have the id `{twice}`; ids are unique"));
+    }
+    Ok(lists.map(Arc::new))
 }
 
 fn compile_key(key: &KeyDocument, organisation: &OrganisationDocument) -> Result<TenantKey, String> {

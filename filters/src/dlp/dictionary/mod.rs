@@ -145,13 +145,11 @@ impl Reading {
     }
 
     /// Whether nothing waits for more text.
-    #[expect(dead_code, reason = "no stream is searched for lists yet")]
     pub(super) fn is_idle(&self) -> bool {
         self.open.is_empty()
     }
 
     /// The text now begins `by` bytes later.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no stream is searched for lists yet"))]
     pub(super) fn forget(&mut self, by: usize) {
         self.sweep.forget(by);
         self.open.iter_mut().for_each(|start| *start -= by);
