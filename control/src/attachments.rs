@@ -1,8 +1,8 @@
 //! What stands in the files that an organisation's document names? Its lists of terms, its tables of records.
 //!
-//! Needs a document that was read; proves that its lists and tables are there in full, or says which is not and why. They
-//! lie in the organisation's own folder, so that no document reads another one's. A table may have hundreds of megabytes:
-//! it is read again only when its file is another one than before.
+//! Needs a document that was read; proves that its lists and tables are there in full, or says which is not and why.
+//! They lie in the organisation's own folder, so that no document reads another one's. A table may have hundreds of
+//! megabytes: it is read again only when its file is another one than before.
 
 use crate::folder::Folder;
 use crate::sources::{self, Unread};

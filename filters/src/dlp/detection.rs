@@ -1,4 +1,4 @@
-//! What is looked for in the texts of one organisation? What the platform looks for, what it does itself, and its lists.
+//! What is looked for in the texts of one organisation? What the platform looks for, what it does itself, its lists.
 //!
 //! The platform's rules have the first numbers, the organisation's own detectors those behind them; one place says who
 //! has a number. Both find independently of each other: what an organisation looks for takes nothing away.

@@ -1,6 +1,7 @@
 //! What does an organisation know by name? Its keyword lists and its tables of exact data, as detectors.
 //!
-//! All keyword lists are one [`Dictionary`], so that ten of them cost what one does; each table is asked by itself. Numbers
+//! All keyword lists are one [`Dictionary`], so that ten of them cost what one does; each table is asked by itself.
+//! Numbers
 //! count lists first, then tables. Files were read by others: a document carries what stood in them.
 
 #[cfg(test)]
@@ -62,7 +63,8 @@ impl Lists {
         }
         if keywords.len() > LISTS_MAX || exact.len() > TABLES_MAX {
             return Err(format!(
-                "an organisation has at most {LISTS_MAX} `keyword_lists` and {TABLES_MAX} `exact_match`; put lists together"
+                "an organisation has at most {LISTS_MAX} `keyword_lists` and {TABLES_MAX} `exact_match`; \
+                 put lists together"
             ));
         }
         let named = || keywords.iter().map(Named::from).chain(exact.iter().map(Named::from));

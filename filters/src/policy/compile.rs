@@ -303,9 +303,7 @@ fn compile_tenant(
             return Err("two quotas state the same limit of the same subject; keep one".to_owned());
         }
     }
-    let detection = Detection::new(platform.scanner.clone(), None);
-    let lists = compile_lists(&document.dlp, &detection, &derive(grounds.hash_secret, id))?;
-    let detection = detection.with_lists(lists);
+    let detection = compile_detection(document, platform, grounds)?;
     let (services, detection) =
         super::services::of_organisation(&document.dlp.detectors, &platform.detectors, detection)?;
     Ok(Tenant {
@@ -331,6 +329,17 @@ fn compile_tenant(
         fingerprint,
         keys,
     })
+}
+
+/// What the platform looks for, with an organisation's lists.
+fn compile_detection(
+    document: &OrganisationDocument,
+    platform: &Platform,
+    grounds: &Grounds<'_>,
+) -> Result<Detection, String> {
+    let detection = Detection::new(platform.scanner.clone(), None);
+    let lists = compile_lists(&document.dlp, &detection, &derive(grounds.hash_secret, &document.id))?;
+    Ok(detection.with_lists(lists))
 }
 
 /// Keyword lists and tables, beside what is looked for already.
