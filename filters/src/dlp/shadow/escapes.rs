@@ -13,6 +13,8 @@ const BACKSLASHES_MAX: usize = 7;
 const AGAIN_MAX: usize = 2;
 /// Digits of a reference such as `&#00000052;`.
 const DIGITS_MAX: usize = 8;
+/// How a byte is written in quoted-printable: `=34`.
+pub(super) const QUOTED_BYTES: usize = 3;
 /// Bytes of quoted-printable in a row before they are read as that.
 const QUOTED_MIN: usize = 3;
 /// The longest name below.
@@ -93,9 +95,22 @@ pub(super) fn may_begin(byte: u8) -> bool {
 }
 
 /// Whether a byte is a control character that nobody sees: all but tabs and the ends of lines and pages.
-#[expect(clippy::needless_bitwise_bool, reason = "as above")]
 pub(super) fn is_unseen(byte: u8) -> bool {
-    (byte < b'\t') | (byte.wrapping_sub(0x0e) < b' ' - 0x0e) | (byte == 0x7f)
+    is_low(byte) || byte == 0x7f
+}
+
+/// Those of them that stand before the blank.
+#[expect(clippy::needless_bitwise_bool, reason = "as above")]
+#[inline]
+pub(super) fn is_low(byte: u8) -> bool {
+    (byte < b'\t') | (byte.wrapping_sub(0x0e) < b' ' - 0x0e)
+}
+
+/// Whether two signs of quoted-printable stand as far apart as two bytes of it.
+#[inline]
+pub(super) fn holds_signs(text: &[u8]) -> bool {
+    let behind = text.get(QUOTED_BYTES..).unwrap_or_default();
+    text.iter().zip(behind).fold(false, |any, (one, next)| any | ((*one == b'=') & (*next == b'=')))
 }
 
 /// Where in the first `bytes` of a text something begins that is, or may become, quoted-printable; or `bytes`.
@@ -112,7 +127,7 @@ pub(super) fn quoted_from(text: &[u8], bytes: usize, complete: bool, goes_on: bo
 /// each `goes_on` with it; so does the end of a line that is not meant.
 pub(super) fn quoted(text: &[u8], complete: bool, goes_on: bool) -> Escape {
     let text = Text { bytes: text, complete };
-    let begins = || (0..QUOTED_MIN).try_for_each(|number| text.quoted(number * 3).map(|_| ()));
+    let begins = || (0..QUOTED_MIN).try_for_each(|number| text.quoted(number * QUOTED_BYTES).map(|_| ()));
     let character =
         || if goes_on { text.soft_break() } else { begins().and_then(|()| text.character(Text::quoted)) };
     match character() {

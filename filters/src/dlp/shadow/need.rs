@@ -11,21 +11,33 @@ const CHUNK_BYTES: usize = 32;
 
 /// Whether a text, or one of several with a byte 0xff between them, needs a shadow.
 pub(super) fn is_needed(text: &[u8]) -> bool {
-    let holds_quoted = || escapes::quoted_from(text, text.len(), true, false) < text.len();
-    plain_bytes(text) < text.len() || holds_quoted() || holds_run(text)
+    plain_bytes(text) < text.len() || holds_quoted(text) || holds_run(text)
 }
 
 /// How many bytes there are before the first one that begins an escape, is not seen, or belongs to a character outside
 /// of ASCII.
 pub(super) fn plain_bytes(text: &[u8]) -> usize {
-    let is_mark = |byte: u8| {
-        escapes::may_begin(byte) | escapes::is_unseen(byte) | (byte.wrapping_sub(0x80) < SHADOW_GAP - 0x80)
-    };
+    // What is not seen ends at 0x7f, where what is no ASCII begins: one comparison for both.
+    let is_high = |byte: u8| byte.wrapping_sub(0x7f) < SHADOW_GAP - 0x7f;
+    let is_mark = |byte: u8| escapes::may_begin(byte) | escapes::is_low(byte) | is_high(byte);
     let (chunks, _) = text.as_chunks::<CHUNK_BYTES>();
     let holds_mark = |chunk: &[u8; CHUNK_BYTES]| chunk.iter().fold(false, |any, byte| any | is_mark(*byte));
     let from = chunks.iter().position(holds_mark).unwrap_or(chunks.len()) * CHUNK_BYTES;
     let rest = text.get(from..).unwrap_or_default();
     from + rest.iter().position(|byte| is_mark(*byte)).unwrap_or(rest.len())
+}
+
+/// Whether something is quoted-printable. Only where two of its signs stand as far apart as they must it looks closer.
+fn holds_quoted(text: &[u8]) -> bool {
+    (0..text.len()).step_by(CHUNK_BYTES).any(|from| {
+        let rest = text.get(from..).unwrap_or_default();
+        let here = rest.len().min(CHUNK_BYTES);
+        let is_suspect = match rest.first_chunk::<{ CHUNK_BYTES + escapes::QUOTED_BYTES }>() {
+            Some(chunk) => escapes::holds_signs(chunk),
+            None => escapes::holds_signs(rest),
+        };
+        is_suspect && escapes::quoted_from(rest, here, true, false) < here
+    })
 }
 
 /// Whether a run hides text. Only around bytes that turn from one kind to another it looks for runs at all.
