@@ -425,21 +425,21 @@ mod tests {
     fn a_credential_pasted_into_a_document_is_not_repeated() {
         let long = "pk_live_ABCDEFGHIJKL_0123456789012345678901234567890123456789";
         for text in [
-            format!("{OPENAI}api_key = '4321'\n"),
-            format!("{OPENAI}api_key = \"4321\"\n"),
-            format!("{OPENAI}api_key = sk-4321\n"),
-            format!("{OPENAI}api_key = {{ key = '4321' }}\n"),
-            format!("{OPENAI}api_key = 4321\n"),
-            format!("{OPENAI}http = '{long}-4321'\n"),
-            format!("{OPENAI}idle_timeout = '{long}-4321'\n"),
-            format!("{OPENAI}allow_private_addresses = '{long}-4321'\n"),
-            format!("{OPENAI}output_tokens_default = \"{long}-4321\"\n"),
+            format!("{OPENAI}api_key = '9876054321'\n"),
+            format!("{OPENAI}api_key = \"9876054321\"\n"),
+            format!("{OPENAI}api_key = sk-9876054321\n"),
+            format!("{OPENAI}api_key = {{ key = '9876054321' }}\n"),
+            format!("{OPENAI}api_key = 9876054321\n"),
+            format!("{OPENAI}http = '{long}-9876054321'\n"),
+            format!("{OPENAI}idle_timeout = '{long}-9876054321'\n"),
+            format!("{OPENAI}allow_private_addresses = '{long}-9876054321'\n"),
+            format!("{OPENAI}output_tokens_default = \"{long}-9876054321\"\n"),
         ] {
             let (_room, _folder, sources) = with_platform(&text);
             let shown = format!("{sources:?}");
             let error = sources.platform.document.unwrap_err();
             assert!(error.starts_with("line 5, column "), "{error}");
-            assert!(!shown.contains("4321") && !error.contains("4321"), "{shown}");
+            assert!(!shown.contains("9876054321") && !error.contains("9876054321"), "{shown}");
         }
     }
 

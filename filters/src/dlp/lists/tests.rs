@@ -87,6 +87,7 @@ fn what_is_disguised_is_found_and_so_is_what_stands_beside_it() {
         "Blue&#32;Heron",
         "Ｂｌｕｅ Ｈｅｒｏｎ",
         "Bl\u{200b}ue He\u{ad}ron",
+        "&#1042;&#1054;&#1042;&#1040; &#1048;&#1042;&#1040;&#1053;&#1054;&#1042;",
         "Qmx1ZSBIZXJvbiBmbGllcw==",
     ] {
         let found = found(text);
