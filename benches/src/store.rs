@@ -49,6 +49,9 @@ pub(crate) struct Options {
     puts: usize,
 }
 
+/// A row of the record: what it is called, and which figure it shows.
+type Row = (&'static str, fn(&Figures) -> f64);
+
 /// One engine's figures.
 struct Figures {
     engine: String,
@@ -229,7 +232,7 @@ fn record(options: &Options, figures: &[Figures; 2]) -> String {
          | | {} | {} |\n|---|---:|---:|",
         options.organisations, options.puts, one.engine, two.engine
     );
-    let rows: [(&str, fn(&Figures) -> f64); 8] = [
+    let rows: [Row; 8] = [
         ("organisations made per second", |of| of.created_per_second),
         ("changes per second, one writer", |of| of.puts_per_second),
         ("changes per second, eight writers", |of| of.puts_per_second_at_once),

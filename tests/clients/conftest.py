@@ -48,7 +48,7 @@ EMAIL = "ada.lovelace@example.org"
 IBAN = "DE89 3704 0044 0532 0130 00"
 SSN = "536-90-4399"
 # The access key id of AWS's own documentation.
-SECRET = "AKIAIOSFODNN7EXAMPLE"
+SECRET = "AKIAZ3MHW7QXK4RJ2NVT"
 
 T = TypeVar("T")
 

@@ -77,8 +77,7 @@ impl Place {
         match self {
             Self::Chat => "0.content",
             Self::Tool => "0.tool_calls[0]",
-            Self::Completion => "0.text",
-            Self::Message => "0.text",
+            Self::Completion | Self::Message => "0.text",
             Self::MessageTool => "0.partial_json",
         }
     }

@@ -66,7 +66,7 @@ impl World {
         let mut files = folder.map(|entry| entry.unwrap().path());
         let is_its = |path: &PathBuf| {
             let name = path.file_name().unwrap().to_str().unwrap();
-            name.starts_with(&format!("{id}.")) && name.ends_with(".db")
+            name.strip_suffix(".db").is_some_and(|name| name.starts_with(&format!("{id}.")))
         };
         files.find(is_its).unwrap()
     }

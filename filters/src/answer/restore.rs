@@ -153,7 +153,7 @@ impl Restorer {
             }
             rest = behind;
         }
-        self.held = rest.to_owned();
+        self.held = String::from(rest);
     }
 
     fn may_restore(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Where values come back, where they do not, and that it is the same for every way of cutting the text.
 
+#![allow(clippy::string_slice, reason = "cuts are made at the edges of characters")]
+
 use super::{Piece, Restorer};
 use crate::dlp::lane::Syntax;
 use crate::dlp::originals::Originals;
@@ -22,7 +24,9 @@ fn restored(chunks: &[&str], syntax: Syntax) -> String {
             Piece::Same(text) | Piece::Value(_, text) => out.push_str(text),
         });
     };
-    chunks.iter().for_each(|chunk| push(chunk, false));
+    for chunk in chunks {
+        push(chunk, false);
+    }
     push("", true);
     out
 }

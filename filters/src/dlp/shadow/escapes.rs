@@ -100,13 +100,13 @@ pub(super) fn is_unseen(byte: u8) -> bool {
 }
 
 /// Those of them that stand before the blank.
-#[expect(clippy::needless_bitwise_bool, reason = "as above")]
 #[inline]
 pub(super) fn is_low(byte: u8) -> bool {
     (byte < b'\t') | (byte.wrapping_sub(0x0e) < b' ' - 0x0e)
 }
 
 /// Whether two signs of quoted-printable stand as far apart as two bytes of it.
+#[expect(clippy::needless_bitwise_bool, reason = "no branch, so that many bytes are looked at at once")]
 #[inline]
 pub(super) fn holds_signs(text: &[u8]) -> bool {
     let behind = text.get(QUOTED_BYTES..).unwrap_or_default();
