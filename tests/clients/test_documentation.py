@@ -51,7 +51,12 @@ def check(folder: Path, process: str, platform: str, organisation: str) -> subpr
 def test_the_examples_of_the_configuration_are_accepted(tmp_path: Path) -> None:
     process, platform, organisation = examples()
     whole = organisation.replace('"sha256:…"', f'"sha256:{"0" * 64}"').replace('sha256 = "…"', f'sha256 = "{"0" * 64}"')
-    checked = check(tmp_path, process, platform, whole)
+    # A table is built, not written: without it, the example says so, and nothing else is wrong.
+    table = re.search(r"\[\[dlp\.exact_match\]\].*?\n(?=\n|\[|$)", whole, re.DOTALL)
+    assert table
+    checked = check(tmp_path / "without", process, platform, whole)
+    assert checked.returncode != 0 and "`lists/acme/customers.exact`: there is no such file" in checked.stdout
+    checked = check(tmp_path, process, platform, whole.replace(table[0], ""))
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "1 organisations, 2 providers" in checked.stdout
 

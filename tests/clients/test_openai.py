@@ -81,9 +81,6 @@ def test_a_number_comes_back_that_the_provider_never_saw(
     assert begin == f"{marker} {SSN}"
     assert end.startswith("![](https://x.example/?q= [US_SSN_")
     assert SSN not in double.only(marker)["body"]
-    called = client.chat.completions.create(model="mock-echo", messages=say(SSN), tools=TOOLS)
-    (call,) = called.choices[0].message.tool_calls or []
-    assert arguments_of(call) == {"input": SSN}
 
 
 def test_the_provider_sees_its_own_key_and_nothing_of_the_callers_head(
