@@ -5,7 +5,9 @@ use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use palisade_filters::credint::{self, Delta, Intelligence};
 use palisade_filters::dlp::rules::{self, Category, RuleDocument};
-use palisade_filters::dlp::{Detection, Scanner, proof};
+use palisade_filters::dlp::{Detection, OWN_NAMESPACE, Own, Scanner, proof};
+use palisade_filters::documents::DlpDocument;
+use serde::Deserialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +19,7 @@ const THRESHOLD: f32 = 0.5;
 pub(crate) enum RulesCommand {
     /// Read rules, try all their examples, and say what is wrong; without files, those of this program
     Check {
-        /// Files of rules, or folders of such files
+        /// Files of rules, folders of such files, or documents of organisations (`orgs/acme.toml`)
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
     },
@@ -45,15 +47,49 @@ pub(crate) fn run(command: &RulesCommand) -> Result<()> {
 }
 
 fn check(files: &[PathBuf], out: &mut impl Write) -> Result<()> {
-    let scanner = if files.is_empty() {
-        Scanner::new(rules::shipped()?)
-    } else {
-        let mut texts = Vec::new();
-        files.iter().try_for_each(|file| collect(file, &mut texts))?;
-        let named: Vec<(&str, &str)> =
-            texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-        Scanner::new(rules::load(&named)?)
-    };
+    if files.is_empty() {
+        return try_out(Scanner::new(rules::shipped()?), out);
+    }
+    let mut texts = Vec::new();
+    files.iter().try_for_each(|file| collect(file, &mut texts))?;
+    let (organisations, texts): (Vec<_>, Vec<_>) =
+        texts.into_iter().partition(|(_, text)| is_organisation(text));
+    for (name, text) in organisations {
+        let document: Organisation = toml::from_str(&text).with_context(|| name.clone())?;
+        check_own(&name, &document.dlp.rules, out)?;
+    }
+    let named: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let documents = rules::read(&named)?.into_iter().map(|(_, document)| document);
+    let own: Vec<RuleDocument> = documents.filter(|rule| rule.id.starts_with(OWN_NAMESPACE)).collect();
+    match own.len() {
+        0 if named.is_empty() => Ok(()),
+        0 => try_out(Scanner::new(rules::load(&named)?), out),
+        _ => check_own("rules", &own, out),
+    }
+}
+
+/// What of an organisation's document is looked at here.
+#[derive(Deserialize)]
+struct Organisation {
+    #[serde(default)]
+    dlp: DlpDocument,
+}
+
+/// Whether a text is an organisation's document, and no file of rules.
+fn is_organisation(text: &str) -> bool {
+    text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("id") && !table.contains_key("rule"))
+}
+
+/// Whether an organisation could publish these rules.
+fn check_own(name: &str, rules: &[RuleDocument], out: &mut impl Write) -> Result<()> {
+    if let Err(problem) = Own::compile(rules, &run::scanner()?) {
+        bail!("{name}: {problem}");
+    }
+    count(rules, out)
+}
+
+/// Tries the examples of rules.
+fn try_out(scanner: Scanner, out: &mut impl Write) -> Result<()> {
     let known = Intelligence::new(Some(credint::shipped()?), Delta::default());
     let detection = Detection::from(scanner);
     let rules = detection.platform().documents();
@@ -61,6 +97,11 @@ fn check(files: &[PathBuf], out: &mut impl Write) -> Result<()> {
     for error in &wrong {
         writeln!(out, "error: {error}")?;
     }
+    count(rules, out)?;
+    if wrong.is_empty() { Ok(()) } else { bail!("{} examples are not as their rules say", wrong.len()) }
+}
+
+fn count(rules: &[RuleDocument], out: &mut impl Write) -> Result<()> {
     let examples = |of: fn(&RuleDocument) -> usize| -> usize { rules.iter().map(of).sum() };
     writeln!(
         out,
@@ -69,7 +110,7 @@ fn check(files: &[PathBuf], out: &mut impl Write) -> Result<()> {
         examples(|rule| rule.examples.len()),
         examples(|rule| rule.counterexamples.len())
     )?;
-    if wrong.is_empty() { Ok(()) } else { bail!("{} examples are not as their rules say", wrong.len()) }
+    Ok(())
 }
 
 /// Reads a file of rules, or all of a folder.

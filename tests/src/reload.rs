@@ -61,6 +61,32 @@ fn under_load_every_answer_is_right_under_the_policy_of_its_moment() {
 }
 
 #[test]
+fn a_broken_rule_of_an_organisation_leaves_the_last_good_ones_in_force() {
+    let mut site = site("");
+    let version = |entity: &str, pattern: &str| {
+        let rules = format!(
+            "policy = [{{ name = \"badges\", rules = [\"own.badge\"], action = \"redact\" }}]\n[[dlp.rules]]\n\
+             id = \"own.badge\"\nentity = \"{entity}\"\ncategory = \"identity\"\ntitle = \"Badge\"\nwhy = \"doors\"\n\
+             severity = \"low\"\npattern = '{pattern}'\nconfidence = {{ base = 0.9 }}\nwidth_bytes_max = 20\n\
+             examples = [\"BADGE-1234\"]\ncounterexamples = [\"BADGE-12\"]\nreferences = []\n"
+        );
+        organisation("acme", &rules).1
+    };
+    let body = r#"{"model":"mock","messages":[{"role":"user","content":"BADGE-4711"}]}"#;
+    let says = |site: &Site, label: &str| site.house.chat("acme", body).text().contains(label).then_some(());
+    site.house.write("acme", &version("FIRST", "BADGE-[0-9]{4}"));
+    until("the first version holds", || says(&site, "[FIRST]"));
+    site.house.write("acme", &version("SECOND", "BADGE-[0-9]+"));
+    site.house.process.as_mut().unwrap().until("the rule is named", || {
+        let log = std::fs::read_to_string(site.house.folder.path().join("serve.log")).unwrap();
+        (log.contains("rule `own.badge`") && log.contains("bound every repetition")).then_some(())
+    });
+    says(&site, "[FIRST]").unwrap();
+    site.house.write("acme", &version("THIRD", "BADGE-[0-9]{4}"));
+    until("the next good version holds", || says(&site, "[THIRD]"));
+}
+
+#[test]
 fn a_broken_document_changes_nothing_and_is_named() {
     let mut site = site("");
     site.house.write("acme", &version(1));

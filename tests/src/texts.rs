@@ -105,3 +105,29 @@ fn rules_are_checked_listed_and_explained() {
     let broken = run(folder.path(), &["rules", "check", "."]);
     assert!(!broken.status.success() && err(&broken).contains("mine.toml"), "{}", err(&broken));
 }
+
+#[test]
+fn an_organisations_rules_are_checked_as_they_are_when_it_publishes_them() {
+    let folder = TempDir::new().unwrap();
+    let rule = |id: &str, pattern: &str| {
+        format!(
+            "id = \"own.{id}\"\nentity = \"BADGE\"\ncategory = \"identity\"\ntitle = \"Badge\"\nwhy = \"doors\"\n\
+             severity = \"low\"\npattern = '{pattern}'\nconfidence = {{ base = 0.9 }}\nwidth_bytes_max = 10\n\
+             examples = [\"BADGE-1234\"]\ncounterexamples = [\"BADGE-12\"]\nreferences = []\n"
+        )
+    };
+    let document = |pattern| format!("id = \"acme\"\n[[dlp.rules]]\n{}", rule("badge", pattern));
+    let check = |name: &str, text: String| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        run(folder.path(), &["rules", "check", name])
+    };
+    let right = check("acme.toml", document("BADGE-[0-9]{4}"));
+    assert!(right.status.success() && out(&right).contains("1 rules, 1 examples"), "{}", err(&right));
+    let wrong = check("acme.toml", document("(?i)[a-z]{3,5}-[0-9]{1,4}"));
+    let expected = "acme.toml: rule `own.badge`: `pattern`: something like it would stand";
+    assert!(!wrong.status.success() && err(&wrong).contains(expected), "{}", err(&wrong));
+    let file = |pattern| format!("[[rule]]\n{}", rule("badge", pattern));
+    assert!(check("mine.toml", file("BADGE-[0-9]{4}")).status.success());
+    let wrong = check("mine.toml", file("BADGE-[0-9]{2,4}"));
+    assert!(err(&wrong).contains("finds its counterexample `BADGE-12`"), "{}", err(&wrong));
+}

@@ -6,7 +6,7 @@
 //! and depends on nothing before the last three bytes, so it can be continued in a stream.
 
 mod buckets;
-mod commonness;
+pub(super) mod commonness;
 mod paths;
 
 use super::rules::LITERAL_BYTES_MIN;

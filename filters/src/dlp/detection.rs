@@ -76,7 +76,7 @@ impl Detection {
         }
         match number.checked_sub(self.first_own()) {
             None => self.platform.detector(number),
-            Some(number) => self.own.as_ref()?.detector(number),
+            Some(number) => self.own.as_ref()?.detectors().get(usize::from(number)),
         }
     }
 
@@ -98,7 +98,7 @@ impl Detection {
 
     /// Lists have the last numbers.
     fn first_of_lists(&self) -> u16 {
-        let own = self.own.iter().flat_map(|own| own.detectors()).count();
+        let own = self.own.as_ref().map_or(0, |own| own.detectors().len());
         self.first_own() + own as u16
     }
 

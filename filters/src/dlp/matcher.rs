@@ -190,6 +190,16 @@ impl Matcher {
         if self.validate.is_some() { self.validated } else { self.base }
     }
 
+    /// Whether a match can begin with this byte.
+    pub(super) fn may_begin_with(&self, byte: u8) -> bool {
+        !self.automaton.is_dead_state(self.automaton.next_state(self.start, byte))
+    }
+
+    /// The memory of its automaton.
+    pub(super) fn automaton_bytes(&self) -> usize {
+        self.automaton.memory_usage()
+    }
+
     /// Whether a finding may go on without end.
     pub(super) fn is_endless(&self) -> bool {
         self.run.is_some()

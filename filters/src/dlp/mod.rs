@@ -39,7 +39,7 @@ pub use detection::Detection;
 pub use detector::Detector;
 pub use lists::Lists;
 pub(crate) use matcher::entropy_bits;
-pub use own::Own;
+pub use own::{NAMESPACE as OWN_NAMESPACE, Own};
 pub use scanner::{Found, Scanner};
 
 use crate::credint::{self, CredentialForm, Intelligence, Known};

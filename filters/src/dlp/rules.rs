@@ -104,7 +104,7 @@ impl Severity {
 }
 
 /// What must stand in the text before anything costlier runs.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Anchor {
     /// At least this many digits, single separators between them allowed.
@@ -171,7 +171,8 @@ pub struct Boundary {
     pub right: String,
 }
 
-fn word_bytes() -> String {
+/// Letters, digits and `_`.
+pub(super) fn word_bytes() -> String {
     "A-Za-z0-9_".to_owned()
 }
 
@@ -215,7 +216,8 @@ pub struct RuleDocument {
     pub why: String,
     /// How bad a leak is.
     pub severity: Severity,
-    /// What gates it.
+    /// What gates it; an organisation's rule can do without.
+    #[serde(default)]
     pub anchor: Anchor,
     /// The anchored regular expression.
     pub pattern: String,
@@ -304,13 +306,27 @@ fn collect<'a>(folder: &'a include_dir::Dir<'a>, files: &mut Vec<(&'a str, &'a s
 /// Reads and checks rule files, given as (name, text).
 pub fn load(files: &[(&str, &str)]) -> Result<Vec<Rule>, RuleError> {
     let mut rules: Vec<Rule> = Vec::new();
+    for (place, document) in read(files)? {
+        let fail = |problem: String| RuleError { place: place.clone(), problem };
+        rules.push(Rule::compile(document).map_err(fail)?);
+    }
+    if rules.len() > RULES_MAX {
+        let problem = format!("{} rules; a set has at most {RULES_MAX}", rules.len());
+        return Err(RuleError { place: "rules".to_owned(), problem });
+    }
+    Ok(rules)
+}
+
+/// Reads rule files, given as (name, text): each rule with its place.
+pub fn read(files: &[(&str, &str)]) -> Result<Vec<(String, RuleDocument)>, RuleError> {
+    let mut rules: Vec<(String, RuleDocument)> = Vec::new();
     for (path, text) in files {
         let file: RuleFile = toml::from_str(text)
             .map_err(|error| RuleError { place: (*path).to_owned(), problem: error.to_string() })?;
         for mut document in file.rule {
             let place = format!("{path}: rule `{}`", document.id);
             let fail = |problem: String| RuleError { place: place.clone(), problem };
-            if rules.iter().any(|rule| rule.document.id == document.id) {
+            if rules.iter().any(|(_, rule)| rule.id == document.id) {
                 return Err(fail("another rule has this id; ids are unique".to_owned()));
             }
             if let Some(name) = document.anchor.list.take() {
@@ -318,16 +334,36 @@ pub fn load(files: &[(&str, &str)]) -> Result<Vec<Rule>, RuleError> {
                 let list = list.ok_or_else(|| fail(format!("the file has no list `{name}`")))?;
                 document.anchor.literals.extend_from_slice(list);
             }
-            check(&document).map_err(fail)?;
-            let matcher = Matcher::compile(&document).map_err(fail)?;
-            rules.push(Rule { document, matcher });
+            rules.push((place, document));
         }
     }
-    if rules.len() > RULES_MAX {
-        let problem = format!("{} rules; a set has at most {RULES_MAX}", rules.len());
-        return Err(RuleError { place: "rules".to_owned(), problem });
-    }
     Ok(rules)
+}
+
+impl Rule {
+    /// Checks a rule and makes it ready for use.
+    pub(super) fn compile(document: RuleDocument) -> Result<Self, String> {
+        check(&document)?;
+        check_anchor(&document.anchor)?;
+        let matcher = Matcher::compile(&document)?;
+        Ok(Self { document, matcher })
+    }
+
+    /// The same, of a rule that nothing gates.
+    pub(super) fn compile_unanchored(document: RuleDocument) -> Result<Self, String> {
+        check(&document)?;
+        let matcher = Matcher::compile(&document)?;
+        Ok(Self { document, matcher })
+    }
+}
+
+impl Anchor {
+    /// Whether nothing is asked for.
+    pub(super) fn is_none(&self) -> bool {
+        let Self { digits, before, literals, list, lead, at_sign } = self;
+        let asks = digits.is_some() || list.is_some() || lead.is_some() || *at_sign;
+        !asks && *before == 0 && literals.is_empty()
+    }
 }
 
 fn check(rule: &RuleDocument) -> Result<(), String> {
@@ -356,10 +392,10 @@ fn check(rule: &RuleDocument) -> Result<(), String> {
             ));
         }
     }
-    check_anchor(&rule.anchor)
+    Ok(())
 }
 
-fn check_anchor(anchor: &Anchor) -> Result<(), String> {
+pub(super) fn check_anchor(anchor: &Anchor) -> Result<(), String> {
     let kinds = [anchor.digits.is_some(), !anchor.literals.is_empty(), anchor.at_sign];
     if kinds.iter().filter(|given| **given).count() != 1 {
         return Err("an anchor is exactly one of `digits`, `literals`, `at_sign`".to_owned());

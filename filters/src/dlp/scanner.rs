@@ -163,6 +163,12 @@ impl Scanner {
         self
     }
 
+    /// The same without the rules as they were written, which are not needed to find anything.
+    #[must_use]
+    pub(super) fn without_documents(self) -> Self {
+        Self { documents: Vec::new(), ..self }
+    }
+
     /// The rules as they were written, in the order of their numbers.
     pub fn documents(&self) -> &[RuleDocument] {
         &self.documents
@@ -251,6 +257,13 @@ impl Scanner {
 }
 
 impl Found {
+    /// A match of the rule with this number.
+    pub(super) fn of(rule: u16, of: &Match) -> Self {
+        let Match { confidence, validated, .. } = *of;
+        let (known, revealed, is_repeated) = (None, None, false);
+        Self { rule, span: of.span.clone(), confidence, validated, known, revealed, is_repeated }
+    }
+
     /// The value that was found in this text, without its disguise.
     pub(super) fn value<'a>(&'a self, text: &'a [u8]) -> &'a [u8] {
         self.revealed.as_deref().or_else(|| text.get(self.span.clone())).unwrap_or_default()

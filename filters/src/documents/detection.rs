@@ -3,7 +3,7 @@
 use super::SecretRef;
 use super::detectors::DetectorUseDocument;
 use crate::dlp::exact::WITHIN_BYTES;
-use crate::dlp::rules::{Category, Severity};
+use crate::dlp::rules::{Category, RuleDocument, Severity};
 use crate::secret::Secret;
 use bytes::Bytes;
 use serde::Deserialize;
@@ -33,6 +33,9 @@ pub struct DlpDocument {
     /// Records that it looks for.
     #[serde(default)]
     pub exact_match: Vec<ExactMatchDocument>,
+    /// What it looks for besides what the platform does.
+    #[serde(default)]
+    pub rules: Vec<RuleDocument>,
 }
 
 fn threshold() -> f32 {
@@ -48,6 +51,7 @@ impl Default for DlpDocument {
             restore_in_tools: Vec::new(),
             keyword_lists: Vec::new(),
             exact_match: Vec::new(),
+            rules: Vec::new(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! was none. Unchanged tenants are shared with the policy before.
 
 use super::decide::Chains;
+use super::owned::Owned;
 use super::{Platform, Policy, Provider, SHARDS, Tenant, TenantKey};
 use crate::dialect::Dialect;
 use crate::dlp::replacement::Key;
@@ -83,6 +84,7 @@ impl Policy {
                 revision: 1,
                 platform: shared,
                 tenants: HashMap::new(),
+                owned: Owned::default(),
                 keys: vec![Arc::default(); SHARDS],
             },
         };
@@ -97,6 +99,7 @@ impl Policy {
         errors: &mut Vec<CompileError>,
     ) {
         self.drop_missing(organisations);
+        self.owned.forget_unused();
         let mut seen: HashMap<&str, &str> = HashMap::new();
         for source in organisations {
             let mut fail = |problem| errors.push(CompileError { document: source.name.clone(), problem });
@@ -117,7 +120,7 @@ impl Policy {
             if is_known {
                 continue;
             }
-            match compile_tenant(document, source.fingerprint, &self.platform, grounds)
+            match compile_tenant(document, source.fingerprint, &self.platform, &mut self.owned, grounds)
                 .and_then(|tenant| self.refuse_foreign_keys(&tenant).map(|()| tenant))
             {
                 Ok(tenant) => self.put(&Arc::new(tenant)),
@@ -264,6 +267,7 @@ fn compile_tenant(
     document: &OrganisationDocument,
     fingerprint: u64,
     platform: &Arc<Platform>,
+    owned: &mut Owned,
     grounds: &Grounds<'_>,
 ) -> Result<Tenant, String> {
     let id = &document.id;
@@ -303,7 +307,7 @@ fn compile_tenant(
             return Err("two quotas state the same limit of the same subject; keep one".to_owned());
         }
     }
-    let detection = compile_detection(document, platform, grounds)?;
+    let detection = compile_detection(document, platform, owned, grounds)?;
     let (services, detection) =
         super::services::of_organisation(&document.dlp.detectors, &platform.detectors, detection)?;
     Ok(Tenant {
@@ -331,13 +335,16 @@ fn compile_tenant(
     })
 }
 
-/// What the platform looks for, with an organisation's lists.
+/// What the platform looks for, with an organisation's rules and lists.
 fn compile_detection(
     document: &OrganisationDocument,
     platform: &Platform,
+    owned: &mut Owned,
     grounds: &Grounds<'_>,
 ) -> Result<Detection, String> {
-    let detection = Detection::new(platform.scanner.clone(), None);
+    let own = owned.compile(&document.dlp, &platform.scanner);
+    let own = own.map_err(|problem| format!("`dlp.rules`: {problem}"))?;
+    let detection = Detection::new(platform.scanner.clone(), own);
     let lists = compile_lists(&document.dlp, &detection, &derive(grounds.hash_secret, &document.id))?;
     Ok(detection.with_lists(lists))
 }

@@ -6,6 +6,7 @@
 pub mod compile;
 pub mod decide;
 mod meets;
+mod owned;
 mod services;
 
 use crate::dlp::replacement::Key;
@@ -20,6 +21,7 @@ use crate::quota::{Catalogue, KnownModel, Limits};
 use crate::routing::{KillSwitches, Routes};
 use crate::secret::Secret;
 use decide::Chains;
+use owned::Owned;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ pub struct Policy {
     revision: u64,
     pub(crate) platform: Arc<Platform>,
     pub(crate) tenants: HashMap<Arc<str>, Arc<Tenant>>,
+    owned: Owned,
     keys: Vec<Arc<HashMap<Box<str>, Vec<KeyEntry>>>>,
 }
 

@@ -96,11 +96,21 @@ pub(super) fn of_byte(byte: u8) -> f32 {
 /// The logarithm of how common four bytes are: as if each depended on the one before it alone, but for groups that are
 /// known to be common.
 pub(super) fn of_window(window: [u8; 4]) -> f32 {
-    let [a, b, c, d] = window;
+    let pairs = of_chain(&window);
+    if is_common(window) { pairs + COMMON } else { pairs }
+}
+
+/// Whether four letters are known to be common.
+pub(in crate::dlp) fn is_common(window: [u8; 4]) -> bool {
     let (known, _) = WINDOWS.as_chunks::<4>();
-    let is_common = known.binary_search(&window.map(|byte| byte.to_ascii_lowercase())).is_ok();
-    let pairs = pair(a, b) + pair(b, c) + pair(c, d) - of_byte(b).log2() - of_byte(c).log2();
-    if is_common { pairs + COMMON } else { pairs }
+    known.binary_search(&window.map(|byte| byte.to_ascii_lowercase())).is_ok()
+}
+
+/// The logarithm of how often bytes stand in a million places, as if each depended on the one before it alone.
+pub(in crate::dlp) fn of_chain(bytes: &[u8]) -> f32 {
+    let pairs: f32 = bytes.array_windows().map(|[one, next]| pair(*one, *next)).sum();
+    let inner = bytes.get(1..bytes.len().saturating_sub(1)).unwrap_or_default();
+    pairs - inner.iter().map(|byte| of_byte(*byte).log2()).sum::<f32>()
 }
 
 #[cfg(test)]

@@ -3,46 +3,52 @@
 //! Every kind of detector of its own is a member here, with its state in [`OwnReading`]. Each finds by itself, so none
 //! can hide or shorten what another one finds, or what the platform does. Equal ones are shared by organisations.
 
+mod background;
+mod compile;
+mod leading;
 #[cfg(test)]
 mod tests;
+mod unanchored;
+
+pub use compile::NAMESPACE;
 
 use super::detector::Detector;
 use super::matcher::View;
-use super::rules::Rule;
 use super::scanner::{Found, Scan, Scanner, Wanted};
 use std::ops::Range;
 use std::sync::Arc;
+use unanchored::{Unanchored, UnanchoredReading};
 
 /// An organisation's own detectors, numbered from 0 in the order of its members.
 #[derive(Debug)]
 pub struct Own {
     rules: Scanner,
+    unanchored: Option<Unanchored>,
+    detectors: Box<[Arc<Detector>]>,
 }
 
 /// The state of reading one text with them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OwnReading {
     rules: Scan,
+    /// None until there is a text and a rule without an anchor.
+    unanchored: Option<UnanchoredReading>,
 }
 
 impl Own {
-    /// Puts an organisation's rules together.
-    pub fn new(rules: Vec<Rule>) -> Self {
-        Self { rules: Scanner::new(rules) }
-    }
-
     /// All of them, in the order of their numbers.
-    pub(super) fn detectors(&self) -> impl Iterator<Item = &Arc<Detector>> {
-        self.rules.detectors().iter()
-    }
-
-    pub(super) fn detector(&self, number: u16) -> Option<&Arc<Detector>> {
-        self.rules.detector(number)
+    pub(super) fn detectors(&self) -> &[Arc<Detector>] {
+        &self.detectors
     }
 
     /// Whether what this one finds may go on without end.
     pub(super) fn is_endless(&self, number: u16) -> bool {
         self.rules.is_endless(number)
+    }
+
+    /// The number of the first rule that has no anchor.
+    fn first_unanchored(&self) -> u16 {
+        self.rules.detectors().len() as u16
     }
 
     /// As [`Scanner::scan_as_written`].
@@ -53,28 +59,45 @@ impl Own {
         places: &[Range<usize>],
         wanted: &Wanted<'_>,
     ) -> Option<Vec<Found>> {
-        self.rules.scan_as_written(text, parts, places, wanted)
+        let mut found = self.rules.scan_as_written(text, parts, places, wanted)?;
+        if let Some(unanchored) = &self.unanchored {
+            let counts = |found: &mut Found, value: &[u8]| {
+                found.rule += self.first_unanchored();
+                (wanted.counts)(found, value)
+            };
+            found.append(&mut unanchored.scan(text, parts, &Wanted { counts: &counts, ..*wanted })?);
+        }
+        Some(found)
     }
 }
 
 impl OwnReading {
     /// As [`Scan::advance`].
     pub(super) fn advance(&mut self, own: &Own, view: View<'_>, found: &mut Vec<Found>) -> usize {
-        self.rules.advance(&own.rules, view, found)
+        let decided = self.rules.advance(&own.rules, view, found);
+        let Some(unanchored) = &own.unanchored else { return decided };
+        let before = found.len();
+        let decided = decided.min(self.unanchored.get_or_insert_default().advance(unanchored, view, found));
+        found.iter_mut().skip(before).for_each(|found| found.rule += own.first_unanchored());
+        decided
     }
 
     /// As [`Scan::needed_from`].
     pub(super) fn needed_from(&self) -> usize {
-        self.rules.needed_from()
+        let unanchored = self.unanchored.as_ref().map(UnanchoredReading::needed_from);
+        unanchored.into_iter().fold(self.rules.needed_from(), usize::min)
     }
 
     /// As [`Scan::is_idle`].
     pub(super) fn is_idle(&self) -> bool {
-        self.rules.is_idle()
+        self.rules.is_idle() && self.unanchored.as_ref().is_none_or(UnanchoredReading::is_idle)
     }
 
     /// As [`Scan::forget`].
     pub(super) fn forget(&mut self, by: usize) {
         self.rules.forget(by);
+        if let Some(unanchored) = &mut self.unanchored {
+            unanchored.forget(by);
+        }
     }
 }

@@ -2,10 +2,11 @@
 
 use super::super::lane::{Action, Syntax};
 use super::super::replacement::Mode;
+use super::super::rules::{Anchor, Rule};
 use super::super::tests::{
     KEY, LABEL, PLATFORM, cut, examples, redacted_with, scan_with, shipped, through_with,
 };
-use super::super::{Detection, Own, proof, rules};
+use super::super::{Detection, Found, Own, proof, rules};
 use crate::credint::Intelligence;
 use proptest::prelude::*;
 use std::sync::{Arc, LazyLock};
@@ -91,15 +92,98 @@ counterexamples = ["greenhouse"]
 references = []
 "#;
 
-static OWN: LazyLock<Detection> = LazyLock::new(|| {
-    let own = Own::new(rules::load(&[("own.toml", RULES)]).unwrap());
+/// Rules that nothing anchors.
+const UNANCHORED: &str = r#"
+[[rule]]
+id = "own.plate"
+entity = "PLATE"
+category = "identity"
+title = "Number plate"
+why = "it tells whose car it is"
+severity = "low"
+pattern = '[A-Z]{1,3}-[A-Z]{1,2} [0-9]{1,4}'
+confidence = { base = 0.6 }
+width_bytes_max = 11
+examples = ["the car M-AB 1234 was seen"]
+counterexamples = ["M-AB", "M-AB 12345", "XM-ab 1234"]
+references = []
+
+[[rule]]
+id = "own.host"
+entity = "HOST"
+category = "network"
+title = "Machines within"
+why = "a map of the network"
+severity = "low"
+pattern = '(?:[a-z]{2,8}\.){1,3}zz'
+not_after = ["mail"]
+boundary = { left = "A-Za-z0-9_", right = "A-Za-z0-9_-" }
+confidence = { base = 0.4, context = 0.4 }
+context = { words = ["host"], before_bytes = 30, after_bytes = 12 }
+width_bytes_max = 29
+examples = ["host build.north.zz"]
+counterexamples = ["build.north.zz", "host build.north.zzz"]
+references = []
+
+[[rule]]
+id = "own.code"
+entity = "CODE"
+category = "business"
+title = "A code, within a text too"
+why = "it opens the safe"
+severity = "high"
+pattern = '[A-F][0-9][A-F][0-9][A-F]{2}'
+boundary = { left = "", right = "" }
+confidence = { base = 0.9 }
+width_bytes_max = 6
+examples = ["xA1B2CDx"]
+counterexamples = ["A1B2C3"]
+references = []
+"#;
+
+fn load(text: &str) -> Vec<rules::RuleDocument> {
+    #[derive(serde::Deserialize)]
+    struct File {
+        rule: Vec<rules::RuleDocument>,
+    }
+    toml::from_str::<File>(text).unwrap().rule
+}
+
+/// Puts rules together as they are, whatever they would look for in ordinary texts.
+fn assemble(anchored: Vec<rules::RuleDocument>, unanchored: Vec<rules::RuleDocument>) -> Detection {
+    let anchored = anchored.into_iter().map(|rule| Rule::compile(rule).unwrap()).collect();
+    let unanchored = unanchored.into_iter().map(|rule| Rule::compile_unanchored(rule).unwrap()).collect();
+    let own = Own::assemble(anchored, unanchored).unwrap();
     Detection::new(PLATFORM.platform().clone(), Some(Arc::new(own)))
+}
+
+/// Rules that fit both ways: once anchored by what their patterns begin with, once not.
+static BOTH: LazyLock<[Detection; 2]> = LazyLock::new(|| {
+    let mut anchored: Vec<_> = load(RULES)
+        .into_iter()
+        .filter(|rule| ["own.employee_number", "own.project"].contains(&&*rule.id))
+        .collect();
+    for (id, pattern) in [("own.number", "[0-9]{7}(?:-[0-9])?"), ("own.id", "[A-Z]{2}[0-9]{5,9}")] {
+        let like = anchored[0].clone();
+        let (id, pattern) = (id.to_owned(), pattern.to_owned());
+        anchored.push(rules::RuleDocument { id, pattern, width_bytes_max: 12, ..like });
+    }
+    for rule in &mut anchored {
+        rule.anchor = Anchor::default();
+        rule.anchor = super::leading::anchor(rule).unwrap();
+    }
+    let mut without = anchored.clone();
+    without.iter_mut().for_each(|rule| rule.anchor = Anchor::default());
+    [assemble(anchored, Vec::new()), assemble(Vec::new(), without)]
 });
+
+static OWN: LazyLock<Detection> = LazyLock::new(|| assemble(load(RULES), load(UNANCHORED)));
 
 fn texts() -> Vec<String> {
     let mut texts = examples();
-    let own = rules::load(&[("own.toml", RULES)]).unwrap();
-    texts.extend(own.iter().flat_map(|rule| rule.document.examples.clone()));
+    let own = [load(RULES), load(UNANCHORED)].concat();
+    texts.extend(own.iter().flat_map(|rule| rule.examples.clone()));
+    texts.extend(own.iter().flat_map(|rule| rule.counterexamples.clone()));
     texts.extend(
         [
             "staff ",
@@ -111,6 +195,10 @@ fn texts() -> Vec<String> {
             "RU1QLTIwNDUxOCBpcyBtaW5l",
             "card 4111 1111 1111 1111 EMP-204518",
             "Lighthouse-4111111111111111",
+            "Ｍ-AB 1234",
+            "\\nM-AB 12",
+            "A1B2CDA1B2CDA1B2CD",
+            "host: mail.north.zz, a.bb.cc.zz",
         ]
         .map(Into::into),
     );
@@ -119,8 +207,7 @@ fn texts() -> Vec<String> {
 
 #[test]
 fn own_rules_prove_themselves_beside_those_of_the_platform() {
-    let own = rules::load(&[("own.toml", RULES)]).unwrap();
-    let documents: Vec<_> = own.into_iter().map(|rule| rule.document).collect();
+    let documents = [load(RULES), load(UNANCHORED)].concat();
     let wrong = proof::prove(&OWN, &documents, &Intelligence::default(), 0.5);
     assert!(wrong.is_empty(), "{wrong:?}");
     assert_eq!(OWN.detectors().count(), shipped().len() + documents.len());
@@ -133,6 +220,48 @@ fn a_value_in_disguise_is_found_by_own_rules_too() {
         let found = scan_with(&OWN, &format!("ask {text} now"));
         let ids: Vec<_> = found.iter().map(|found| &*OWN.detector(found.rule).unwrap().id).collect();
         assert_eq!(ids, ["own.employee_number"], "{text}");
+    }
+}
+
+/// What own rules find, by their ids.
+fn found_by_own(detection: &Detection, text: &str) -> Vec<(String, std::ops::Range<usize>)> {
+    let own = |found: &Found| detection.is_own(found.rule);
+    let found = detection.scan(text.as_bytes()).into_iter().filter(own);
+    let mut found: Vec<_> =
+        found.map(|found| (detection.detector(found.rule).unwrap().id.to_string(), found.span)).collect();
+    found.sort_by_key(|(id, span)| (span.start, span.end, id.clone()));
+    found
+}
+
+#[test]
+fn a_rule_without_an_anchor_is_found_behind_an_escape_and_at_either_end() {
+    for (text, expected) in [
+        ("M-AB 1234", vec!["own.plate"]),
+        (r"seen:\nM-AB 1234", vec!["own.plate"]),
+        ("seen M-AB 12345 today", vec![]),
+        ("xM-AB 1234", vec![]),
+        ("A1B2CD3E4FAB", vec!["own.code", "own.code"]),
+        ("host build.north.zz", vec!["own.host", "own.host"]),
+        ("host mail-north.zz", vec![]),
+    ] {
+        let found: Vec<_> = found_by_own(&OWN, text).into_iter().map(|(id, _)| id).collect();
+        assert_eq!(found, expected, "{text}");
+    }
+}
+
+#[test]
+fn prose_is_not_held_longer_for_rules_without_an_anchor() {
+    let mut lane = super::super::lane::Lane::new(Syntax::Plain, *KEY);
+    let mut judge = |_: &mut Found, _: &str| LABEL;
+    let prose =
+        "The quick brown fox jumps over the lazy dogs, said e.g. a spokesperson; nothing else happened. ";
+    let (mut pushed, mut out) = (String::new(), String::new());
+    for character in prose.chars() {
+        pushed.push(character);
+        lane.push(&OWN, character.encode_utf8(&mut [0; 4]), &mut judge, &mut out);
+        let held = pushed.len() - out.len();
+        let word = pushed.len() - pushed.rfind(' ').map_or(0, |space| space + 1);
+        assert!(held <= word, "held {held} of {pushed:?}");
     }
 }
 
@@ -171,7 +300,7 @@ proptest! {
         prop_assert_eq!(&with_own, &platform);
         let streamed = |detection: &Detection| {
             let (mut lane, mut found) = (super::super::lane::Lane::new(Syntax::Plain, *KEY), Vec::new());
-            let mut judge = |one: &mut super::super::Found, value: &str| {
+            let mut judge = |one: &mut Found, value: &str| {
                 if !detection.is_own(one.rule) {
                     found.push((one.rule, value.to_owned()));
                 }
@@ -186,5 +315,14 @@ proptest! {
             found
         };
         prop_assert_eq!(streamed(&OWN), streamed(&PLATFORM));
+    }
+
+    #[test]
+    fn a_rule_that_can_be_anchored_finds_the_same_without(
+        picks in prop::collection::vec((any::<prop::sample::Index>(), "[ ,;a-zA-Z0-9@é.\\\\%&-]{0,12}"), 1..6),
+    ) {
+        let texts = texts();
+        let text: String = picks.iter().map(|(pick, glue)| pick.get(&texts).clone() + glue).collect();
+        prop_assert_eq!(found_by_own(&BOTH[0], &text), found_by_own(&BOTH[1], &text));
     }
 }

@@ -1,0 +1,336 @@
+//! What of an organisation's is found that has no anchor?
+//!
+//! One automaton of all such rules reads every byte once and says where a match of one of them ends. Only there the
+//! rule itself is asked, at each place where that match may have begun. The automaton is built whole, within a limit:
+//! its memory and its time do not depend on the text. Between two calls it keeps its state, so a stream and a whole
+//! text are the same.
+
+use super::super::bytes::ByteSet;
+use super::super::matcher::{Matcher, Verdict, View};
+use super::super::rules::RuleDocument;
+use super::super::scanner::{Found, Wanted};
+use super::super::words::{Around, Lexicon, Nearby};
+use super::background;
+use regex_automata::dfa::{Automaton, StartKind, dense};
+use regex_automata::util::primitives::StateID;
+use regex_automata::util::{start, syntax};
+use regex_automata::{Anchored, MatchKind};
+use std::fmt::Write;
+use std::ops::Range;
+
+/// Rules without an anchor that an organisation may have.
+pub(super) const RULES_MAX: usize = 20;
+/// The longest match of one: so much is looked back over, and held in a stream while one may be under way.
+pub(super) const WIDTH_BYTES_MAX: usize = 128;
+/// Their automaton may take this much memory.
+const AUTOMATON_BYTES_MAX: usize = 128 * 1024;
+/// Building it may take this much.
+const DETERMINIZE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// States in which no match is under way, as far as they are told apart; in others, more is held than need be.
+const IDLE_MAX: usize = 8;
+/// So many bytes on, how the automaton was begun no longer matters.
+const SETTLED_BYTES: usize = 2 * WIDTH_BYTES_MAX;
+
+/// Rules without an anchor, numbered by their order.
+#[derive(Debug)]
+pub(super) struct Unanchored {
+    automaton: dense::DFA<Vec<u32>>,
+    start: StateID,
+    /// States in which no match is under way.
+    idle: Vec<StateID>,
+    rules: Vec<Searched>,
+    lexicon: Lexicon,
+}
+
+#[derive(Debug)]
+struct Searched {
+    matcher: Matcher,
+    width_bytes_max: usize,
+    right: ByteSet,
+}
+
+/// The state of reading one text with them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct UnanchoredReading {
+    /// None before the first byte.
+    state: Option<StateID>,
+    read: usize,
+    /// Before it, no match is under way.
+    idle_at: usize,
+    /// For each rule, where it was not asked yet.
+    asked_until: Box<[usize]>,
+    /// Rules that wait for more text, and where.
+    open: Vec<(u16, usize)>,
+    nearby: Nearby,
+}
+
+impl Unanchored {
+    /// Puts rules together; none if there are none.
+    pub(super) fn compile(rules: Vec<(RuleDocument, Matcher)>) -> Result<Option<Self>, String> {
+        if rules.is_empty() {
+            return Ok(None);
+        }
+        let patterns = rules.iter().map(|(rule, _)| with_left(rule)).collect::<Result<Vec<_>, _>>()?;
+        let automaton = build(&patterns).map_err(|_| too_large(&rules, &patterns))?;
+        let at_start = start::Config::new().anchored(Anchored::No);
+        let start = automaton.start_state(&at_start).map_err(|error| error.to_string())?;
+        let idle = idle_states(&automaton, &rules);
+        let words =
+            (0u16..).zip(&rules).filter_map(|(number, (_, matcher))| Some((number, matcher.context()?)));
+        let lexicon =
+            Lexicon::new(words.flat_map(|(number, words)| words.forms().map(move |word| (word, number))));
+        let rules = rules.into_iter().map(|(rule, matcher)| {
+            let right = ByteSet::parse(&rule.boundary.right)?;
+            Ok(Searched { matcher, width_bytes_max: rule.width_bytes_max, right })
+        });
+        Ok(Some(Self { automaton, start, idle, rules: rules.collect::<Result<_, String>>()?, lexicon }))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// How often in a kibibyte each rule would be asked, in texts that it is not meant for: as if every byte stood by
+    /// itself.
+    pub(super) fn hits(&self) -> Vec<f32> {
+        let classes = self.classes();
+        let mut shares = vec![(self.start, 1.0)];
+        for _ in 0..SETTLED_BYTES {
+            shares = self.step(&shares, &classes);
+        }
+        let mut hits = vec![0.0; self.rules.len()];
+        for (state, share) in &shares {
+            for (byte, of_byte) in &classes {
+                let next = self.automaton.next_state(*state, *byte);
+                self.ending_in(next).for_each(|rule| {
+                    if let (Some(hits), Some(searched)) = (hits.get_mut(rule), self.rules.get(rule)) {
+                        let can_end = if searched.right.contains(*byte) { 0.0 } else { 1.0 };
+                        *hits += share * of_byte * can_end * 1024.0;
+                    }
+                });
+            }
+        }
+        hits
+    }
+
+    /// Bytes that the automaton tells apart, each with the share of its like.
+    fn classes(&self) -> Vec<(u8, f32)> {
+        let classes = self.automaton.byte_classes();
+        let mut shares: Vec<(u8, (u8, f32))> = Vec::new();
+        for byte in 0..=255u8 {
+            let (class, right) = (classes.get(byte), self.rules.iter().any(|rule| rule.right.contains(byte)));
+            // Whether a match may end before it must be told, too.
+            let key = class << 1 | u8::from(right);
+            match shares.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, (_, share))) => *share += background::byte(byte),
+                None => shares.push((key, (byte, background::byte(byte)))),
+            }
+        }
+        shares.into_iter().map(|(_, one)| one).filter(|(_, share)| *share > 0.0).collect()
+    }
+
+    fn step(&self, shares: &[(StateID, f32)], classes: &[(u8, f32)]) -> Vec<(StateID, f32)> {
+        let mut next: Vec<(StateID, f32)> = shares
+            .iter()
+            .flat_map(|(state, share)| {
+                classes
+                    .iter()
+                    .map(move |(byte, of_byte)| (self.automaton.next_state(*state, *byte), share * of_byte))
+            })
+            .collect();
+        next.sort_unstable_by_key(|(state, _)| *state);
+        next.dedup_by(|(state, share), (kept, sum)| {
+            let is_same = state == kept;
+            if is_same {
+                *sum += *share;
+            }
+            is_same
+        });
+        // What is that rare decides nothing, and there is a lot of it.
+        next.retain(|(_, share)| *share > 1e-9);
+        next
+    }
+
+    /// The rules of which a match ended before the byte that led to this state.
+    fn ending_in(&self, state: StateID) -> impl Iterator<Item = usize> {
+        let ends = if self.automaton.is_match_state(state) { self.automaton.match_len(state) } else { 0 };
+        (0..ends).map(move |end| self.automaton.match_pattern(state, end).as_usize())
+    }
+
+    /// Everything in a whole text that consists of parts; see [`super::super::Scanner::scan_as_written`].
+    pub(super) fn scan(
+        &self,
+        text: &[u8],
+        parts: &[Range<usize>],
+        wanted: &Wanted<'_>,
+    ) -> Option<Vec<Found>> {
+        let (mut found, mut here) = (Vec::new(), Vec::new());
+        for part in parts {
+            let view = View { text: text.get(part.clone()).unwrap_or_default(), complete: true };
+            UnanchoredReading::default().advance(self, view, &mut here);
+            for mut one in here.drain(..) {
+                let value = view.text.get(one.span.clone()).unwrap_or_default();
+                if (wanted.counts)(&mut one, value) {
+                    one.span = one.span.start + part.start..one.span.end + part.start;
+                    found.push(one);
+                }
+            }
+            if found.len() > wanted.most {
+                return None;
+            }
+        }
+        Some(found)
+    }
+}
+
+impl UnanchoredReading {
+    /// As [`super::super::scanner::Scan::advance`].
+    pub(super) fn advance(&mut self, rules: &Unanchored, view: View<'_>, found: &mut Vec<Found>) -> usize {
+        if self.asked_until.is_empty() {
+            self.asked_until = vec![0; rules.len()].into();
+        }
+        self.nearby.clear();
+        for (rule, start) in std::mem::take(&mut self.open) {
+            self.ask(rules, view, rule, start, found);
+        }
+        let mut state = self.state.unwrap_or(rules.start);
+        for at in self.read..view.text.len() {
+            let Some(byte) = view.text.get(at) else { break };
+            state = rules.automaton.next_state(state, *byte);
+            if rules.automaton.is_special_state(state) {
+                self.ended(rules, view, state, at, found);
+            }
+            if rules.idle.contains(&state) {
+                self.idle_at = at + 1;
+            }
+        }
+        self.read = view.text.len();
+        self.state = Some(state);
+        if view.complete {
+            self.ended(rules, view, rules.automaton.next_eoi_state(state), self.read, found);
+            return self.read;
+        }
+        self.needed_from()
+    }
+
+    /// Asks the rules of which a match ends here, wherever it may have begun.
+    fn ended(
+        &mut self,
+        rules: &Unanchored,
+        view: View<'_>,
+        state: StateID,
+        end: usize,
+        found: &mut Vec<Found>,
+    ) {
+        for rule in rules.ending_in(state) {
+            let Some(searched) = rules.rules.get(rule) else { continue };
+            if view.text.get(end).is_some_and(|byte| searched.right.contains(*byte)) {
+                continue;
+            }
+            let Some(asked_until) = self.asked_until.get_mut(rule) else { continue };
+            let from = end.saturating_sub(searched.width_bytes_max).max(*asked_until);
+            *asked_until = end;
+            for start in from..end {
+                self.ask(rules, view, rule as u16, start, found);
+            }
+        }
+    }
+
+    fn ask(&mut self, rules: &Unanchored, view: View<'_>, rule: u16, start: usize, found: &mut Vec<Found>) {
+        let Some(searched) = rules.rules.get(usize::from(rule)) else { return };
+        let mut around = Around { lexicon: &rules.lexicon, nearby: &mut self.nearby, rule };
+        match searched.matcher.at(view, start, start, &mut around) {
+            Verdict::No => {}
+            Verdict::Open => self.open.push((rule, start)),
+            Verdict::Found(of) => found.push(Found::of(rule, &of)),
+        }
+    }
+
+    /// As [`super::super::scanner::Scan::needed_from`]: a match that is under way, or just ended, began behind it.
+    pub(super) fn needed_from(&self) -> usize {
+        let under_way = self.idle_at.max(self.read.saturating_sub(WIDTH_BYTES_MAX));
+        self.open.iter().map(|(_, start)| *start).fold(under_way, usize::min)
+    }
+
+    /// As [`super::super::scanner::Scan::is_idle`].
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.is_empty() && self.idle_at == self.read
+    }
+
+    /// As [`super::super::scanner::Scan::forget`].
+    pub(super) fn forget(&mut self, by: usize) {
+        self.read -= by;
+        self.idle_at = self.idle_at.saturating_sub(by);
+        self.asked_until.iter_mut().for_each(|until| *until = until.saturating_sub(by));
+        self.open.iter_mut().for_each(|(_, start)| *start -= by);
+    }
+}
+
+/// A rule's pattern with what may stand before it: without that, words that end like a match would all be asked about.
+fn with_left(rule: &RuleDocument) -> Result<String, String> {
+    let left = ByteSet::parse(&rule.boundary.left)?;
+    let mut free = String::new();
+    for byte in (0..=255).filter(|byte| !left.contains(*byte)) {
+        let _ = write!(free, "\\x{byte:02x}");
+    }
+    if free.len() == 256 * 4 {
+        return Ok(format!("(?:{})", rule.pattern));
+    }
+    // What `matcher` takes for no part of a word, either.
+    Ok(format!("(?:\\A|[{free}]|\\\\[nrtbf])(?:{})", rule.pattern))
+}
+
+fn build(patterns: &[String]) -> Result<dense::DFA<Vec<u32>>, ()> {
+    dense::Builder::new()
+        .syntax(syntax::Config::new().unicode(false).utf8(false))
+        .configure(
+            dense::Config::new()
+                .start_kind(StartKind::Unanchored)
+                .match_kind(MatchKind::All)
+                .accelerate(false)
+                .dfa_size_limit(Some(AUTOMATON_BYTES_MAX))
+                .determinize_size_limit(Some(DETERMINIZE_BYTES_MAX)),
+        )
+        .build_many(patterns)
+        .map_err(|_| ())
+}
+
+/// Names the rule that takes most of the automaton.
+fn too_large(rules: &[(RuleDocument, Matcher)], patterns: &[String]) -> String {
+    let size = |pattern: &String| {
+        build(std::slice::from_ref(pattern)).map_or(usize::MAX, |automaton| automaton.memory_usage())
+    };
+    let sizes = patterns.iter().map(size);
+    let largest = rules.iter().zip(sizes).max_by_key(|(_, size)| *size);
+    let id = largest.map_or("", |((rule, _), _)| &rule.id);
+    format!(
+        "rule `{id}`: the rules without an `anchor` need an automaton of more than {AUTOMATON_BYTES_MAX} bytes together, \
+         this one most of all; give it an anchor, or shorten the repetitions of its `pattern`"
+    )
+}
+
+/// The states in which nothing is under way: those that bytes lead to with which no pattern begins.
+fn idle_states(automaton: &dense::DFA<Vec<u32>>, rules: &[(RuleDocument, Matcher)]) -> Vec<StateID> {
+    let begins = |byte: u8| rules.iter().any(|(_, matcher)| matcher.may_begin_with(byte));
+    let within = start::Config::new().anchored(Anchored::No).look_behind(Some(b'a'));
+    let Ok(within) = automaton.start_state(&within) else { return Vec::new() };
+    // Within a text, a pattern that has to stand behind a free byte begins only behind the first one.
+    let needs_free = rules.iter().all(|(rule, _)| !rule.boundary.left.is_empty());
+    let mut idle: Vec<StateID> = Vec::new();
+    let add = |state: StateID, idle: &mut Vec<StateID>| {
+        if idle.len() < IDLE_MAX && !automaton.is_match_state(state) && !idle.contains(&state) {
+            idle.push(state);
+        }
+    };
+    for byte in (0..=255).filter(|byte| needs_free || !begins(*byte)) {
+        add(automaton.next_state(within, byte), &mut idle);
+    }
+    let mut next = 0;
+    while let Some(state) = idle.get(next).copied() {
+        for byte in (0..=255).filter(|byte| !begins(*byte)) {
+            add(automaton.next_state(state, byte), &mut idle);
+        }
+        next += 1;
+    }
+    idle
+}

@@ -1,0 +1,85 @@
+//! Which organisations look for the same? Equal detectors are compiled once, and shared while anybody has them.
+
+use crate::dlp::rules::RuleDocument;
+use crate::dlp::{Own, Scanner};
+use crate::documents::DlpDocument;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::{Arc, Weak};
+
+/// Detectors of all organisations, by a hash of what they were made of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Owned {
+    by_content: HashMap<[u8; 32], Weak<Own>>,
+}
+
+impl Owned {
+    /// What an organisation looks for by itself; none if it does not.
+    pub(super) fn compile(
+        &mut self,
+        document: &DlpDocument,
+        platform: &Arc<Scanner>,
+    ) -> Result<Option<Arc<Own>>, String> {
+        if document.rules.is_empty() {
+            return Ok(None);
+        }
+        let content = content(&document.rules);
+        if let Some(known) = self.by_content.get(&content).and_then(Weak::upgrade) {
+            return Ok(Some(known));
+        }
+        let own = Own::compile(&document.rules, platform)?;
+        self.by_content.insert(content, Arc::downgrade(&own));
+        Ok(Some(own))
+    }
+
+    /// Lets go of what nobody has any more.
+    pub(super) fn forget_unused(&mut self) {
+        self.by_content.retain(|_, own| own.strong_count() > 0);
+    }
+}
+
+/// A hash of everything that rules say.
+fn content(rules: &[RuleDocument]) -> [u8; 32] {
+    struct Hash(Sha256);
+    impl Write for Hash {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            self.0.update(text);
+            Ok(())
+        }
+    }
+    let mut hash = Hash(Sha256::new());
+    // Texts are quoted and escaped there, so different rules write differently. Hashing cannot fail.
+    let _ = write!(hash, "{rules:?}");
+    hash.0.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dlp::rules;
+
+    #[test]
+    fn equal_rules_are_compiled_once_and_forgotten_with_the_last_who_has_them() {
+        let document = |width: usize| -> DlpDocument {
+            let rule = format!(
+                "[[rules]]\nid = 'own.badge'\nentity = 'BADGE'\ncategory = 'identity'\ntitle = 'Badge'\nwhy = 'doors'\n\
+                 severity = 'low'\npattern = 'BADGE-[0-9]{{4}}'\nconfidence = {{ base = 0.9 }}\n\
+                 width_bytes_max = {width}\nexamples = ['BADGE-1234']\ncounterexamples = ['BADGE']\nreferences = []\n"
+            );
+            toml::from_str(&rule).unwrap()
+        };
+        let platform = Arc::new(Scanner::new(rules::load(&[]).unwrap()));
+        let mut owned = Owned::default();
+        let mut compile = |width| owned.compile(&document(width), &platform).unwrap().unwrap();
+        let (one, same, other) = (compile(10), compile(10), compile(11));
+        assert!(Arc::ptr_eq(&one, &same) && !Arc::ptr_eq(&one, &other));
+        drop((one, other));
+        owned.forget_unused();
+        assert_eq!(owned.by_content.len(), 1);
+        drop(same);
+        owned.forget_unused();
+        assert_eq!(owned.by_content.len(), 0);
+        assert!(owned.compile(&DlpDocument::default(), &platform).unwrap().is_none());
+    }
+}
