@@ -345,6 +345,12 @@ pub struct Finding {
     pub compromised: Option<Cow<'static, str>>,
     /// What was done about it.
     pub action: Action,
+    /// What would have been done if no rule of policy were monitored, where that is stricter.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub would: Option<Action>,
+    /// The organisation wants nothing done about it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub suppressed: bool,
     /// What a redaction was to leave of it: `label`, `tag`, `mask`. Where findings overlap, the strictest is written.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mode: Option<Cow<'static, str>>,

@@ -12,6 +12,7 @@ mod ladder;
 mod latency;
 mod lists;
 mod load;
+mod own;
 mod passthrough;
 mod picture;
 mod process;
@@ -66,6 +67,12 @@ enum Command {
         #[arg(long, value_name = "KEYS")]
         generate: Option<u64>,
     },
+    /// Rules of organisations: milliseconds to compile, memory to keep, microseconds on a text.
+    Own {
+        /// How many.
+        #[arg(long, default_value_t = 1000)]
+        organisations: usize,
+    },
     /// What the detection rules find in labelled samples and in clean text.
     Recall(recall::Options),
     /// Half load for half an hour: does memory stay flat?
@@ -94,6 +101,9 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         Some(Command::Credint { file, generate: None }) => credint::run(file.as_deref(), &mut io::stdout())?,
         Some(Command::Lists) => lists::run(&mut io::stdout())?,
         Some(Command::Scan) => write_record(&arguments.out, "scan", &scan::run()?)?,
+        Some(Command::Own { organisations }) => {
+            write_record(&arguments.out, "own", &own::run(*organisations)?)?;
+        }
         Some(Command::Recall(options)) => {
             let text = recall::run(options, &mut io::stdout().lock())?;
             write_record(&arguments.out, "recall", &text)?;

@@ -10,7 +10,7 @@ use palisade_filters::answer::Report;
 use palisade_filters::dlp::lane::Action;
 use palisade_filters::documents::Direction;
 use palisade_filters::geoip::{Disguise, Disguises};
-use palisade_filters::policy::decide::Chain;
+use palisade_filters::policy::decide::{Chain, Reason};
 use palisade_filters::quota::{Limit, Usage};
 use palisade_filters::routing::{Passed, PassedOver};
 use palisade_filters::{AuthorisedTarget, Caller, Cleared, Dialect, Finding, Location, Refusal, Stage};
@@ -125,6 +125,28 @@ impl Record {
         let is_redacted = cleared.is_redacted();
         self.event.decision = if is_redacted { event::Decision::Redact } else { event::Decision::Allow };
         self.found(cleared.findings());
+        if let Some(reason) = cleared.would_block() {
+            self.because(reason, event::Action::Block, None);
+        }
+    }
+
+    /// A policy rule had a part in it, or would have had one.
+    fn because(&mut self, reason: &Reason, action: event::Action, finding_rule: Option<Arc<str>>) {
+        let reason = event::Reason {
+            chain: match reason.chain {
+                Chain::Floor => event::Chain::Floor,
+                Chain::Organisation => event::Chain::Organisation,
+            },
+            pack: None,
+            rule: reason.rule.clone(),
+            sequence: 0,
+            action,
+            monitored: reason.is_monitored,
+            finding_rule,
+        };
+        if !self.event.reasons.contains(&reason) {
+            self.event.reasons.push(reason);
+        }
     }
 
     fn found(&mut self, findings: &[Finding]) {
@@ -134,11 +156,12 @@ impl Record {
                 self.hides_model = true;
             }
             let detector = &finding.detector;
-            let action = match finding.action {
+            let told = |action| match action {
                 Action::Pass => event::Action::Log,
                 Action::Redact(_) => event::Action::Redact,
                 Action::Block => event::Action::Block,
             };
+            let (action, would) = (told(finding.action), finding.would.map(told));
             let name = match finding.action {
                 Action::Pass => "log",
                 Action::Redact(_) => "redact",
@@ -164,25 +187,14 @@ impl Record {
                 repeated: finding.is_repeated,
                 compromised: finding.known.map(|known| Cow::Borrowed(known.name())),
                 action,
+                would,
+                suppressed: finding.is_suppressed,
                 mode,
                 hash: Some(palisade_filters::api_key::hex(&finding.hash)),
             });
             for reason in &finding.reasons {
-                let reason = event::Reason {
-                    chain: match reason.chain {
-                        Chain::Floor => event::Chain::Floor,
-                        Chain::Organisation => event::Chain::Organisation,
-                    },
-                    pack: None,
-                    rule: reason.rule.clone(),
-                    sequence: 0,
-                    action,
-                    monitored: false,
-                    finding_rule: Some(detector.id.clone()),
-                };
-                if !self.event.reasons.contains(&reason) {
-                    self.event.reasons.push(reason);
-                }
+                let action = if reason.is_monitored { would.unwrap_or(action) } else { action };
+                self.because(reason, action, Some(detector.id.clone()));
             }
         }
     }

@@ -82,6 +82,8 @@ fn monstrous() -> Event {
         length: u32::MAX,
         confidence: 0.123_456_79,
         repeated: false,
+        would: None,
+        suppressed: false,
         validated: true,
         compromised: None,
         action: Action::Override,

@@ -252,7 +252,7 @@ fn judged<'a, N: LaneName + 'a>(
             // A text with more was made to have them.
             return Action::Block;
         }
-        let judgement = judge.judge(found);
+        let judgement = judge.judge(found, value.as_bytes());
         let action = judgement.action;
         *is_redacted |= matches!(action, Action::Redact(_));
         report.findings.extend(judge.remember(found, judgement, value.as_bytes(), name.place()));

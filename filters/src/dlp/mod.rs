@@ -91,6 +91,10 @@ pub struct Finding {
     pub action: Action,
     /// Which policy rules said so.
     pub reasons: Vec<Reason>,
+    /// What would have been done if no rule were monitored, where that is stricter.
+    pub would: Option<Action>,
+    /// Whether the organisation wants nothing done about it.
+    pub is_suppressed: bool,
     /// Whether it is remembered from a text that was sent before.
     pub is_repeated: bool,
     /// A hash under the organisation's key: equal values show as equal, and nothing else shows.
@@ -196,8 +200,9 @@ impl<'a> Judge<'a> {
     }
 
     /// What is to be done about a finding.
-    pub fn judge(&self, found: &Found) -> Judgement {
-        let mut judgement = self.tenant.chains.judge(found, self.direction, self.visitor);
+    pub fn judge(&self, found: &Found, value: &[u8]) -> Judgement {
+        let is_suppressed = self.tenant.suppressions.hold(found, value, self.visitor.came_ms());
+        let mut judgement = self.tenant.chains.judge(found, is_suppressed, self.direction, self.visitor);
         if let Action::Redact(mode) = &mut judgement.action {
             *mode = self.detection().mode(found.rule, *mode);
             if self.direction != Direction::Input && *mode == Mode::Reversible {
@@ -248,6 +253,8 @@ impl<'a> Judge<'a> {
             known: found.known,
             action: judgement.action,
             reasons: judgement.reasons,
+            would: judgement.would,
+            is_suppressed: judgement.is_suppressed,
             is_repeated: found.is_repeated,
             hash: *hash.first_chunk()?,
         })
@@ -265,6 +272,8 @@ pub struct Cleared {
     originals: Arc<Originals>,
     /// What routes stick to, as far as it stands in the prompt.
     affinities: Vec<(StickyBy, Option<u64>)>,
+    /// The monitored rule that would have refused it, whatever it holds.
+    would_block: Option<Reason>,
 }
 
 /// A prompt that was scanned, and what services are still to be asked about it.
@@ -339,7 +348,8 @@ pub fn decide(visitor: &Visitor, scanned: Scanned, told: Vec<Option<Told>>) -> R
     let affinities = sticky_by.iter().map(|by| (*by, routing::affinity::of(&prompt, *by))).collect();
     let (edits, findings) = (redacted.edits, redacted.findings);
     let originals = Arc::new(redacted.taken.into_originals());
-    Ok(Cleared { body: prompt.body, head: prompt.head, edits, findings, originals, affinities })
+    let would_block = visitor.tenant().chains.would_block(visitor);
+    Ok(Cleared { body: prompt.body, head: prompt.head, edits, findings, originals, affinities, would_block })
 }
 
 /// Names of unfinished features travel on in the request's head, where nothing can be replaced.
@@ -350,7 +360,7 @@ fn scan_betas(judge: &Judge<'_>, betas: &[String], findings: &mut Vec<Finding>) 
         for mut found in judge.detection().scan(beta.as_bytes()) {
             let value = found.value(beta.as_bytes()).to_vec();
             if judge.weigh(&mut found, &value) {
-                let judgement = judge.judge(&found);
+                let judgement = judge.judge(&found, &value);
                 is_blocked |= judgement.action != Action::Pass;
                 findings.extend(judge.remember(&found, judgement, &value, place.to_owned()));
             }
@@ -384,6 +394,11 @@ impl Cleared {
     /// What was taken out to be put back into the answer.
     pub(crate) fn originals(&self) -> &Arc<Originals> {
         &self.originals
+    }
+
+    /// The monitored rule that would have refused it, whatever it holds.
+    pub fn would_block(&self) -> Option<&Reason> {
+        self.would_block.as_ref()
     }
 
     /// What this prompt has in common with others that should meet the same target.

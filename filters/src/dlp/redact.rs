@@ -83,7 +83,8 @@ fn redact_part<R: Meaning>(
     let place = projection.place(body, part);
     let mut redacted = Vec::new();
     for found in found {
-        let judgement = judge.judge(found);
+        let value = found.value(&projection.text);
+        let judgement = judge.judge(found, value);
         // A key cannot be replaced without changing what the object means.
         let in_key = found.span.start < part.value || part.form == Form::Key;
         let is_blocked = judgement.action == Action::Block || (in_key && judgement.action != Action::Pass);
@@ -95,7 +96,6 @@ fn redact_part<R: Meaning>(
         {
             redacted.push((found.clone(), mode));
         }
-        let value = found.value(&projection.text);
         out.findings.extend(judge.remember(found, judgement, value, place.clone()));
     }
     let text = projection.text.get(part.value..part.text.end).unwrap_or_default();

@@ -36,6 +36,39 @@ pub struct DlpDocument {
     /// What it looks for besides what the platform does.
     #[serde(default)]
     pub rules: Vec<RuleDocument>,
+    /// What of all that is found it wants nothing done about.
+    #[serde(default)]
+    pub suppress: Vec<SuppressDocument>,
+    /// Whether its rules of policy act.
+    #[serde(default)]
+    pub mode: DlpMode,
+}
+
+/// Whether an organisation's chain acts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DlpMode {
+    /// It does.
+    #[default]
+    Enforce,
+    /// It is recorded what it would have done.
+    Monitor,
+}
+
+/// Findings that an organisation wants nothing done about.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SuppressDocument {
+    /// Detection rules by id; `*` matches any part.
+    pub rules: Vec<String>,
+    /// Values as they are written, or `sha256:` and the hash of one; none: every value.
+    #[serde(default)]
+    pub values: Vec<String>,
+    /// Why, for people.
+    pub reason: String,
+    /// The moment it ends, RFC 3339.
+    #[serde(default, with = "super::timestamp")]
+    pub expires: Option<u64>,
 }
 
 fn threshold() -> f32 {
@@ -52,6 +85,8 @@ impl Default for DlpDocument {
             keyword_lists: Vec::new(),
             exact_match: Vec::new(),
             rules: Vec::new(),
+            suppress: Vec::new(),
+            mode: DlpMode::Enforce,
         }
     }
 }

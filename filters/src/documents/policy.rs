@@ -68,6 +68,9 @@ pub struct PolicyRuleDocument {
     pub mode: Option<Mode>,
     /// What a refused caller reads.
     pub message: Option<String>,
+    /// Whether it is recorded only what it would have done; for `redact` and `block`.
+    #[serde(default)]
+    pub monitor: bool,
 }
 
 /// Which way a text goes.

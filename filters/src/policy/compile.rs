@@ -5,10 +5,12 @@
 
 use super::decide::Chains;
 use super::owned::Owned;
+use super::suppressions::Suppressions;
 use super::{Platform, Policy, Provider, SHARDS, Tenant, TenantKey};
 use crate::dialect::Dialect;
 use crate::dlp::replacement::Key;
 use crate::dlp::{Detection, Lists, Scanner};
+use crate::documents::detection::DlpMode;
 use crate::documents::{
     DlpDocument, KeyDocument, OrganisationDocument, PlatformDocument, ProviderDocument, ProviderSecrets,
     QuotaDocument,
@@ -192,7 +194,12 @@ fn compile_platform(source: &Source<PlatformDocument>, grounds: &Grounds<'_>) ->
         compile_provider(provider, &catalogue, grounds.secrets)
     })?;
     // The floor's rules are checked here, so that a broken one is the platform's error and not each tenant's.
-    Chains::compile(&document.floor, &[], &[], &Detection::new(grounds.scanner.clone(), None))?;
+    Chains::compile(
+        &document.floor,
+        (&[], DlpMode::Enforce),
+        &[],
+        &Detection::new(grounds.scanner.clone(), None),
+    )?;
     Ok(Platform {
         scanner: grounds.scanner.clone(),
         detectors,
@@ -283,7 +290,6 @@ fn compile_tenant(
             "`dlp.restore_in_tools` has an empty name; name tools, such as `send_mail` or `crm_*`".to_owned()
         );
     }
-    let known_group = |group: &String| document.groups.iter().any(|known| known.name == *group);
     let keys = document.keys.iter().map(|key| {
         compile_key(key, document).map(Arc::new).map_err(|problem| format!("key `{}`: {problem}", key.id))
     });
@@ -292,6 +298,44 @@ fn compile_tenant(
     if let Some(key) = keys.iter().find(|key| !ids.insert(&*key.id)) {
         return Err(format!("two keys have the id `{}`; ids are unique", key.id));
     }
+    check_quotas(document)?;
+    let detection = compile_detection(document, platform, owned, grounds)?;
+    let (services, detection) =
+        super::services::of_organisation(&document.dlp.detectors, &platform.detectors, detection)?;
+    Ok(Tenant {
+        id: id.as_str().into(),
+        threshold: document.dlp.threshold,
+        findings_header: document.dlp.findings_header,
+        suspended: document.suspended,
+        credint: document.credint,
+        ip_allowlist: Networks::compile("ip_allowlist", &document.ip_allowlist)?,
+        geo: GeoRules::compile(&document.geo)?,
+        chains: Chains::compile(
+            &platform.floor,
+            (&document.policy, document.dlp.mode),
+            &document.groups,
+            &detection,
+        )?,
+        suppressions: Suppressions::compile(&document.dlp.suppress, &detection)?,
+        detection,
+        services,
+        access: Access::compile(&document.model_access, &document.groups)?,
+        routes: Routes::compile(&document.routes, &document.groups, &platform.providers)?,
+        kill_switches: KillSwitches::compile(&document.kill_switches, &platform.providers)?,
+        default_action: document.default_action,
+        on_full: document.audit.on_full,
+        platform: platform.clone(),
+        restore_in_tools: document.dlp.restore_in_tools.clone(),
+        replacements: Key::derived_from(&derive(grounds.hash_secret, id)),
+        hash_key: derive(grounds.hash_secret, id),
+        fingerprint,
+        keys,
+    })
+}
+
+/// Each quota has its subject, and a limit of its own.
+fn check_quotas(document: &OrganisationDocument) -> Result<(), String> {
+    let known_group = |group: &String| document.groups.iter().any(|known| known.name == *group);
     for quota in &document.quotas {
         let is_group = quota.subject == crate::documents::QuotaSubject::Group;
         if is_group != quota.group.is_some() || quota.group.as_ref().is_some_and(|group| !known_group(group))
@@ -307,32 +351,7 @@ fn compile_tenant(
             return Err("two quotas state the same limit of the same subject; keep one".to_owned());
         }
     }
-    let detection = compile_detection(document, platform, owned, grounds)?;
-    let (services, detection) =
-        super::services::of_organisation(&document.dlp.detectors, &platform.detectors, detection)?;
-    Ok(Tenant {
-        id: id.as_str().into(),
-        threshold: document.dlp.threshold,
-        findings_header: document.dlp.findings_header,
-        suspended: document.suspended,
-        credint: document.credint,
-        ip_allowlist: Networks::compile("ip_allowlist", &document.ip_allowlist)?,
-        geo: GeoRules::compile(&document.geo)?,
-        chains: Chains::compile(&platform.floor, &document.policy, &document.groups, &detection)?,
-        detection,
-        services,
-        access: Access::compile(&document.model_access, &document.groups)?,
-        routes: Routes::compile(&document.routes, &document.groups, &platform.providers)?,
-        kill_switches: KillSwitches::compile(&document.kill_switches, &platform.providers)?,
-        default_action: document.default_action,
-        on_full: document.audit.on_full,
-        platform: platform.clone(),
-        restore_in_tools: document.dlp.restore_in_tools.clone(),
-        replacements: Key::derived_from(&derive(grounds.hash_secret, id)),
-        hash_key: derive(grounds.hash_secret, id),
-        fingerprint,
-        keys,
-    })
+    Ok(())
 }
 
 /// What the platform looks for, with an organisation's rules and lists.
@@ -396,7 +415,7 @@ fn compile_key(key: &KeyDocument, organisation: &OrganisationDocument) -> Result
     })
 }
 
-fn decode_hex(text: &str) -> Option<[u8; 32]> {
+pub(super) fn decode_hex(text: &str) -> Option<[u8; 32]> {
     if text.len() != 64 || !text.is_ascii() {
         return None;
     }

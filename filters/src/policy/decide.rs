@@ -9,6 +9,7 @@ use crate::credint::{Bucket, Known};
 use crate::dlp::lane::Action;
 use crate::dlp::replacement::Mode;
 use crate::dlp::{Detection, Detector, Found};
+use crate::documents::detection::DlpMode;
 use crate::documents::{
     Direction, FloorDocument, GroupDocument, PolicyAction, PolicyRuleDocument, ShippedFloor,
 };
@@ -45,6 +46,8 @@ struct ChainRule {
     /// Without conditions on findings it is also asked about the request itself.
     about_request: bool,
     message: Option<String>,
+    /// It is recorded only what it would have done.
+    is_monitored: bool,
 }
 
 /// Conditions on where a caller is. What is not known does not hold: to refuse the unknown is `geo`'s.
@@ -83,6 +86,8 @@ pub struct Reason {
     pub rule: Arc<str>,
     /// What it says to a refused caller.
     pub message: Option<String>,
+    /// Whether it had no effect: it is recorded what it would have done.
+    pub is_monitored: bool,
 }
 
 /// What is to be done about one finding, and why.
@@ -90,8 +95,12 @@ pub struct Reason {
 pub struct Judgement {
     /// What.
     pub action: Action,
-    /// Every rule that said something; the strictest first.
+    /// Every rule that said something; the strictest first, those without effect last.
     pub reasons: Vec<Reason>,
+    /// What would have been done if no rule were monitored, where that is stricter.
+    pub would: Option<Action>,
+    /// Whether the organisation wants nothing done about it.
+    pub is_suppressed: bool,
 }
 
 /// What is to be done about the request as such.
@@ -114,7 +123,7 @@ struct ShippedFloorFile {
 impl Chains {
     pub(crate) fn compile(
         floor: &FloorDocument,
-        organisation: &[PolicyRuleDocument],
+        (organisation, mode): (&[PolicyRuleDocument], DlpMode),
         groups: &[GroupDocument],
         detection: &Detection,
     ) -> Result<Self, String> {
@@ -129,9 +138,13 @@ impl Chains {
         let mut rules = Vec::new();
         let detectors: Vec<&Detector> = detection.detectors().map(|detector| &**detector).collect();
         let mut met = vec![Vec::new(); detectors.len()];
-        let mut add = |chain, rule| -> Result<(), String> {
+        let mut add = |chain, rule: &PolicyRuleDocument| -> Result<(), String> {
             let number = u16::try_from(rules.len()).map_err(|_| "too many policy rules".to_owned())?;
-            rules.push(ChainRule::compile(chain, rule, &detectors)?);
+            let is_monitored = rule.monitor || (chain == Chain::Organisation && mode == DlpMode::Monitor);
+            rules.push(ChainRule {
+                is_monitored: is_monitored && acts(rule),
+                ..ChainRule::compile(chain, rule, &detectors)?
+            });
             for (detector, met) in detectors.iter().zip(&mut met) {
                 if concerns(rule, detector) {
                     met.push(number);
@@ -142,6 +155,12 @@ impl Chains {
         for rule in floor.rules.iter().chain(&shipped) {
             if !rule.groups.is_empty() {
                 return Err(format!("policy rule `{}`: the floor knows no groups", rule.name));
+            }
+            if rule.monitor {
+                return Err(format!(
+                    "policy rule `{}`: the floor is never monitored; leave `monitor` out",
+                    rule.name
+                ));
             }
             add(Chain::Floor, rule)?;
         }
@@ -161,12 +180,42 @@ impl Chains {
     }
 
     /// What the chains say about a finding: within a chain the first rule that ends it, across chains the strictest.
-    pub(crate) fn judge(&self, found: &Found, way: Direction, visitor: &Visitor) -> Judgement {
-        let mut judgement = Judgement { action: Action::Pass, reasons: Vec::new() };
+    /// Of what is suppressed, the floor alone says something.
+    pub(crate) fn judge(
+        &self,
+        found: &Found,
+        is_suppressed: bool,
+        way: Direction,
+        visitor: &Visitor,
+    ) -> Judgement {
+        let counts = |rule: &ChainRule| !is_suppressed || rule.chain == Chain::Floor;
+        let mut judgement = self.say(found, way, visitor, &|rule| counts(rule) && !rule.is_monitored);
+        judgement.is_suppressed = is_suppressed;
+        let met = self.meets.of(found.rule).iter();
+        let mut met = met.filter_map(|number| self.rules.get(usize::from(*number)));
+        if met.any(|rule| rule.is_monitored && counts(rule)) {
+            let asked = self.say(found, way, visitor, &counts);
+            judgement.would = (asked.action > judgement.action).then_some(asked.action);
+            judgement.reasons.extend(asked.reasons.into_iter().filter(|reason| reason.is_monitored));
+        }
+        judgement
+    }
+
+    /// What those rules say that count.
+    fn say(
+        &self,
+        found: &Found,
+        way: Direction,
+        visitor: &Visitor,
+        counts: &dyn Fn(&ChainRule) -> bool,
+    ) -> Judgement {
+        let mut judgement =
+            Judgement { action: Action::Pass, reasons: Vec::new(), would: None, is_suppressed: false };
         let mut ended = None;
         let met = self.meets.of(found.rule).iter();
         for rule in met.filter_map(|number| self.rules.get(usize::from(*number))) {
-            if ended == Some(rule.chain)
+            if !counts(rule)
+                || ended == Some(rule.chain)
                 || !rule.applies(way, visitor)
                 || found.confidence < rule.confidence_min
                 || found.known < rule.compromised_min
@@ -199,15 +248,28 @@ impl Chains {
     pub(crate) fn acts_on_output(&self) -> bool {
         self.rules.iter().any(|rule| {
             rule.direction != Direction::Input
+                && !rule.is_monitored
                 && matches!(rule.action, PolicyAction::Redact | PolicyAction::Block)
         })
     }
 
     /// What the chains say about a request, whatever it holds.
     pub(crate) fn gate(&self, visitor: &Visitor) -> Gate {
+        self.say_of_request(visitor, &|rule| !rule.is_monitored)
+    }
+
+    /// The monitored rule that would have refused a request, whatever it holds, if no other did.
+    pub(crate) fn would_block(&self, visitor: &Visitor) -> Option<Reason> {
+        match self.say_of_request(visitor, &|_| true) {
+            Gate::Blocked(reason) => Some(reason).filter(|reason| reason.is_monitored),
+            Gate::Allowed | Gate::Silent => None,
+        }
+    }
+
+    fn say_of_request(&self, visitor: &Visitor, counts: &dyn Fn(&ChainRule) -> bool) -> Gate {
         let mut gate = Gate::Silent;
         let mut ended = None;
-        for rule in self.rules.iter().filter(|rule| rule.about_request) {
+        for rule in self.rules.iter().filter(|rule| rule.about_request && counts(rule)) {
             if ended == Some(rule.chain) || !rule.applies(Direction::Input, visitor) {
                 continue;
             }
@@ -224,6 +286,11 @@ impl Chains {
         }
         gate
     }
+}
+
+/// Whether a rule changes or refuses anything.
+fn acts(rule: &PolicyRuleDocument) -> bool {
+    matches!(rule.action, PolicyAction::Redact | PolicyAction::Block)
 }
 
 /// What a rule's redactions leave.
@@ -280,6 +347,12 @@ impl ChainRule {
                 }
             }
         }
+        if rule.monitor && !acts(rule) {
+            return Err(format!(
+                "policy rule `{}`: `monitor` is for `redact` and `block`; this one changes nothing, leave it out",
+                rule.name
+            ));
+        }
         let compromised_min = rule.compromised_min.map(|least| {
             Bucket::beginning_with(least).map(Known::Listed).ok_or_else(|| {
                 format!(
@@ -304,6 +377,7 @@ impl ChainRule {
                 && rule.confidence_min.is_none()
                 && rule.compromised_min.is_none(),
             message: rule.message.clone(),
+            is_monitored: false,
         })
     }
 
@@ -315,7 +389,12 @@ impl ChainRule {
     }
 
     fn reason(&self) -> Reason {
-        Reason { chain: self.chain, rule: self.name.clone(), message: self.message.clone() }
+        Reason {
+            chain: self.chain,
+            rule: self.name.clone(),
+            message: self.message.clone(),
+            is_monitored: self.is_monitored,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ pub mod decide;
 mod meets;
 mod owned;
 mod services;
+mod suppressions;
 
 use crate::dlp::replacement::Key;
 use crate::dlp::service::{Endpoint, Service};
@@ -26,6 +27,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
+use suppressions::Suppressions;
 
 /// Shards of the key directory: a change copies one part in so many.
 const SHARDS: usize = 256;
@@ -99,6 +101,7 @@ pub struct Tenant {
     pub(crate) keys: Vec<Arc<TenantKey>>,
     pub(crate) detection: Detection,
     pub(crate) services: Vec<Arc<Service>>,
+    pub(crate) suppressions: Suppressions,
     pub(crate) chains: Chains,
     pub(crate) access: Access,
     pub(crate) routes: Routes,

@@ -8,8 +8,8 @@ use super::super::anchors::commonness;
 /// For each length of a run of digits, from one on: how often one stands in a mebibyte.
 const RUNS: [u32; 24] =
     [16_801, 8_570, 2_324, 1_734, 1_124, 283, 151, 118, 58, 92, 8, 9, 5, 6, 3, 1, 1, 8, 3, 1, 4, 1, 1, 1];
-/// How often a run of one to four digits goes on in others, with single separators, to more than ten digits, in a mebibyte;
-/// longer ones hardly do.
+/// How often a run of one to four digits goes on in others, with single separators, to more than ten digits, in a
+/// mebibyte; longer ones hardly do.
 const RUNS_THAT_GO_ON: [u32; 4] = [3_903, 87, 22, 215];
 /// The same of longer ones.
 const LONG_RUN_GOES_ON: u32 = 6;
@@ -27,7 +27,8 @@ const BYTES: [u16; 128] = [
     360, 369, 184, 10, 339, 363, 499, 223, 47, 58, 60, 70, 11, 21, 6, 21, 0, 0,
 ];
 
-/// Runs of digits in a kibibyte that have so many digits at once, with the ones behind single separators so many in all.
+/// Runs of digits in a kibibyte that have so many digits at once, and with those behind single separators so many in
+/// all.
 pub(super) fn digits(at_once: (usize, usize), in_all: usize) -> f32 {
     let (least, most) = at_once;
     let runs = (1usize..).zip(RUNS).filter(|(length, _)| (least..=most).contains(length));

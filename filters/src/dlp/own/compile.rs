@@ -119,13 +119,13 @@ fn prepare(document: &RuleDocument) -> Result<(Rule, Option<f32>), String> {
         Some(context) if context.required => HITS_IN_CONTEXT_MAX,
         Some(_) | None => HITS_MAX,
     };
-    let hits = hits_of_anchor(&document)?;
+    let hits = hits_of_anchor(&document);
     match &hits {
         Some((hits, what)) if *hits > most => {
             if is_declared {
                 return Err(format!(
-                    "`anchor`: {what} stands {hits:.1} times in a kibibyte of ordinary text, and may stand {most} times; \
-                     anchor it by something rarer, leave `anchor` out, or require a word (`context.required`)"
+                    "`anchor`: {what} stands {hits:.1} times in a kibibyte of ordinary text, and may stand {most} \
+                     times; anchor it by something rarer, leave `anchor` out, or require a word (`context.required`)"
                 ));
             }
             document.anchor = super::super::rules::Anchor::default();
@@ -140,13 +140,14 @@ fn prepare(document: &RuleDocument) -> Result<(Rule, Option<f32>), String> {
 }
 
 fn bounded(rule: Rule) -> Result<Rule, String> {
-    match rule.matcher.automaton_bytes() {
-        bytes if bytes > AUTOMATON_BYTES_MAX => Err(format!(
-            "`pattern` needs an automaton of {bytes} bytes, and may take {AUTOMATON_BYTES_MAX}; shorten its repetitions \
-             or its alternatives"
-        )),
-        _ => Ok(rule),
+    let bytes = rule.matcher.automaton_bytes();
+    if bytes > AUTOMATON_BYTES_MAX {
+        return Err(format!(
+            "`pattern` needs an automaton of {bytes} bytes, and may take {AUTOMATON_BYTES_MAX}; shorten its \
+             repetitions or its alternatives"
+        ));
     }
+    Ok(rule)
 }
 
 fn check(rule: &RuleDocument) -> Result<(), String> {
@@ -213,19 +214,19 @@ fn check_without_anchor(rule: &RuleDocument) -> Result<(), String> {
 }
 
 /// How often a rule's anchor stands in a kibibyte of ordinary text, and what of it stands there most.
-fn hits_of_anchor(rule: &RuleDocument) -> Result<Option<(f32, String)>, String> {
+fn hits_of_anchor(rule: &RuleDocument) -> Option<(f32, String)> {
     let anchor = &rule.anchor;
     if let Some(in_all) = anchor.digits {
         let at_once = leading::first_run(rule, anchor.before);
-        return Ok(Some((background::digits(at_once, in_all), format!("a run of {in_all} digits"))));
+        return Some((background::digits(at_once, in_all), format!("a run of {in_all} digits")));
     }
     if anchor.at_sign {
-        return Ok(Some((background::AT_SIGNS, "an `@`".to_owned())));
+        return Some((background::AT_SIGNS, "an `@`".to_owned()));
     }
     let each = anchor.literals.iter().map(|literal| (background::literal(literal), literal));
     let all: f32 = each.clone().map(|(hits, _)| hits).sum();
     let most = each.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    Ok(most.map(|(_, literal)| (all, format!("`{literal}`"))))
+    most.map(|(_, literal)| (all, format!("`{literal}`")))
 }
 
 fn check_unanchored(rules: &Unanchored, documents: &[RuleDocument]) -> Result<f32, String> {
@@ -302,7 +303,10 @@ mod tests {
         let name = |line: &str| line.split(' ').next().unwrap().to_owned();
         lines.retain(|known| line.lines().all(|line| name(known) != name(line)));
         let document: RuleDocument = toml::from_str(&(lines.join("\n") + "\n" + line)).unwrap();
-        Own::compile(&[document], PLATFORM.platform()).map(|_| "accepted".to_owned()).unwrap_or_else(|it| it)
+        match Own::compile(&[document], PLATFORM.platform()) {
+            Ok(_) => "accepted".to_owned(),
+            Err(problem) => problem,
+        }
     }
 
     #[test]

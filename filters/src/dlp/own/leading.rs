@@ -1,7 +1,7 @@
 //! With which bytes does every match of a pattern begin?
 //!
-//! Needs the syntax of a pattern; proves of each of its first places which bytes can stand there. From that follows what
-//! a rule can be anchored by, if nobody said.
+//! Needs the syntax of a pattern; proves of each of its first places which bytes can stand there. From that follows
+//! what a rule can be anchored by, if nobody said.
 
 use super::super::rules::{
     Anchor, DIGITS_LEAD_BYTES_MAX, LITERAL_BYTES_MAX, LITERAL_BYTES_MIN, RuleDocument, word_bytes,
@@ -33,8 +33,8 @@ enum Place {
 impl Leading {
     fn of(pattern: &str) -> Option<Self> {
         let mut leading = Self::default();
-        leading.goes_on = leading.read(&parse(pattern)?);
-        Some(leading)
+        let goes_on = leading.read(&parse(pattern)?);
+        Some(Self { goes_on, ..leading })
     }
 
     /// Adds what `hir` begins with; returns whether what follows is not known.

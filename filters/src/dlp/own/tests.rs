@@ -173,7 +173,9 @@ static BOTH: LazyLock<[Detection; 2]> = LazyLock::new(|| {
         rule.anchor = super::leading::anchor(rule).unwrap();
     }
     let mut without = anchored.clone();
-    without.iter_mut().for_each(|rule| rule.anchor = Anchor::default());
+    for rule in &mut without {
+        rule.anchor = Anchor::default();
+    }
     [assemble(anchored, Vec::new()), assemble(Vec::new(), without)]
 });
 

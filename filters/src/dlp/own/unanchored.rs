@@ -71,7 +71,7 @@ impl Unanchored {
             return Ok(None);
         }
         let patterns = rules.iter().map(|(rule, _)| with_left(rule)).collect::<Result<Vec<_>, _>>()?;
-        let automaton = build(&patterns).map_err(|_| too_large(&rules, &patterns))?;
+        let automaton = build(&patterns).map_err(|()| too_large(&rules, &patterns))?;
         let at_start = start::Config::new().anchored(Anchored::No);
         let start = automaton.start_state(&at_start).map_err(|error| error.to_string())?;
         let idle = idle_states(&automaton, &rules);
@@ -116,11 +116,11 @@ impl Unanchored {
     /// Bytes that the automaton tells apart, each with the share of its like.
     fn classes(&self) -> Vec<(u8, f32)> {
         let classes = self.automaton.byte_classes();
-        let mut shares: Vec<(u8, (u8, f32))> = Vec::new();
+        let mut shares: Vec<((u8, bool), (u8, f32))> = Vec::new();
         for byte in 0..=255u8 {
             let (class, right) = (classes.get(byte), self.rules.iter().any(|rule| rule.right.contains(byte)));
             // Whether a match may end before it must be told, too.
-            let key = class << 1 | u8::from(right);
+            let key = (class, right);
             match shares.iter_mut().find(|(known, _)| *known == key) {
                 Some((_, (_, share))) => *share += background::byte(byte),
                 None => shares.push((key, (byte, background::byte(byte)))),
@@ -304,8 +304,8 @@ fn too_large(rules: &[(RuleDocument, Matcher)], patterns: &[String]) -> String {
     let largest = rules.iter().zip(sizes).max_by_key(|(_, size)| *size);
     let id = largest.map_or("", |((rule, _), _)| &rule.id);
     format!(
-        "rule `{id}`: the rules without an `anchor` need an automaton of more than {AUTOMATON_BYTES_MAX} bytes together, \
-         this one most of all; give it an anchor, or shorten the repetitions of its `pattern`"
+        "rule `{id}`: the rules without an `anchor` need an automaton of more than {AUTOMATON_BYTES_MAX} bytes \
+         together, this one most of all; give it an anchor, or shorten the repetitions of its `pattern`"
     )
 }
 
