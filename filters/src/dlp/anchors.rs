@@ -123,6 +123,13 @@ impl Anchors {
         self.path = Path::all().into_iter().find(|path| path.name() == way);
     }
 
+    /// The memory that they take.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let literals: usize = self.literals.iter().map(|literal| size_of_val(literal) + literal.len()).sum();
+        let tables = size_of_val(&*self.filter) + size_of_val(&*self.table) + size_of_val(&*self.entries);
+        tables + literals + self.buckets.memory_bytes()
+    }
+
     /// The length of a literal.
     pub(super) fn literal_bytes(&self, number: u16) -> usize {
         self.literals.get(usize::from(number)).map_or(0, |literal| literal.len())

@@ -28,6 +28,11 @@ pub struct Detector {
 }
 
 impl Detector {
+    /// The memory that it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.id.len() + self.entity.len() + self.label.len()
+    }
+
     /// What a rule is to its findings.
     pub(super) fn of(rule: &RuleDocument) -> Self {
         let credential = rule.credential.unwrap_or(match rule.category {

@@ -5,25 +5,20 @@
 //! and what is there does not decide, the answer is `Open`: ask again with more. That one word is what makes a
 //! stream and a whole text give the same findings.
 
+use super::automaton::Automaton;
 use super::bytes::ByteSet;
 use super::digits::Shapes;
 use super::rules::{LEAD_BYTES_MAX, RuleDocument, WIDTH_BYTES_MAX};
 use super::validators::Validator;
 use super::words::{Around, Words};
-use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson::backtrack::BoundedBacktracker;
 use regex_automata::nfa::thompson::{NFA, WhichCaptures};
-use regex_automata::util::primitives::StateID;
 use regex_automata::util::syntax;
-use regex_automata::{Anchored, Input, MatchKind};
+use regex_automata::{Anchored, Input};
 use std::ops::Range;
 
 /// An unbounded finding is reported, and held in a stream, in pieces of this many bytes.
 pub(super) const RUN_PIECE_BYTES: usize = 16 * 1024;
-/// One rule's automaton may take this much memory; a pattern that needs more is refused.
-const AUTOMATON_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// Building it may take this much.
-const DETERMINIZE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// `until` is recognised by this many literal bytes.
 const TERMINATOR_LITERAL_BYTES: usize = 5;
 
@@ -58,14 +53,13 @@ pub(super) struct Match {
 
 /// One compiled rule.
 pub(super) struct Matcher {
-    automaton: dense::DFA<Vec<u32>>,
-    start: StateID,
-    span: Option<Span>,
+    automaton: Automaton,
+    span: Option<Box<Span>>,
     lead: Option<ByteSet>,
     left: ByteSet,
     not_after: Vec<String>,
     right: ByteSet,
-    run: Option<Run>,
+    run: Option<Box<Run>>,
     shapes: Option<Box<Shapes>>,
     validate: Option<Validator>,
     entropy_bits_min: Option<f32>,
@@ -87,37 +81,39 @@ struct Run {
 
 struct Terminator {
     literal: [u8; TERMINATOR_LITERAL_BYTES],
-    automaton: dense::DFA<Vec<u32>>,
-    start: StateID,
+    automaton: Automaton,
 }
 
-enum Walk {
+/// How far a pattern goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Walk {
+    /// It depends on text to come.
     Open,
+    /// To here, if anywhere.
     Ended(Option<usize>),
 }
 
 impl std::fmt::Debug for Matcher {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "Matcher({} bytes)", self.automaton.memory_usage())
+        write!(out, "Matcher({} bytes)", self.automaton.table_bytes())
     }
 }
 
 impl Matcher {
     pub(super) fn compile(rule: &RuleDocument) -> Result<Self, String> {
         let nfa = read(&rule.pattern, rule.width_bytes_max)?;
-        let (automaton, start) = determinise(&nfa)?;
+        let automaton = Automaton::compile(&nfa)?;
         let span = rule.span.as_deref().map(|name| Span::compile(&rule.pattern, name)).transpose()?;
         let run = match &rule.continues {
             None => None,
-            Some(continues) => Some(Run {
+            Some(continues) => Some(Box::new(Run {
                 class: ByteSet::parse(&continues.class)?,
                 until: continues.until.as_deref().map(Terminator::compile).transpose()?,
-            }),
+            })),
         };
         let mut matcher = Self {
             automaton,
-            start,
-            span,
+            span: span.map(Box::new),
             lead: rule.anchor.lead.as_deref().map(ByteSet::parse).transpose()?,
             left: ByteSet::parse(&rule.boundary.left)?,
             not_after: rule.not_after.clone(),
@@ -131,31 +127,11 @@ impl Matcher {
             in_context: rule.confidence.context,
             shapes: None,
         };
-        if rule.anchor.digits.is_some() {
-            let shapes = Shapes::of(&matcher, nfa.byte_classes(), rule.anchor.before);
+        if let (Some(_), Automaton::Fast(fast)) = (rule.anchor.digits, &matcher.automaton) {
+            let shapes = Shapes::of(fast, &matcher, nfa.byte_classes(), rule.anchor.before);
             matcher.shapes = Some(Box::new(shapes));
         }
         Ok(matcher)
-    }
-
-    /// The state of its automaton that a match begins in.
-    pub(super) fn start(&self) -> StateID {
-        self.start
-    }
-
-    /// The state behind a byte; `None`: no match goes on so.
-    pub(super) fn next(&self, state: StateID, byte: u8) -> Option<StateID> {
-        Some(self.automaton.next_state(state, byte)).filter(|next| !self.automaton.is_dead_state(*next))
-    }
-
-    /// Whether a match ended before the byte that led to this state.
-    pub(super) fn is_match(&self, state: StateID) -> bool {
-        self.automaton.is_match_state(state)
-    }
-
-    /// Whether a match ends at this state if the text does.
-    pub(super) fn may_end(&self, state: StateID) -> bool {
-        self.automaton.is_match_state(self.automaton.next_eoi_state(state))
     }
 
     /// Whether a match may end before this byte.
@@ -192,12 +168,33 @@ impl Matcher {
 
     /// Whether a match can begin with this byte.
     pub(super) fn may_begin_with(&self, byte: u8) -> bool {
-        !self.automaton.is_dead_state(self.automaton.next_state(self.start, byte))
+        self.automaton.may_begin_with(byte)
     }
 
-    /// The memory of its automaton.
+    /// The memory of its automaton's table.
     pub(super) fn automaton_bytes(&self) -> usize {
-        self.automaton.memory_usage()
+        self.automaton.table_bytes()
+    }
+
+    /// Lets go of what is needed only to put rules together, and keeps the rest in less memory.
+    pub(super) fn shrink(&mut self) {
+        self.automaton.shrink();
+        if let Some(until) = self.run.as_mut().and_then(|run| run.until.as_mut()) {
+            until.automaton.shrink();
+        }
+        self.context.iter_mut().for_each(Words::shrink);
+        self.shapes = None;
+    }
+
+    /// The memory that it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let until = self.run.as_ref().and_then(|run| run.until.as_ref());
+        let run = self.run.as_ref().map_or(0, |_| size_of::<Run>());
+        let until = until.map_or(0, |until| until.automaton.memory_bytes());
+        let span = self.span.as_ref();
+        let span = span.map_or(0, |span| size_of::<Span>() + span.engine.get_nfa().memory_usage());
+        let words: usize = self.not_after.iter().map(|word| size_of::<String>() + word.len()).sum();
+        size_of::<Self>() + self.automaton.memory_bytes() + run + until + span + words
     }
 
     /// Whether a finding may go on without end.
@@ -227,7 +224,7 @@ impl Matcher {
         if self.not_after.iter().any(|word| ends_with_word(earlier, word)) {
             return Verdict::No;
         }
-        let end = match walk(&self.automaton, self.start, view, start) {
+        let end = match self.automaton.walk(view, start) {
             Walk::Open => return Verdict::Open,
             Walk::Ended(None) => return Verdict::No,
             Walk::Ended(Some(end)) => end,
@@ -327,7 +324,7 @@ fn whole_characters(text: &[u8], mut span: Range<usize>) -> Range<usize> {
 }
 
 /// A pattern that can be used: bounded, and looking at nothing around it.
-fn read(pattern: &str, width_bytes_max: usize) -> Result<NFA, String> {
+pub(super) fn read(pattern: &str, width_bytes_max: usize) -> Result<NFA, String> {
     let hir = regex_syntax::ParserBuilder::new()
         .unicode(false)
         .utf8(false)
@@ -356,47 +353,6 @@ fn read(pattern: &str, width_bytes_max: usize) -> Result<NFA, String> {
         .configure(NFA::config().utf8(false).which_captures(WhichCaptures::None))
         .build_from_hir(&hir)
         .map_err(|error| error.to_string())
-}
-
-fn determinise(nfa: &NFA) -> Result<(dense::DFA<Vec<u32>>, StateID), String> {
-    let automaton = dense::Builder::new()
-        .configure(
-            dense::Config::new()
-                .start_kind(StartKind::Anchored)
-                .match_kind(MatchKind::LeftmostFirst)
-                .accelerate(false)
-                .dfa_size_limit(Some(AUTOMATON_BYTES_MAX))
-                .determinize_size_limit(Some(DETERMINIZE_BYTES_MAX)),
-        )
-        .build_from_nfa(nfa)
-        .map_err(|error| format!("the pattern needs too large an automaton: {error}"))?;
-    let start = automaton
-        .universal_start_state(Anchored::Yes)
-        .ok_or_else(|| "the pattern depends on what stands before it; use `boundary`".to_owned())?;
-    Ok((automaton, start))
-}
-
-/// Runs an automaton from `from`; the last match it saw counts (leftmost-first semantics).
-#[inline]
-fn walk(automaton: &dense::DFA<Vec<u32>>, start: StateID, view: View<'_>, from: usize) -> Walk {
-    let (mut state, mut end) = (start, None);
-    for (offset, byte) in view.text.get(from..).unwrap_or_default().iter().enumerate() {
-        state = automaton.next_state(state, *byte);
-        if automaton.is_special_state(state) {
-            if automaton.is_match_state(state) {
-                end = Some(from + offset);
-            } else if automaton.is_dead_state(state) {
-                return Walk::Ended(end);
-            }
-        }
-    }
-    if !view.complete {
-        return Walk::Open;
-    }
-    if automaton.is_match_state(automaton.next_eoi_state(state)) {
-        end = Some(view.text.len());
-    }
-    Walk::Ended(end)
 }
 
 impl Span {
@@ -462,8 +418,8 @@ impl Terminator {
                 bytes.iter().all(|byte| !regex_syntax::is_meta_character(char::from(*byte)) || *byte == b'-')
             })
             .ok_or_else(|| format!("`until` begins with {TERMINATOR_LITERAL_BYTES} literal bytes"))?;
-        let (automaton, start) = determinise(&read(pattern, WIDTH_BYTES_MAX / 2)?)?;
-        Ok(Self { literal: *literal, automaton, start })
+        let automaton = Automaton::compile(&read(pattern, WIDTH_BYTES_MAX / 2)?)?;
+        Ok(Self { literal: *literal, automaton })
     }
 
     fn end(&self, view: View<'_>, at: usize) -> Walk {
@@ -472,7 +428,7 @@ impl Terminator {
         if known == 0 || here.get(..known) != self.literal.get(..known) {
             return Walk::Ended(None);
         }
-        walk(&self.automaton, self.start, view, at)
+        self.automaton.walk(view, at)
     }
 }
 

@@ -18,6 +18,7 @@ pub mod splice;
 pub mod validators;
 
 mod anchors;
+mod automaton;
 mod detection;
 mod detector;
 mod digits;

@@ -163,10 +163,22 @@ impl Scanner {
         self
     }
 
-    /// The same without the rules as they were written, which are not needed to find anything.
+    /// The same in less memory, and without the rules as they were written: it finds the same, some of it slower.
     #[must_use]
-    pub(super) fn without_documents(self) -> Self {
-        Self { documents: Vec::new(), ..self }
+    pub(super) fn shrunk(mut self) -> Self {
+        self.documents = Vec::new();
+        self.matchers.iter_mut().for_each(Matcher::shrink);
+        self
+    }
+
+    /// The memory that it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let rules: usize = self.matchers.iter().map(Matcher::memory_bytes).sum();
+        let detectors: usize = self.detectors.iter().map(|detector| detector.memory_bytes()).sum();
+        let parts = self.anchors.memory_bytes() + self.digits.memory_bytes() + self.lexicon.memory_bytes();
+        let literals: usize =
+            self.literal_rules.iter().map(|rules| size_of_val(rules) + size_of_val(&**rules)).sum();
+        rules + detectors + parts + literals + size_of_val(&*self.detectors)
     }
 
     /// The rules as they were written, in the order of their numbers.

@@ -67,6 +67,11 @@ impl Buckets {
         Self::lay_out(&buckets)
     }
 
+    /// The memory that they take.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.by_class) + size_of_val(&*self.by_half)
+    }
+
     fn lay_out(buckets: &[Bucket]) -> Self {
         let mut tables = Self {
             classes: Table([0; 128]),

@@ -87,6 +87,9 @@ impl Digits {
             .collect();
         all.sort_by_key(|(digit, ..)| (digit.least, digit.before, digit.rule));
         let blocks = all.len().div_ceil(BLOCK_RULES);
+        if blocks == 0 {
+            return Self::default();
+        }
         let mut digits = Self { blocks, ..Self::default() };
         let set = |has: &dyn Fn(&Shapes) -> bool| {
             let mut set = vec![Set::default(); blocks];
@@ -146,6 +149,13 @@ impl Digits {
             sets.iter().zip(behind_word).any(|(set, other)| !is_empty(both(*set, *other)))
         };
         numbers.into_iter().position(|numbers| numbers.iter().any(may)).unwrap_or(usize::MAX)
+    }
+
+    /// The memory that it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let sets = [&self.sets, &self.before, &self.words, &self.by_word, &self.alone];
+        let sets: usize = sets.into_iter().map(|sets| size_of_val(&**sets)).sum();
+        sets + size_of_val(&*self.rules) + size_of_val(&*self.behind) + size_of_val(&*self.levels)
     }
 
     /// The blocks of rules.

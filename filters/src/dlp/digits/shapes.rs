@@ -4,6 +4,7 @@
 //! cannot match at all. Most anchors in a text fail here, before anything of a rule runs. What is known of a place is
 //! how many digits stand there, what follows them, what follows that, and what stands before.
 
+use super::super::automaton::Fast;
 use super::super::matcher::Matcher;
 use regex_automata::util::alphabet::ByteClasses;
 use regex_automata::util::primitives::StateID;
@@ -158,14 +159,20 @@ pub(in crate::dlp) struct Shapes {
 impl Shapes {
     /// What may stand around the digits of a match that has `lead` bytes before them. The automaton of the rule tells
     /// no two bytes of a class apart.
-    pub(in crate::dlp) fn of(matcher: &Matcher, classes: &ByteClasses, lead: usize) -> Self {
-        let mut walker = Walker::new(matcher, classes);
+    pub(in crate::dlp) fn of(
+        automaton: &Fast,
+        matcher: &Matcher,
+        classes: &ByteClasses,
+        lead: usize,
+    ) -> Self {
+        let mut walker = Walker::new(automaton, matcher, classes);
         Self { behind: walker.behind(lead), before: walker.before(lead), words: walker.words(lead) }
     }
 }
 
 /// Walks the automaton of one rule.
 struct Walker<'a> {
+    automaton: &'a Fast,
     matcher: &'a Matcher,
     /// Bytes that differ for this rule, one of each kind.
     bytes: Vec<u8>,
@@ -174,7 +181,7 @@ struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    fn new(matcher: &'a Matcher, classes: &ByteClasses) -> Self {
+    fn new(automaton: &'a Fast, matcher: &'a Matcher, classes: &ByteClasses) -> Self {
         let kind = |byte: u8| {
             let borders = (matcher.ends_before(byte), matcher.begins_after(byte));
             let ours =
@@ -182,11 +189,11 @@ impl<'a> Walker<'a> {
             (classes.get(byte), borders, ours)
         };
         let kinds: BTreeMap<_, u8> = (0..=255).map(|byte| (kind(byte), byte)).collect();
-        Self { matcher, bytes: kinds.into_values().collect(), known: BTreeMap::new() }
+        Self { automaton, matcher, bytes: kinds.into_values().collect(), known: BTreeMap::new() }
     }
 
     fn behind(&mut self, lead: usize) -> Box<[u16]> {
-        let mut states = BTreeSet::from([self.matcher.start()]);
+        let mut states = BTreeSet::from([self.automaton.start()]);
         for _ in 0..lead {
             states = self.step(&states, |_| true);
         }
@@ -213,7 +220,7 @@ impl<'a> Walker<'a> {
             return *known;
         }
         let mut after = [0; After::COUNT];
-        if self.matcher.may_end(state)
+        if self.automaton.may_end(state)
             && let Some(end) = after.get_mut(After::End as usize)
         {
             *end = u16::MAX;
@@ -223,7 +230,7 @@ impl<'a> Walker<'a> {
             let Some(next) = self.next(state, byte).filter(|_| self.may_follow(state, byte)) else {
                 continue;
             };
-            let ends = self.matcher.is_match(next) && self.matcher.ends_before(byte);
+            let ends = self.automaton.is_match(next) && self.matcher.ends_before(byte);
             if let Some(after) = after.get_mut(After::of(byte) as usize) {
                 *after |= if ends { u16::MAX } else { self.second(next) };
             }
@@ -235,7 +242,7 @@ impl<'a> Walker<'a> {
     /// What may stand behind the byte that led to this state.
     fn second(&self, state: StateID) -> u16 {
         let bit = |second: Second| 1u16 << second.number();
-        let mut set = if self.matcher.may_end(state) { bit(Second::End) } else { 0 };
+        let mut set = if self.automaton.may_end(state) { bit(Second::End) } else { 0 };
         for byte in self.bytes.iter().copied().filter(|byte| !byte.is_ascii_digit()) {
             if self.may_follow(state, byte) {
                 set |= bit(Second::of(byte));
@@ -247,7 +254,7 @@ impl<'a> Walker<'a> {
                 let digits = self.bytes.iter().filter(|byte| byte.is_ascii_digit());
                 digits.copied().any(|byte| {
                     self.matcher.ends_before(byte)
-                        && self.next(*state, byte).is_some_and(|next| self.matcher.is_match(next))
+                        && self.next(*state, byte).is_some_and(|next| self.automaton.is_match(next))
                 })
             };
             if states.iter().any(ends) {
@@ -259,7 +266,7 @@ impl<'a> Walker<'a> {
             states = self.step(&states, |byte| byte.is_ascii_digit());
             let goes_on = |state: &StateID| {
                 let others = self.bytes.iter().filter(|byte| !byte.is_ascii_digit());
-                self.matcher.may_end(*state) || others.copied().any(|byte| self.may_follow(*state, byte))
+                self.automaton.may_end(*state) || others.copied().any(|byte| self.may_follow(*state, byte))
             };
             if states.iter().any(goes_on) || (count == SECOND_RUN_MAX && !states.is_empty()) {
                 set |= bit(Second::Digits(count));
@@ -271,7 +278,7 @@ impl<'a> Walker<'a> {
 
     /// Which bytes may stand right before the digits.
     fn before(&self, lead: usize) -> u8 {
-        let mut states = BTreeSet::from([self.matcher.start()]);
+        let mut states = BTreeSet::from([self.automaton.start()]);
         for _ in 1..lead {
             states = self.step(&states, |_| true);
         }
@@ -293,7 +300,7 @@ impl<'a> Walker<'a> {
 
     fn may_be_behind(&self, lead: usize, words: usize, bounded: bool) -> bool {
         let Some(others) = lead.checked_sub(words) else { return !bounded };
-        let mut states = BTreeSet::from([self.matcher.start()]);
+        let mut states = BTreeSet::from([self.automaton.start()]);
         for place in 0..lead {
             states = self.step(&states, |byte| match place + 1 {
                 place if place < others => true,
@@ -310,7 +317,7 @@ impl<'a> Walker<'a> {
     }
 
     fn next(&self, state: StateID, byte: u8) -> Option<StateID> {
-        self.matcher.next(state, byte)
+        self.automaton.next(state, byte)
     }
 
     /// Whether a match can go on with this byte, or end before it.

@@ -95,7 +95,7 @@ impl Own {
         let of_unanchored = unanchored.iter().map(|rule| Arc::new(Detector::of(&rule.document)));
         let mut detectors: Vec<_> = of_unanchored.collect();
         let parts = unanchored.into_iter().map(|rule| (rule.document, rule.matcher)).collect();
-        let rules = Scanner::new(anchored).without_documents();
+        let rules = Scanner::new(anchored).shrunk();
         detectors.splice(0..0, rules.detectors().iter().cloned());
         Ok(Self { rules, unanchored: Unanchored::compile(parts)?, detectors: detectors.into() })
     }

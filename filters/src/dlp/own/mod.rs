@@ -41,6 +41,11 @@ impl Own {
         &self.detectors
     }
 
+    /// The memory that it takes, as far as it grows with rules.
+    pub fn memory_bytes(&self) -> usize {
+        self.rules.memory_bytes() + self.unanchored.as_ref().map_or(0, Unanchored::memory_bytes)
+    }
+
     /// Whether what this one finds may go on without end.
     pub(super) fn is_endless(&self, number: u16) -> bool {
         self.rules.is_endless(number)

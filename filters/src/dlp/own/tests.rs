@@ -252,6 +252,43 @@ fn a_rule_without_an_anchor_is_found_behind_an_escape_and_at_either_end() {
 }
 
 #[test]
+fn ten_thousand_organisations_with_fifty_rules_each_take_less_than_a_gibibyte() {
+    const ANCHORED: [&str; 9] = [
+        "EMP7-[0-9]{6}",
+        "(?i)project7 ?[a-z]{3,12}",
+        "CUST7[A-Z]{2}[0-9]{4,8}",
+        "inv7/[0-9]{2}/[0-9]{5}",
+        "(?:alpha7|bravo7|charlie7)-[0-9a-f]{8}",
+        "[0-9]{7,9}(?:-7)?",
+        "[A-Z]{3}[0-9]{8}(?:X7)?",
+        "tok7_[A-Za-z0-9]{24,40}",
+        "case7#[A-Z0-9]{10}",
+    ];
+    let like = &load(RULES)[0];
+    let rules = |count: usize, patterns: &[&str]| -> Vec<Rule> {
+        let patterns = patterns.iter().cycle().take(count).enumerate();
+        let rules = patterns.map(|(number, pattern)| {
+            let (id, pattern) = (format!("own.rule_{number}"), (*pattern).to_owned());
+            let mut rule = rules::RuleDocument { id, pattern, width_bytes_max: 80, ..like.clone() };
+            rule.anchor = Anchor::default();
+            rule.anchor = super::leading::anchor(&rule).unwrap_or_default();
+            Rule::compile_unanchored(rule).unwrap()
+        });
+        rules.collect()
+    };
+    let (anchored, free) = (rules(45, &ANCHORED), rules(5, &["[A-Z]{1,3}-[A-Z]{1,2} 7[0-9]{1,4}"]));
+    assert!(anchored.iter().all(|rule| !rule.document.anchor.is_none()));
+    assert!(free.iter().all(|rule| rule.document.anchor.is_none()));
+    let as_compiled = anchored.iter().map(|rule| rule.matcher.memory_bytes()).sum::<usize>() / 45;
+    let own = Own::assemble(anchored, free).unwrap();
+    let matchers = (0..45).map(|number| own.rules.matcher(number).unwrap().memory_bytes());
+    let (of_rule, of_all) = (matchers.sum::<usize>() / 45, own.memory_bytes());
+    assert!(of_rule <= 768 && of_rule * 4 < as_compiled, "{of_rule} bytes of a rule, {as_compiled} before");
+    assert!(of_all <= 80 * 1024, "{of_all} bytes of an organisation");
+    assert!(of_all * 10_000 < 1 << 30);
+}
+
+#[test]
 fn prose_is_not_held_longer_for_rules_without_an_anchor() {
     let mut lane = super::super::lane::Lane::new(Syntax::Plain, *KEY);
     let mut judge = |_: &mut Found, _: &str| LABEL;

@@ -79,11 +79,19 @@ impl Unanchored {
             (0u16..).zip(&rules).filter_map(|(number, (_, matcher))| Some((number, matcher.context()?)));
         let lexicon =
             Lexicon::new(words.flat_map(|(number, words)| words.forms().map(move |word| (word, number))));
-        let rules = rules.into_iter().map(|(rule, matcher)| {
+        let rules = rules.into_iter().map(|(rule, mut matcher)| {
+            matcher.shrink();
             let right = ByteSet::parse(&rule.boundary.right)?;
             Ok(Searched { matcher, width_bytes_max: rule.width_bytes_max, right })
         });
         Ok(Some(Self { automaton, start, idle, rules: rules.collect::<Result<_, String>>()?, lexicon }))
+    }
+
+    /// The memory that it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let rules: usize =
+            self.rules.iter().map(|rule| size_of_val(rule) + rule.matcher.memory_bytes()).sum();
+        rules + self.automaton.memory_usage() + self.lexicon.memory_bytes()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -86,6 +86,12 @@ impl Lexicon {
         }
     }
 
+    /// The memory that it takes.
+    pub(in crate::dlp) fn memory_bytes(&self) -> usize {
+        let rules: usize = self.rules.iter().map(|rules| size_of_val(rules) + size_of_val(&**rules)).sum();
+        size_of_val(&*self.nodes) + size_of_val(&*self.first) + rules
+    }
+
     /// How many words there are.
     pub(in crate::dlp) fn len(&self) -> usize {
         self.rules.len()

@@ -60,6 +60,11 @@ impl Words {
         self.forms.iter().map(|word| &**word)
     }
 
+    /// Lets go of the words themselves, once a lexicon has them.
+    pub(super) fn shrink(&mut self) {
+        self.forms = Vec::new();
+    }
+
     /// Whether one of the words is near; `None`: the text must go on first.
     pub(super) fn is_near(
         &self,
