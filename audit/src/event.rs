@@ -10,6 +10,7 @@
 mod attempt;
 mod bound;
 mod geo;
+mod jwt;
 mod passed_over;
 mod stages;
 mod time;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 pub use attempt::{Attempt, Outcome};
 pub use bound::{ATTEMPTS_MAX, FINDINGS_MAX, GROUPS_MAX, REASONS_MAX, STAGES_MAX, TEXT_BYTES_MAX};
 pub use geo::{Code, DISGUISES_MAX, Disguise, Geo};
+pub use jwt::{Channel, Jwt};
 pub use passed_over::{Passed, PassedOver};
 pub use stages::Stages;
 pub use time::{NotATime, Time};
@@ -56,6 +58,12 @@ pub struct Event {
     /// The public part of the key, never the secret.
     #[serde(skip_serializing_if = "is_default")]
     pub key_id: Option<Arc<str>>,
+    /// What a caller came with who has no key.
+    #[serde(skip_serializing_if = "is_default")]
+    pub jwt: Option<Jwt>,
+    /// Who sits at the other end, as far as the credential says.
+    #[serde(skip_serializing_if = "is_default")]
+    pub channel: Channel,
     /// Groups the caller was judged by.
     #[serde(skip_serializing_if = "is_default")]
     pub groups: Vec<Arc<str>>,
@@ -162,6 +170,8 @@ impl Default for Event {
             source: Source::default(),
             organisation: None,
             key_id: None,
+            jwt: None,
+            channel: Channel::default(),
             groups: Vec::new(),
             client_address: None,
             geo: Geo::default(),

@@ -8,6 +8,7 @@
 mod answer;
 mod corpus;
 mod credint;
+mod jwt;
 mod ladder;
 mod latency;
 mod lists;
@@ -59,6 +60,8 @@ enum Command {
     Scan,
     /// Lists of terms and tables of records: build time, memory, nanoseconds per byte.
     Lists,
+    /// A JWT, the first time and again, beside an API key: nanoseconds.
+    Jwt,
     /// Lists of leaked credentials: bits, nanoseconds, wrong answers.
     Credint {
         /// A filter built from the list that `--generate` writes.
@@ -100,6 +103,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         Some(Command::Credint { generate: Some(keys), .. }) => credint::generate(*keys, io::stdout().lock())?,
         Some(Command::Credint { file, generate: None }) => credint::run(file.as_deref(), &mut io::stdout())?,
         Some(Command::Lists) => lists::run(&mut io::stdout())?,
+        Some(Command::Jwt) => jwt::run(&mut io::stdout())?,
         Some(Command::Scan) => write_record(&arguments.out, "scan", &scan::run()?)?,
         Some(Command::Own { organisations }) => {
             write_record(&arguments.out, "own", &own::run(*organisations)?)?;

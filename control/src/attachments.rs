@@ -1,6 +1,7 @@
-//! What stands in the files that an organisation's document names? Its lists of terms, its tables of records.
+//! What stands in the files that an organisation's document names? Its lists of terms, its tables of records, the keys
+//! of its issuers.
 //!
-//! Needs a document that was read; proves that its lists and tables are there in full, or says which is not and why.
+//! Needs a document that was read; proves that what it names is there in full, or says which is not and why.
 //! They lie in the organisation's own folder, so that no document reads another one's. A table may have hundreds of
 //! megabytes: it is read again only when its file is another one than before.
 
@@ -10,6 +11,7 @@ use crate::stamp::Facts;
 use bytes::Bytes;
 use palisade_filters::documents::OrganisationDocument;
 use palisade_filters::documents::detection::{ExactData, ListText};
+use palisade_filters::jwt::SET_BYTES_MAX;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fs::File;
@@ -120,6 +122,17 @@ impl Folder {
             attached.contents.push(key.expose().as_bytes().to_vec());
             table.read = Some(ExactData { table: kept.table, key });
         }
+        for issuer in &mut document.jwt_issuers {
+            let Some(file) = &issuer.jwks_file else { continue };
+            let of = |unread: Unread| {
+                unread.said_of(&format!("issuer `{}`: `jwks_file`: `{}`", issuer.issuer, file.display()))
+            };
+            let path = self.listed(&id, file).map_err(of)?;
+            attached.files.push(path.clone());
+            let text = sources::read_text(&path, SET_BYTES_MAX as u64).map_err(of)?;
+            attached.contents.push(Sha256::digest(&text).to_vec());
+            issuer.jwks_file_text = Some(text);
+        }
         Ok(())
     }
 
@@ -173,6 +186,39 @@ mod tests {
         let expected = "keyword list `own.names`: `lists/acme/gone.txt`: there is no such file";
         assert_eq!((missing.unwrap_err().as_str(), files), (expected, 1));
         assert!(read("lists/acme/latin1.txt").0.unwrap_err().ends_with("it is not UTF-8"));
+    }
+
+    #[test]
+    fn keys_of_an_issuer_come_from_the_organisations_own_folder_and_are_part_of_its_document() {
+        let room = tempfile::tempdir().unwrap();
+        let folder = Folder::open(room.path()).unwrap();
+        fs::create_dir_all(room.path().join("lists/acme")).unwrap();
+        fs::write(room.path().join("secret"), "not yours").unwrap();
+        let read = |file: &str| {
+            let issuer =
+                format!("[[jwt_issuers]]\nissuer = 'https://a'\naudience = 'a'\njwks_file = '{file}'\n");
+            fs::write(folder.organisation_path("acme"), format!("id = 'acme'\n{issuer}")).unwrap();
+            folder.read().unwrap()
+        };
+        let outside = room.path().join("secret").display().to_string();
+        for file in [&outside, "secret", "lists/acme/../../secret", "lists/other/keys", "/etc/passwd", ""] {
+            let sources = read(file);
+            let error = sources.organisations[0].document.as_ref().unwrap_err();
+            assert!(error.contains("lies in the data folder under `lists/acme/`"), "{error}");
+            assert!(!error.contains("not yours") && sources.attached_files.is_empty(), "{error}");
+        }
+        let path = room.path().join("lists/acme/keys.json");
+        let missing = read("lists/acme/keys.json");
+        let error = missing.organisations[0].document.as_ref().unwrap_err();
+        assert_eq!(error, "issuer `https://a`: `jwks_file`: `lists/acme/keys.json`: there is no such file");
+        assert_eq!(missing.attached_files, [path.as_path()]);
+        fs::write(&path, "one").unwrap();
+        let first = folder.read().unwrap();
+        let issuer = &first.organisations[0].document.as_ref().unwrap().jwt_issuers[0];
+        assert_eq!(issuer.jwks_file_text.as_deref(), Some("one"));
+        fs::write(&path, "two").unwrap();
+        let second = folder.read().unwrap();
+        assert_ne!(first.organisations[0].fingerprint, second.organisations[0].fingerprint);
     }
 
     #[test]

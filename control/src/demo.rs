@@ -131,7 +131,7 @@ mod tests {
     use palisade_filters::dlp::{Scanner, rules};
     use palisade_filters::policy::compile::Grounds;
     use palisade_filters::secret::Secret;
-    use palisade_filters::{Knock, Policy, identify};
+    use palisade_filters::{Knock, Policy, Trust, identify};
     use std::fs;
     use std::sync::Arc;
 
@@ -181,7 +181,7 @@ mod tests {
                 certificate: None,
                 now_ms: 1,
             };
-            assert_eq!(identify(&policy, &knock).unwrap().key().groups, [GROUP]);
+            assert_eq!(identify(&policy, &Trust::default(), &knock).unwrap().key().groups, [GROUP]);
             let names: Vec<_> =
                 policy.providers().iter().map(|provider| provider.document.name.as_str()).collect();
             let is_double = has(1) && !has(2);

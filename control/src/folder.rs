@@ -4,7 +4,8 @@
 //! palisade-data/                 only its owner may look inside
 //!   platform.toml                what holds for everyone; missing: nothing but the shipped floor
 //!   orgs/<id>.toml               one organisation each
-//!   lists/<id>/                  what an organisation's document names: lists of terms, tables of records
+//!   lists/<id>/                  what an organisation's document names: lists of terms, tables of records,
+//!                                keys of issuers
 //!   secrets/hash.key             made once, from which the hashes of findings are keyed
 //! ```
 //!

@@ -284,7 +284,7 @@ mod tests {
     use super::*;
     use crate::live::Live;
     use palisade_filters::dlp::Scanner;
-    use palisade_filters::{Knock, identify};
+    use palisade_filters::{Knock, Trust, identify};
     use std::collections::HashSet;
     use std::fs;
     use std::sync::Arc;
@@ -316,12 +316,12 @@ mod tests {
         let new = create(&folder, "acme", "ci", &groups(&["dev"]), None).unwrap();
         let credentials = [new.key.expose().to_owned()];
         let knock = Knock { credentials: &credentials, address: None, certificate: None, now_ms: 1 };
-        let visitor = identify(&live.refresh().unwrap().policy, &knock).unwrap();
+        let visitor = identify(&live.refresh().unwrap().policy, &Trust::default(), &knock).unwrap();
         assert_eq!((&*visitor.tenant().id, &visitor.key().groups[..]), ("acme", &groups(&["dev"])[..]));
 
         let row = revoke(&folder, &new.id).unwrap();
         assert_eq!((row.organisation.as_str(), row.name.as_str(), row.enabled), ("acme", "ci", false));
-        assert!(identify(&live.refresh().unwrap().policy, &knock).is_err());
+        assert!(identify(&live.refresh().unwrap().policy, &Trust::default(), &knock).is_err());
         let once = text(&folder, "acme");
         assert_eq!(revoke(&folder, new.key.expose()).unwrap(), row, "again, by the whole key");
         assert_eq!(text(&folder, "acme"), once);

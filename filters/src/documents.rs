@@ -5,6 +5,7 @@
 pub mod access;
 pub mod detection;
 pub mod detectors;
+pub mod issuers;
 pub mod policy;
 pub mod routes;
 
@@ -15,6 +16,7 @@ use crate::secret::Secret;
 pub use access::{Capability, ModelAccessDocument, ModelRuleDocument};
 pub use detection::{CredintDocument, DlpDocument, ExactMatchDocument, KeywordListDocument};
 pub use detectors::{DetectorApi, DetectorDocument, DetectorUseDocument, OnFailure};
+pub use issuers::{Channel, IssuersDocument, JwtIssuerDocument};
 pub use policy::{Direction, FloorDocument, PolicyAction, PolicyRuleDocument, ShippedFloor};
 use routes::{BreakerDocument, KillSwitchDocument, RouteDocument};
 use serde::Deserialize;
@@ -40,6 +42,9 @@ pub struct PlatformDocument {
     /// Models and prices over those of the shipped catalogue.
     #[serde(default)]
     pub models: Vec<ModelDocument>,
+    /// Where issuers of JWTs may keep their keys.
+    #[serde(default)]
+    pub jwt: IssuersDocument,
 }
 
 /// An upstream.
@@ -156,6 +161,9 @@ pub struct OrganisationDocument {
     /// API keys.
     #[serde(default)]
     pub keys: Vec<KeyDocument>,
+    /// Issuers whose JWTs are as good as keys.
+    #[serde(default)]
+    pub jwt_issuers: Vec<JwtIssuerDocument>,
     /// Who may use which model.
     #[serde(default)]
     pub model_access: ModelAccessDocument,
@@ -233,6 +241,9 @@ pub struct KeyDocument {
     pub ip_allowlist: Vec<String>,
     /// The client certificate it must be used with: `sha256:` and 64 hexadecimal digits; none: any or none.
     pub client_certificate: Option<String>,
+    /// How it is used.
+    #[serde(default)]
+    pub channel: Channel,
     /// The moment it ends, RFC 3339.
     #[serde(default, with = "timestamp")]
     pub expires: Option<u64>,

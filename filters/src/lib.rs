@@ -11,6 +11,7 @@ pub mod dialect;
 pub mod documents;
 pub mod forwarded;
 pub mod json;
+pub mod jwt;
 pub mod names;
 pub mod networks;
 pub mod proxy_protocol;
@@ -47,6 +48,7 @@ pub use dlp::memory::Memory;
 pub use dlp::service::{Question, Told};
 pub use dlp::{Cleared, Finding, Scanned};
 pub use geoip::Location;
+pub use jwt::Trust;
 pub use model_access::Grant;
 pub use policy::Policy;
 pub use prompt::{Prompt, Surface};
@@ -59,9 +61,9 @@ use credint::Intelligence;
 use quota::{Ask, Estimate, MeterRefusal, Receipt, Reservation};
 use std::sync::Arc;
 
-/// Whose key is this? Needs the head only; no byte of the body has been read.
-pub fn identify(policy: &Policy, knock: &Knock<'_>) -> Result<Caller, Refusal> {
-    tenant::identify(policy, knock)
+/// Whose key or JWT is this? Needs the head only; no byte of the body has been read.
+pub fn identify(policy: &Policy, trust: &Trust, knock: &Knock<'_>) -> Result<Caller, Refusal> {
+    tenant::identify(policy, trust, knock)
 }
 
 /// Whether they may come from where they do: the address, the country, the network.

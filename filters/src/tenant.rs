@@ -1,4 +1,4 @@
-//! Whose key is this?
+//! Whose key is this, or whose JWT?
 //!
 //! Needs the head of the request; proves [`Visitor`]. The tenant comes from the credential alone, never from a
 //! header or body. Unknown, malformed, expired and disabled keys and suspended organisations get one and the same
@@ -8,6 +8,7 @@ use crate::api_key;
 use crate::credint::{self, Intelligence, Vouched};
 use crate::geoip::{self, Location};
 use crate::ip_allowlist::{self, Origin};
+use crate::jwt::{self, Trust};
 use crate::policy::{Policy, Tenant, TenantKey};
 use crate::refusal::Refusal;
 use std::net::IpAddr;
@@ -116,12 +117,16 @@ impl Visitor {
     }
 }
 
-/// Recognises a key, and nothing else yet.
-pub(crate) fn identify(policy: &Policy, knock: &Knock<'_>) -> Result<Caller, Refusal> {
+/// Recognises a key or a JWT, and nothing else yet.
+pub(crate) fn identify(policy: &Policy, trust: &Trust, knock: &Knock<'_>) -> Result<Caller, Refusal> {
     // Two credentials could be read as one by us and as the other by the next reader.
     let [credential] = knock.credentials else { return Err(Refusal::InvalidApiKey) };
-    let presented = api_key::parse(credential).ok_or(Refusal::InvalidApiKey)?;
-    match policy.key(presented.id, &presented.sha256) {
+    let known = match api_key::parse(credential) {
+        Some(presented) => policy.key(presented.id, &presented.sha256),
+        // What is a key is no JWT: there is no dot in one, and two in the other.
+        None => jwt::recognize(policy, trust, credential, knock.now_ms),
+    };
+    match known {
         Some((tenant, key)) if is_alive(&tenant, &key, knock.now_ms) => {
             Ok(Caller { revision: policy.revision(), came_ms: knock.now_ms, tenant, key })
         }
@@ -152,13 +157,17 @@ pub(crate) fn admit(
     Ok(Visitor { caller, origin, location, vouched })
 }
 
-/// Whether a key that was recognised once still is, under another policy: asked when the policy changes while an
-/// exchange goes on.
-pub fn still_welcome(policy: &Policy, visitor: &Visitor, now_ms: u64) -> bool {
+/// Whether a credential that was recognised once still is, under another policy or with other keys of its issuer: asked
+/// when either changes while an exchange goes on.
+pub fn still_welcome(policy: &Policy, trust: &Trust, visitor: &Visitor, now_ms: u64) -> bool {
     let Caller { tenant: known, key: presented, .. } = &visitor.caller;
-    policy
-        .key(&presented.id, &presented.sha256)
-        .is_some_and(|(tenant, key)| tenant.id == known.id && is_alive(&tenant, &key, now_ms))
+    match &presented.bearer {
+        None => policy
+            .key(&presented.id, &presented.sha256)
+            .is_some_and(|(tenant, key)| tenant.id == known.id && is_alive(&tenant, &key, now_ms)),
+        Some(bearer) => jwt::still_believed(policy, trust, bearer)
+            .is_some_and(|tenant| tenant.id == known.id && is_alive(tenant, presented, now_ms)),
+    }
 }
 
 fn is_alive(tenant: &Tenant, key: &TenantKey, now_ms: u64) -> bool {

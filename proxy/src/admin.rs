@@ -79,6 +79,7 @@ impl Desk {
         if let Ok(policy) = self.house.policy() {
             self.house.metrics.targets(self.house.health.counts(&policy));
         }
+        self.house.metrics.issuers(self.house.issuers.counts());
         self.house.metrics.body_bytes.set(i64::try_from(self.house.bodies.bytes()).unwrap_or(i64::MAX));
         let body = Bytes::from(self.house.metrics.page());
         Page { status: 200, kind: "text/plain; version=0.0.4", body }

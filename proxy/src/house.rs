@@ -6,6 +6,7 @@ use crate::detectors::Detectors;
 use crate::edge::Edge;
 use crate::geoip::Geo;
 use crate::health::Health;
+use crate::issuers::Issuers;
 use crate::meter::Meters;
 use crate::metrics::Metrics;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -26,6 +27,8 @@ pub(crate) struct House {
     pub(crate) revision: watch::Sender<u64>,
     /// What is known of compromised credentials. A request takes it once.
     pub(crate) intelligence: ArcSwap<Intelligence>,
+    /// The keys of issuers of JWTs.
+    pub(crate) issuers: Issuers,
     pub(crate) meters: Arc<Meters>,
     /// How the targets are doing.
     pub(crate) health: Health,
@@ -55,16 +58,17 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 impl House {
-    /// A house whose memory has this key.
+    /// A house with secrets of its own: the key of what is remembered of texts, and the one of JWTs.
     pub(crate) fn new(
         metrics: Metrics,
         spool: Spool,
         geo: Arc<Geo>,
         limits: Limits,
         edge: Edge,
-        memory_key: [u8; 16],
+        (memory_key, jwt_key): ([u8; 16], [u8; 32]),
     ) -> Self {
         Self {
+            issuers: Issuers::new(jwt_key),
             memory: Memory::new(memory_key, limits.remembered_findings.as_u64() as usize),
             policy: ArcSwapOption::empty(),
             revision: watch::Sender::new(0),

@@ -34,6 +34,9 @@ pub(crate) struct Metrics {
     pub(crate) detector_requests: IntCounterVec,
     pub(crate) detector_duration: HistogramVec,
     pub(crate) body_bytes: IntGauge,
+    pub(crate) issuer_fetches: IntCounterVec,
+    /// Set when the page is read.
+    issuer_keys: IntGaugeVec,
     pub(crate) connections: IntGauge,
     pub(crate) turned_away: IntCounterVec,
 }
@@ -72,6 +75,21 @@ fn detector_requests() -> Result<IntCounterVec, prometheus::Error> {
 fn detector_duration() -> Result<HistogramVec, prometheus::Error> {
     let seconds = histogram("palisade_detector_duration_seconds", "Time of a question.", UPSTREAM_BUCKETS);
     HistogramVec::new(seconds, &["detector"])
+}
+
+fn breakers_opened() -> Result<IntCounterVec, prometheus::Error> {
+    let help = "How often a target of a provider began to be passed over.";
+    counter("palisade_breakers_opened_total", help, &["provider"])
+}
+
+fn issuer_fetches() -> Result<IntCounterVec, prometheus::Error> {
+    let help = "How often keys of issuers of JWTs were fetched, or were not.";
+    counter("palisade_issuer_key_fetches_total", help, &["outcome"])
+}
+
+fn issuer_keys() -> Result<IntGaugeVec, prometheus::Error> {
+    let help = "Places where issuers have their keys: fresh, kept from before while they fail, or none.";
+    gauges("palisade_issuer_keys", help, &["state"])
 }
 
 impl Metrics {
@@ -127,13 +145,11 @@ impl Metrics {
                 "Targets of a provider whose breaker is in this state.",
                 &["provider", "state"],
             )?,
-            breakers_opened: counter(
-                "palisade_breakers_opened_total",
-                "How often a target of a provider began to be passed over.",
-                &["provider"],
-            )?,
+            breakers_opened: breakers_opened()?,
             detector_requests: detector_requests()?,
             detector_duration: detector_duration()?,
+            issuer_fetches: issuer_fetches()?,
+            issuer_keys: issuer_keys()?,
             connections: IntGauge::new("palisade_connections", "Open connections of applications.")?,
             turned_away: counter(
                 "palisade_connections_turned_away_total",
@@ -166,6 +182,8 @@ impl Metrics {
             Box::new(self.detector_requests.clone()),
             Box::new(self.detector_duration.clone()),
             Box::new(self.body_bytes.clone()),
+            Box::new(self.issuer_fetches.clone()),
+            Box::new(self.issuer_keys.clone()),
             Box::new(self.connections.clone()),
             Box::new(self.turned_away.clone()),
         ];
@@ -187,6 +205,13 @@ impl Metrics {
             for (state, count) in STATES.iter().zip(states) {
                 self.target_states.with_label_values(&[provider.as_str(), *state]).set(number(count));
             }
+        }
+    }
+
+    /// How many places have keys that are fresh, that are kept, and none.
+    pub(crate) fn issuers(&self, counts: [u64; 3]) {
+        for (state, count) in ["fresh", "kept", "none"].into_iter().zip(counts) {
+            self.issuer_keys.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 

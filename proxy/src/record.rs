@@ -8,7 +8,7 @@ use crate::house::{House, now_ms};
 use palisade_audit::event::{self, Attempt, Ended, Event, Outcome, Time, TokenSource, Tokens};
 use palisade_filters::answer::Report;
 use palisade_filters::dlp::lane::Action;
-use palisade_filters::documents::Direction;
+use palisade_filters::documents::{Channel, Direction};
 use palisade_filters::geoip::{Disguise, Disguises};
 use palisade_filters::policy::decide::{Chain, Reason};
 use palisade_filters::quota::{Limit, Usage};
@@ -92,7 +92,17 @@ impl Record {
         };
         self.event.client_request_id = self.client_request_id.as_ref().filter(is_clean).cloned();
         self.event.organisation = Some(caller.tenant().id.clone());
-        self.event.key_id = Some(Arc::from(&*caller.key().id));
+        match &caller.key().bearer {
+            None => self.event.key_id = Some(Arc::from(&*caller.key().id)),
+            Some(bearer) => {
+                let (issuer, subject) = (bearer.issuer.name.clone(), bearer.subject.clone());
+                self.event.jwt = Some(event::Jwt { issuer, subject, id: bearer.id.clone() });
+            }
+        }
+        self.event.channel = match caller.key().channel {
+            Channel::Api => event::Channel::Api,
+            Channel::Interactive => event::Channel::Interactive,
+        };
         self.event.groups = caller.key().groups.iter().map(|group| Arc::from(group.as_str())).collect();
         self.event.policy.number = caller.revision();
         let [platform, organisation] = caller.tenant().fingerprints();

@@ -19,7 +19,7 @@ use palisade_filters::prompt::Head;
 use palisade_filters::quota::{MeterRefusal, Receipt, Usage};
 use palisade_filters::secret::Secret;
 use palisade_filters::tenant::still_welcome;
-use palisade_filters::{Admission, AuthorisedTarget, Cleared, Dialect, Itinerary, Visitor};
+use palisade_filters::{Admission, AuthorisedTarget, Cleared, Dialect, Itinerary, Policy, Visitor};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -68,8 +68,10 @@ pub(crate) async fn relay(
     let receipts = [passage.receipt().clone(), held.receipt().clone()];
     record.warned(receipts.iter().flat_map(Receipt::warnings));
     let mut revision = house.revision.subscribe();
-    if *revision.borrow() != visitor.revision() {
-        // The policy changed while the body came: whether this caller is still welcome was not asked then.
+    let is_same = *revision.borrow() == visitor.revision();
+    if !is_same || visitor.key().bearer.is_some() {
+        // The policy changed while the body came, or the keys of an issuer may have: whether this caller is still
+        // welcome was not asked then.
         revision.mark_changed();
     }
     let (began, is_first, trial) = (Instant::now(), true, Trial::default());
@@ -314,7 +316,8 @@ pub(crate) async fn interrupted(
 }
 
 pub(crate) fn is_welcome(house: &House, visitor: &Visitor) -> bool {
-    house.policy().is_ok_and(|policy| still_welcome(&policy, visitor, now_ms()))
+    let is_welcome = |policy: Arc<Policy>| still_welcome(&policy, &house.issuers.trust(), visitor, now_ms());
+    house.policy().is_ok_and(is_welcome)
 }
 
 fn is_stale(error: &Error) -> bool {

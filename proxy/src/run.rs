@@ -7,6 +7,7 @@ use crate::drain::{Bells, Leaving, Order, Signals, leave};
 use crate::edge::Edge;
 use crate::geoip::GeoWatch;
 use crate::house::House;
+use crate::issuers::Following;
 use crate::listen::Address;
 use crate::meter::Kept;
 use crate::metrics::Metrics;
@@ -57,14 +58,18 @@ pub(crate) fn run(settings: Settings, folder: Folder, is_upgrade: bool, demo: Op
     let credentials = credint::Files::open(&config.data_dir, config.credint.base.as_deref())?;
     let metrics = Metrics::new()?;
     let edge = Edge::new(&config.proxy, seats, metrics.connections.clone()).map_err(anyhow::Error::msg)?;
-    let mut memory_key = [0; 16];
-    getrandom::fill(&mut memory_key).context("the system has no random bytes")?;
-    let house = House::new(metrics, spool, geo.geo().clone(), config.limits.clone(), edge, memory_key);
+    let (mut memory_key, mut jwt_key) = ([0; 16], [0; 32]);
+    for key in [&mut memory_key[..], &mut jwt_key] {
+        getrandom::fill(key).context("the system has no random bytes")?;
+    }
+    let keys = (memory_key, jwt_key);
+    let house = House::new(metrics, spool, geo.geo().clone(), config.limits.clone(), edge, keys);
     let house = Arc::new(house);
     runtime.spawn(watched::keep_looking(geo, GeoWatch::look));
     house.intelligence.store(credentials.intelligence());
     house.enforce(live.policy().clone());
     report(&house, live.policy().revision(), &errors);
+    let following = runtime.block_on(Following::begin(&house));
 
     let kept = Kept::restore(house.meters.clone(), config.data_dir.join("meters"))?;
     let bells = Bells::new();
@@ -89,6 +94,7 @@ pub(crate) fn run(settings: Settings, folder: Folder, is_upgrade: bool, demo: Op
 
     let settings = Arc::new(Mutex::new(settings));
     runtime.block_on(async {
+        tokio::spawn(following.keep());
         tokio::spawn(watched::keep_looking((credentials, house.clone()), credint::look));
         let why = serve(&house, live, &settings, &mut signals, &successor).await;
         if let (Ok(post), true) = (&post, why != Leaving::Relieved) {

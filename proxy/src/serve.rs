@@ -35,8 +35,11 @@ pub(crate) async fn serve(
 
     let policy = house.policy()?; // loaded once: it judges this request to its end
     let knock = arrival.knock(now_ms());
-    let wrong = |refusal| house.edge.refuse_key(refusal, &knock, house.limits().bad_keys_per_minute);
-    let caller = filters::identify(&policy, &knock).map_err(wrong)?; // whose key is this?
+    let wrong = |refusal| {
+        house.issuers.missed(&policy, &knock);
+        house.edge.refuse_key(refusal, &knock, house.limits().bad_keys_per_minute)
+    };
+    let caller = filters::identify(&policy, &house.issuers.trust(), &knock).map_err(wrong)?; // whose key is this?
     record.recognized(&caller);
     record.lap(Stage::Tenant);
     let location = knock.address.map(|address| house.geo.find(address)).unwrap_or_default(); // where is that?

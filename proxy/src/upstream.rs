@@ -43,19 +43,19 @@ struct Known {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoAddress {
     /// Its name does not resolve.
-    #[error("the name of the provider does not resolve: {0}")]
+    #[error("the name does not resolve: {0}")]
     Unresolved(std::io::Error),
     /// It resolves to an address of our own network.
     #[error(
-        "the provider's address {0} is loopback, link-local, private or reserved; \
+        "the address {0} is loopback, link-local, private or reserved; \
          set `allow_private_addresses = true` if that is meant"
     )]
     Forbidden(IpAddr),
     /// Its name is not resolved in time.
-    #[error("the name of the provider does not resolve within `connect_timeout`")]
+    #[error("the name does not resolve within `connect_timeout`")]
     TimedOut,
     /// It resolves to nothing.
-    #[error("the name of the provider resolves to no address")]
+    #[error("the name resolves to no address")]
     Empty,
 }
 
@@ -75,7 +75,8 @@ impl Upstreams {
         {
             return Ok(known.peer);
         }
-        let address = resolve(provider).await?;
+        let may_be_private = provider.document.allow_private_addresses;
+        let address = resolve(&provider.host, provider.port, may_be_private).await?;
         let peer = Arc::new(new_peer(provider, address));
         let known = Known { provider: provider.clone(), peer: peer.clone(), asked: Instant::now() };
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), known);
@@ -91,15 +92,14 @@ pub(crate) fn authority(provider: &Provider) -> String {
     if provider.port == default_port { host } else { format!("{host}:{}", provider.port) }
 }
 
-async fn resolve(provider: &Provider) -> Result<SocketAddr, NoAddress> {
-    let found: Vec<SocketAddr> = if let Ok(address) = provider.host.parse::<IpAddr>() {
-        vec![SocketAddr::new(address, provider.port)]
+/// An address of a host that may be connected to.
+pub(crate) async fn resolve(host: &str, port: u16, may_be_private: bool) -> Result<SocketAddr, NoAddress> {
+    let found: Vec<SocketAddr> = if let Ok(address) = host.parse::<IpAddr>() {
+        vec![SocketAddr::new(address, port)]
     } else {
-        let found = tokio::net::lookup_host((provider.host.as_str(), provider.port)).await;
-        found.map_err(NoAddress::Unresolved)?.collect()
+        tokio::net::lookup_host((host, port)).await.map_err(NoAddress::Unresolved)?.collect()
     };
-    let allowed =
-        |address: &&SocketAddr| provider.document.allow_private_addresses || is_public(address.ip());
+    let allowed = |address: &&SocketAddr| may_be_private || is_public(address.ip());
     match (found.iter().find(allowed), found.first()) {
         (Some(address), _) => Ok(*address),
         (None, Some(forbidden)) => Err(NoAddress::Forbidden(forbidden.ip())),

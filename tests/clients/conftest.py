@@ -24,8 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jwt.algorithms
 import openai
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 DOCUMENTS = Path(__file__).parent / "documents"
 # The provider's own key: a caller must never see it, and the double must.
@@ -37,7 +39,7 @@ SEEN_WITHIN_SECONDS = 10.0
 # A caller that leaves frees the provider at once; a machine that is busy with other tests may need a moment for it.
 CANCELLED_WITHIN_SECONDS = SEEN_WITHIN_SECONDS
 # Whoever is tested; each is an organisation.
-CLIENTS = ("openai", "anthropic", "langchain", "llm", "node", "detectors")
+CLIENTS = ("openai", "anthropic", "langchain", "llm", "node", "detectors", "jwt")
 # Every key is somebody: the group it belongs to decides what the documents let it do.
 GROUPS = ("developers", "hurried", "spent", "mini")
 
@@ -49,6 +51,23 @@ IBAN = "DE89 3704 0044 0532 0130 00"
 SSN = "536-90-4399"
 # The access key id of AWS's own documentation.
 SECRET = "AKIAZ3MHW7QXK4RJ2NVT"
+
+# Whom the organisation `jwt` believes: a key of each kind, made for this run.
+ISSUER = "https://login.jwt.example/realm"
+SIGNERS: dict[str, Any] = {
+    "RS256": rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    "ES256": ec.generate_private_key(ec.SECP256R1()),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+}
+BELIEVES = f"""
+[[jwt_issuers]]
+issuer = "{ISSUER}"
+audience = "palisade"
+jwks_file = "lists/jwt/keys.json"
+groups_claim = "groups"
+group_map = {{ dev = "developers" }}
+groups = ["mini"]
+"""
 
 T = TypeVar("T")
 
@@ -157,7 +176,16 @@ def write_documents(data: Path, double_url: str, detector_url: str) -> None:
     for client in CLIENTS:
         more = DOCUMENTS / f"{client}.toml"
         text = organisation.replace('id = "client"', f'id = "{client}"') + (more.read_text() if more.exists() else "")
-        (data / f"orgs/{client}.toml").write_text(text)
+        (data / f"orgs/{client}.toml").write_text(text + BELIEVES if client == "jwt" else text)
+    (data / "lists/jwt").mkdir(parents=True)
+    (data / "lists/jwt/keys.json").write_text(json.dumps({"keys": [public(name) for name in SIGNERS]}))
+
+
+def public(algorithm: str) -> dict[str, Any]:
+    """The public half of a key, as an issuer publishes it."""
+    writer = jwt.algorithms.get_default_algorithms()[algorithm]
+    written = writer.to_jwk(SIGNERS[algorithm].public_key(), as_dict=True)
+    return written | {"kid": algorithm, "use": "sig", "alg": algorithm}
 
 
 def create_keys(binary: str, data: Path, client: str) -> dict[str, str]:

@@ -15,6 +15,8 @@ mod documents;
 mod files;
 #[path = "fuzzed/heads.rs"]
 mod heads;
+#[path = "fuzzed/jwts.rs"]
+mod jwts;
 #[path = "fuzzed/normalisation.rs"]
 mod normalisation;
 #[path = "fuzzed/prompts.rs"]
@@ -26,6 +28,7 @@ pub(crate) use answers::{answer, events, failure};
 pub(crate) use documents::documents;
 pub(crate) use files::{credint_file, exact_file, rule_file};
 pub(crate) use heads::{forwarded_for, key, proxy_header};
+pub(crate) use jwts::jwt;
 pub(crate) use normalisation::normalisation;
 pub(crate) use prompts::{projection, splicing};
 pub(crate) use spool::spool;
@@ -44,6 +47,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("failure", failure),
     ("splicing", splicing),
     ("key", key),
+    ("jwt", jwt),
     ("proxy_header", proxy_header),
     ("forwarded_for", forwarded_for),
     ("rule_file", rule_file),

@@ -9,7 +9,7 @@ use crate::process::{Process, until};
 use palisade_audit::{Event, Reader};
 use serde::Deserialize;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use tempfile::TempDir;
 
@@ -59,8 +59,22 @@ impl House {
         Self::start_with_report(plan, &[])
     }
 
+    /// The same, where servers with certificates of this authority are trusted.
+    pub(crate) fn start_trusting(plan: &Plan, authority: &Path) -> Self {
+        let mut house = Self::prepare(plan, &[]);
+        house.launch_by(&format!("SSL_CERT_FILE='{}' exec \"$0\" \"$@\"", authority.display()));
+        house
+    }
+
     /// The same, where a leak report names these credentials.
     pub(crate) fn start_with_report(plan: &Plan, reported: &[String]) -> Self {
+        let mut house = Self::prepare(plan, reported);
+        house.launch();
+        house
+    }
+
+    /// Writes the documents.
+    fn prepare(plan: &Plan, reported: &[String]) -> Self {
         let folder = TempDir::new().unwrap();
         let data = folder.path().join("data");
         std::fs::create_dir_all(data.join("orgs")).unwrap();
@@ -92,10 +106,7 @@ impl House {
             }
         }
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut house =
-            Self { folder, process: None, proxy: nowhere, admin: nowhere, metrics: nowhere, arguments };
-        house.launch();
-        house
+        Self { folder, process: None, proxy: nowhere, admin: nowhere, metrics: nowhere, arguments }
     }
 
     /// Starts a process on the folder as it is.

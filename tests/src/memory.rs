@@ -17,7 +17,7 @@ use palisade_filters::policy::compile::{CompileError, Grounds, Source};
 use palisade_filters::quota::{Ask, CounterId, LimitHit, MeterRefusal, Receipt, Window};
 use palisade_filters::secret::Secret;
 use palisade_filters::{
-    self as filters, Cleared, Dialect, Knock, Location, Outlook, Policy, Refusal, Surface, Visitor,
+    self as filters, Cleared, Dialect, Knock, Location, Outlook, Policy, Refusal, Surface, Trust, Visitor,
 };
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -108,7 +108,7 @@ pub(crate) fn compile(platform: &str, organisations: &[&str]) -> (Option<Policy>
 /// Someone with this key, here and now.
 pub(crate) fn visitor(policy: &Policy, secret: &str) -> Visitor {
     let knock = Knock { credentials: &[secret.to_owned()], address: HERE, certificate: None, now_ms: NOW_MS };
-    let caller = filters::identify(policy, &knock).unwrap();
+    let caller = filters::identify(policy, &Trust::default(), &knock).unwrap();
     let located = filters::locate(caller, &knock, Location::default()).unwrap();
     filters::recognize(located, &knock, &intelligence(&[])).unwrap()
 }
@@ -150,7 +150,7 @@ fn ask(case: &Case, policy: &Policy, meters: &mut Meters) -> Result<Outcome, Ref
     let address = case.address.or(HERE);
     let location = case.address.map(world::location).unwrap_or_default();
     let knock = Knock { credentials: &credentials, address, certificate: None, now_ms: NOW_MS };
-    let caller = filters::identify(policy, &knock)?;
+    let caller = filters::identify(policy, &Trust::default(), &knock)?;
     let located = filters::locate(caller, &knock, location)?;
     let visitor = filters::recognize(located, &knock, &intelligence(&case.reported()))?;
     meters.reserve(&filters::gate(&visitor)).map_err(MeterRefusal::into_refusal)?;

@@ -69,6 +69,9 @@ impl Event {
         if let Some(certificate) = &mut self.client_certificate {
             [&mut certificate.subject, &mut certificate.fingerprint].into_iter().for_each(clip_shared);
         }
+        if let Some(jwt) = &mut self.jwt {
+            [&mut jwt.issuer, &mut jwt.subject].into_iter().chain(&mut jwt.id).for_each(clip_shared);
+        }
         if let Some(refusal) = &mut self.refusal {
             clip_word(&mut refusal.stage);
             clip_word(&mut refusal.code);

@@ -116,6 +116,8 @@ fn monstrous() -> Event {
         source: Source::Outpost(shared.clone()),
         organisation: Some(shared.clone()),
         key_id: Some(shared.clone()),
+        jwt: Some(Jwt { issuer: shared.clone(), subject: shared.clone(), id: Some(shared.clone()) }),
+        channel: Channel::Interactive,
         groups: vec![shared.clone(); GROUPS_MAX * 2],
         client_request_id: Some(text.clone()),
         dialect: word.clone(),

@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(errors, []);
         let credentials = [key.key.expose().to_owned()];
         let knock = Knock { credentials: &credentials, address: None, certificate: None, now_ms: 0 };
-        let caller = tenant::identify(&policy.unwrap(), &knock).unwrap();
+        let caller = tenant::identify(&policy.unwrap(), &crate::Trust::default(), &knock).unwrap();
         let located = tenant::locate(caller, &knock, Location::default()).unwrap();
         tenant::admit(located, &knock, &Arc::new(Intelligence::default())).unwrap()
     }

@@ -16,9 +16,10 @@ use crate::documents::{
     QuotaDocument,
 };
 use crate::geoip::GeoRules;
+use crate::jwt::{Issuer, private_hosts};
 use crate::model_access::Access;
 use crate::networks::Networks;
-use crate::quota::{Catalogue, Limits};
+use crate::quota::{Catalogue, Limits, Whose};
 use crate::routing::{KillSwitches, Routes};
 use crate::secret::Secret;
 use hmac::{Hmac, KeyInit, Mac};
@@ -88,6 +89,7 @@ impl Policy {
                 tenants: HashMap::new(),
                 owned: Owned::default(),
                 keys: vec![Arc::default(); SHARDS],
+                issuers: Arc::default(),
             },
         };
         next.take(organisations, grounds, &mut errors);
@@ -123,7 +125,7 @@ impl Policy {
                 continue;
             }
             match compile_tenant(document, source.fingerprint, &self.platform, &mut self.owned, grounds)
-                .and_then(|tenant| self.refuse_foreign_keys(&tenant).map(|()| tenant))
+                .and_then(|tenant| self.refuse_foreign_credentials(&tenant).map(|()| tenant))
             {
                 Ok(tenant) => self.put(&Arc::new(tenant)),
                 Err(problem) => fail(problem),
@@ -144,14 +146,14 @@ impl Policy {
         let gone: Vec<Arc<str>> = self.tenants.keys().filter(|id| !there.contains(&***id)).cloned().collect();
         for id in gone {
             if let Some(tenant) = self.tenants.remove(&id) {
-                self.forget_keys(&tenant);
+                self.forget_credentials(&tenant);
             }
         }
     }
 
     /// A key is one organisation's. Its id alone proves nothing, since it is public: who writes another's id with a
-    /// hash of their own gets a key of their own.
-    fn refuse_foreign_keys(&self, tenant: &Tenant) -> Result<(), String> {
+    /// hash of their own gets a key of their own. So are an issuer and an audience together.
+    fn refuse_foreign_credentials(&self, tenant: &Tenant) -> Result<(), String> {
         for key in &tenant.keys {
             if let Some((owner, _)) =
                 self.key(&key.id, &key.sha256).filter(|(owner, _)| owner.id != tenant.id)
@@ -159,14 +161,24 @@ impl Policy {
                 return Err(format!("the key `{}` belongs to the organisation `{}`", key.id, owner.id));
             }
         }
+        for issuer in &tenant.issuers {
+            let other = self.issuers.get(&issuer.name).and_then(|audiences| audiences.get(&issuer.audience));
+            if let Some((owner, _)) = other.filter(|(owner, _)| owner.id != tenant.id) {
+                return Err(format!(
+                    "issuer `{}`: with this audience it belongs to the organisation `{}`; give each organisation an \
+                     audience of its own",
+                    issuer.name, owner.id
+                ));
+            }
+        }
         Ok(())
     }
 
     fn put(&mut self, tenant: &Arc<Tenant>) {
         if let Some(before) = self.tenants.insert(tenant.id.clone(), tenant.clone()) {
-            self.forget_keys(&before);
+            self.forget_credentials(&before);
         }
-        self.learn_keys(tenant);
+        self.learn_credentials(tenant);
     }
 }
 
@@ -206,6 +218,7 @@ fn compile_platform(source: &Source<PlatformDocument>, grounds: &Grounds<'_>) ->
         kill_switches: KillSwitches::compile(&document.kill_switches, &providers)?,
         providers,
         floor: document.floor.clone(),
+        private_hosts: private_hosts(&document.jwt.private_hosts)?,
         fingerprint: source.fingerprint,
     })
 }
@@ -329,6 +342,7 @@ fn compile_tenant(
         replacements: Key::derived_from(&derive(grounds.hash_secret, id)),
         hash_key: derive(grounds.hash_secret, id),
         fingerprint,
+        issuers: Issuer::compile_all(document, platform)?,
         keys,
     })
 }
@@ -401,17 +415,20 @@ fn compile_key(key: &KeyDocument, organisation: &OrganisationDocument) -> Result
             "`client_certificate` is not `sha256:` and 64 hexadecimal digits, as events show it".to_owned()
         })?),
     };
+    let whose = Whose { key: &key.id, user: key.user.as_deref(), groups: &key.groups };
     Ok(TenantKey {
         id: key.id.as_str().into(),
         user: key.user.as_deref().map(Box::from),
         groups: key.groups.clone(),
+        channel: key.channel,
+        bearer: None,
         sha256,
         enabled: key.enabled,
         expires_ms: key.expires,
         client_certificate,
         ip_allowlist: Networks::compile("ip_allowlist", &key.ip_allowlist)?,
         models: key.models.clone(),
-        limits: Limits::compile(key, organisation)?,
+        limits: Limits::compile(&whose, &organisation.id, &organisation.quotas)?,
     })
 }
 

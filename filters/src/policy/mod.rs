@@ -14,8 +14,9 @@ use crate::dlp::replacement::Key;
 use crate::dlp::service::{Endpoint, Service};
 use crate::dlp::{Detection, Scanner};
 use crate::documents::routes::KillSwitchDocument;
-use crate::documents::{CredintDocument, DefaultAction, OnFull, ProviderDocument};
+use crate::documents::{Channel, CredintDocument, DefaultAction, OnFull, ProviderDocument};
 use crate::geoip::GeoRules;
+use crate::jwt::{Bearer, Issuer, KeySource};
 use crate::model_access::Access;
 use crate::networks::Networks;
 use crate::quota::{Catalogue, KnownModel, Limits};
@@ -23,8 +24,8 @@ use crate::routing::{KillSwitches, Routes};
 use crate::secret::Secret;
 use decide::Chains;
 use owned::Owned;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use suppressions::Suppressions;
@@ -40,9 +41,14 @@ pub struct Policy {
     pub(crate) tenants: HashMap<Arc<str>, Arc<Tenant>>,
     owned: Owned,
     keys: Vec<Arc<HashMap<Box<str>, Vec<KeyEntry>>>>,
+    /// Who believes whom, by the name of the issuer.
+    pub(crate) issuers: Arc<HashMap<Arc<str>, IssuersByAudience>>,
 }
 
-type KeyEntry = (Arc<Tenant>, Arc<TenantKey>);
+pub(crate) type KeyEntry = (Arc<Tenant>, Arc<TenantKey>);
+
+/// Looked up, not searched: a JWT may name thousands of audiences, and thousands of organisations share an issuer.
+type IssuersByAudience = HashMap<Box<str>, (Arc<Tenant>, Arc<Issuer>)>;
 
 /// What all tenants share.
 #[derive(Debug)]
@@ -55,6 +61,8 @@ pub struct Platform {
     pub providers: Vec<Arc<Provider>>,
     pub(crate) floor: crate::documents::FloorDocument,
     pub(crate) kill_switches: KillSwitches,
+    /// Hosts and ports of our own network that issuers may keep their keys on.
+    pub(crate) private_hosts: Arc<[(String, u16)]>,
     pub(crate) fingerprint: u64,
 }
 
@@ -102,6 +110,7 @@ pub struct Tenant {
     pub(crate) detection: Detection,
     pub(crate) services: Vec<Arc<Service>>,
     pub(crate) suppressions: Suppressions,
+    pub(crate) issuers: Vec<Arc<Issuer>>,
     pub(crate) chains: Chains,
     pub(crate) access: Access,
     pub(crate) routes: Routes,
@@ -115,15 +124,19 @@ pub struct Tenant {
     pub(crate) fingerprint: u64,
 }
 
-/// A key, compiled.
+/// A key, compiled, or what a JWT amounts to.
 #[derive(Debug)]
 pub struct TenantKey {
-    /// Its public id.
+    /// Its public id; of a JWT, the same for all of one user.
     pub id: Box<str>,
     /// Who owns it, if it is a person's.
     pub user: Option<Box<str>>,
     /// The names of its groups.
     pub groups: Vec<String>,
+    /// How it is used.
+    pub channel: Channel,
+    /// What is kept of the JWT, if it is one.
+    pub bearer: Option<Box<Bearer>>,
     pub(crate) sha256: [u8; 32],
     pub(crate) enabled: bool,
     pub(crate) expires_ms: Option<u64>,
@@ -177,7 +190,13 @@ impl Policy {
         known.iter().find(|(_, key)| bool::from(key.sha256.ct_eq(sha256))).cloned()
     }
 
-    fn forget_keys(&mut self, tenant: &Tenant) {
+    /// Where keys of issuers are to be fetched.
+    pub fn key_sources(&self) -> HashSet<Arc<KeySource>> {
+        let issuers = self.issuers.values().flat_map(HashMap::values);
+        issuers.filter_map(|(_, issuer)| issuer.source()).cloned().collect()
+    }
+
+    fn forget_credentials(&mut self, tenant: &Tenant) {
         for key in &tenant.keys {
             let Some(shard) = self.keys.get_mut(shard(&key.id)) else { continue };
             if let Entry::Occupied(mut entries) = Arc::make_mut(shard).entry(key.id.clone()) {
@@ -187,13 +206,31 @@ impl Policy {
                 }
             }
         }
+        if !tenant.issuers.is_empty() {
+            let issuers = Arc::make_mut(&mut self.issuers);
+            for issuer in &tenant.issuers {
+                if let Entry::Occupied(mut entries) = issuers.entry(issuer.name.clone()) {
+                    entries.get_mut().retain(|_, (owner, _)| owner.id != tenant.id);
+                    if entries.get().is_empty() {
+                        entries.remove();
+                    }
+                }
+            }
+        }
     }
 
-    fn learn_keys(&mut self, tenant: &Arc<Tenant>) {
+    fn learn_credentials(&mut self, tenant: &Arc<Tenant>) {
         for key in &tenant.keys {
             if let Some(shard) = self.keys.get_mut(shard(&key.id)) {
                 let entries = Arc::make_mut(shard).entry(key.id.clone()).or_default();
                 entries.push((tenant.clone(), key.clone()));
+            }
+        }
+        if !tenant.issuers.is_empty() {
+            let issuers = Arc::make_mut(&mut self.issuers);
+            for issuer in &tenant.issuers {
+                let audiences = issuers.entry(issuer.name.clone()).or_default();
+                audiences.insert(issuer.audience.clone(), (tenant.clone(), issuer.clone()));
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use super::Dollars;
 use super::windows::{self, Window};
-use crate::documents::{Enforcement, KeyDocument, OrganisationDocument, QuotaDocument, QuotaSubject};
+use crate::documents::{Enforcement, QuotaDocument, QuotaSubject};
 use crate::names::matches;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -142,6 +142,17 @@ impl fmt::Display for LimitHit {
     }
 }
 
+/// Whose requests are counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whose<'a> {
+    /// The id of the key.
+    pub(crate) key: &'a str,
+    /// Who owns it, if somebody does.
+    pub(crate) user: Option<&'a str>,
+    /// Its groups.
+    pub(crate) groups: &'a [String],
+}
+
 /// The limits of one key, compiled.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Limits {
@@ -155,18 +166,22 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// The limits that concern a key.
-    pub(crate) fn compile(key: &KeyDocument, organisation: &OrganisationDocument) -> Result<Self, String> {
-        let is_user = |user: &String| {
+    pub(crate) fn compile(
+        whose: &Whose<'_>,
+        organisation: &str,
+        quotas: &[QuotaDocument],
+    ) -> Result<Self, String> {
+        let is_user = |user: &str| {
             !user.is_empty() && user.len() <= USER_BYTES_MAX && !user.chars().any(char::is_control)
         };
-        if !key.user.as_ref().is_none_or(is_user) {
+        if !whose.user.is_none_or(is_user) {
             return Err(format!("`user` has 1 to {USER_BYTES_MAX} bytes and no control characters"));
         }
         let mut all: Vec<Limit> = Vec::new();
-        for quota in &organisation.quotas {
-            let Some(subject) = subject(key, quota) else { continue };
+        for quota in quotas {
+            let Some(subject) = subject(whose, quota) else { continue };
             for (unit, window, most) in quota.limits() {
-                put(&mut all, limit(&organisation.id, &subject, quota, unit, window), quota.enforce, most);
+                put(&mut all, limit(organisation, &subject, quota, unit, window), quota.enforce, most);
             }
         }
         let is_gate = |limit: &Limit| {
@@ -184,17 +199,17 @@ impl Limits {
 }
 
 /// Whose use counts, if this key's does.
-fn subject(key: &KeyDocument, quota: &QuotaDocument) -> Option<String> {
+fn subject(whose: &Whose<'_>, quota: &QuotaDocument) -> Option<String> {
     match (quota.subject, &quota.group) {
         (QuotaSubject::Organisation, _) => Some("organisation".to_owned()),
-        (QuotaSubject::Group, Some(group)) => key.groups.contains(group).then(|| format!("group {group}")),
+        (QuotaSubject::Group, Some(group)) => whose.groups.contains(group).then(|| format!("group {group}")),
         (QuotaSubject::Group, None) => None,
         // A key that nobody owns is a user by itself: it must not pass by what holds for everyone.
         (QuotaSubject::User, _) => {
-            let owner = key.user.as_ref().map(|user| format!("user {user}"));
-            Some(owner.unwrap_or_else(|| format!("unowned key {}", key.id)))
+            let owner = whose.user.map(|user| format!("user {user}"));
+            Some(owner.unwrap_or_else(|| format!("unowned key {}", whose.key)))
         }
-        (QuotaSubject::Key, _) => Some(format!("key {}", key.id)),
+        (QuotaSubject::Key, _) => Some(format!("key {}", whose.key)),
     }
 }
 

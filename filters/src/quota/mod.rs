@@ -11,8 +11,8 @@ mod windows;
 
 pub use catalogue::{Catalogue, KnownModel, ModelDocument, Price, shipped};
 pub use dollars::Dollars;
-pub(crate) use limits::Limits;
 pub use limits::{CounterId, LIMITS_MAX, Limit, LimitHit, Unit};
+pub(crate) use limits::{Limits, Whose};
 pub use windows::{DAY_MS, MINUTE_MS, Window};
 
 use crate::dlp::Cleared;

@@ -61,7 +61,7 @@ fn visitor(rules: &str) -> Visitor {
     assert_eq!(errors, []);
     let credentials = [key.key.expose().to_owned()];
     let knock = Knock { credentials: &credentials, address: None, certificate: None, now_ms: 1 };
-    let caller = filters::identify(&policy.unwrap(), &knock).unwrap();
+    let caller = filters::identify(&policy.unwrap(), &filters::Trust::default(), &knock).unwrap();
     let located = filters::locate(caller, &knock, filters::Location::default()).unwrap();
     filters::recognize(located, &knock, &Arc::default()).unwrap()
 }
