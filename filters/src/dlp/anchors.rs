@@ -145,12 +145,13 @@ impl Anchors {
         let is_digit = |at: usize| text.get(at).is_some_and(u8::is_ascii_digit);
         let mut after_digit = u64::from(windows.start.checked_sub(1).is_some_and(is_digit));
         let mut words_before = 0;
-        path.sweep(&self.buckets, text, (windows.start, windows.end), |at, masks| {
+        let end = windows.end;
+        path.sweep(&self.buckets, text, (windows.start, end), |at, masks| {
             let Masks { windows, digits, ats, words } = masks;
             let mut starts = digits & !(digits << 1 | after_digit);
             after_digit = digits >> 63;
             if self.skips_buried && starts != 0 {
-                starts &= !buried(words, words_before) | long(digits);
+                starts &= !buried(words, words_before) | long(digits | behind(end - at));
             }
             words_before = words;
             // Before `marks_from`, digits and `@` are known.
@@ -215,6 +216,11 @@ fn buried(words: u64, before: u64) -> u64 {
     let eight = four & four << 4;
     let sixteen = eight & eight << 8;
     ((sixteen & all << 16) >> 63) as u64
+}
+
+/// What lies behind so many bytes of a block. It may be anything: a text goes on there, or its next part.
+fn behind(bytes: usize) -> u64 {
+    u32::try_from(bytes).ok().and_then(|bytes| u64::MAX.checked_shl(bytes)).unwrap_or(0)
 }
 
 /// Where [`LONG_DIGITS`] digits may begin: what is behind the block may be any.
@@ -333,17 +339,24 @@ mod tests {
         #[test]
         fn digits_are_left_out_in_the_midst_of_long_words_alone(
             words in prop::collection::vec("[a-zA-Z_]{1,30}|[0-9]{1,6}|[ .é-]", 0..60),
-            from in any::<prop::sample::Index>(),
+            places in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
+            is_stream in any::<bool>(),
         ) {
             let text = words.concat();
-            let (text, from) = (text.as_bytes(), from.index(text.len() + 1));
+            let text = text.as_bytes();
+            let mut places: Vec<usize> = places.iter().map(|place| place.index(text.len() + 1)).collect();
+            places.extend([0, text.len()]);
+            places.sort_unstable();
             let mut anchors = Anchors::new(&["AKIA"]);
             anchors.skip_buried(LONG_DIGITS);
             for way in Anchors::ways() {
                 anchors.go(way);
                 let mut hits = Vec::new();
-                anchors.sweep(text, from..text.len(), from, &mut hits);
-                for hit in naive(&["AKIA"], text).into_iter().filter(|hit| hit.at >= from) {
+                for place in places.windows(2) {
+                    let known = &text[..if is_stream { place[1] } else { text.len() }];
+                    anchors.sweep(known, place[0]..place[1], place[0], &mut hits);
+                }
+                for hit in naive(&["AKIA"], text) {
                     let before = text[..hit.at].iter().rev();
                     let words = before.take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
                     let digits = text[hit.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();

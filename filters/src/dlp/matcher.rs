@@ -292,7 +292,8 @@ impl Matcher {
 pub(super) fn held_lead(text: &[u8]) -> usize {
     match text {
         [.., before, a, b, b' '] if a.is_ascii_uppercase() && b.is_ascii_uppercase() => {
-            if before.is_ascii_alphanumeric() { 0 } else { 3 }
+            let behind = text.get(..text.len() - 3).unwrap_or_default();
+            if before.is_ascii_alphanumeric() && !ends_with_escape(behind) { 0 } else { 3 }
         }
         [a, b, b' '] if a.is_ascii_uppercase() && b.is_ascii_uppercase() => 3,
         _ => 0,

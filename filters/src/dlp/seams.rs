@@ -8,10 +8,11 @@ use super::exact::WITHIN_BYTES_MAX;
 use super::projection::{Meaning, Projection};
 use super::rules::{CONTEXT_AFTER_BYTES_MAX, CONTEXT_BEFORE_BYTES_MAX, WIDTH_BYTES_MAX};
 use super::scanner::{Found, ScanParts};
+use super::shadow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// How far from a seam a part is looked at: a match, and its context on both sides.
+/// How far from a seam a part is looked at, as it reads: a match, and its context on both sides.
 const REACH_BYTES: usize = WIDTH_BYTES_MAX + CONTEXT_BEFORE_BYTES_MAX + CONTEXT_AFTER_BYTES_MAX;
 /// What stands behind a seam may be the context of a match so far from it, or the cell of the same record.
 const NEAR_BYTES: usize = WITHIN_BYTES_MAX;
@@ -53,7 +54,7 @@ pub(super) fn across<R: Meaning>(
         loop {
             let mut joined = Joined::default();
             for texts in lists.values() {
-                joined.join(&projection.text, texts, glue, if in_full { usize::MAX } else { REACH_BYTES });
+                joined.join(&projection.text, texts, glue, in_full);
             }
             let over = joined.look(look, found.len())?;
             if !in_full && joined.windows.iter().any(|window| goes_on(look, &over, window)) {
@@ -104,18 +105,20 @@ struct Joined {
 }
 
 impl Joined {
-    /// Adds the seams of one list, with so much of the text on either side of each.
-    fn join(&mut self, text: &[u8], texts: &[Range<usize>], glue: &[u8], reach: usize) {
+    /// Adds the seams of one list, with the text on either side of each: all of it, or as much as reaches a seam.
+    fn join(&mut self, text: &[u8], texts: &[Range<usize>], glue: &[u8], in_full: bool) {
         let mut window = self.reads.len();
         let last = texts.len() - 1;
         for (number, whole) in texts.iter().enumerate() {
-            let head = if number == 0 { 0 } else { reach };
-            let tail = if number == last { 0 } else { reach };
+            let here = text.get(whole.clone()).unwrap_or_default();
+            let [head, tail] = if in_full { [here.len(); 2] } else { shadow::ends(here, REACH_BYTES) };
+            let head = if number == 0 { 0 } else { head };
+            let tail = if number == last { 0 } else { tail };
             if number > 0 {
                 self.seams.push(self.reads.len()..self.reads.len() + glue.len());
                 self.reads.extend_from_slice(glue);
             }
-            if head.saturating_add(tail) >= whole.len() {
+            if head + tail >= whole.len() {
                 self.piece(text, whole.clone());
                 continue;
             }
@@ -247,6 +250,22 @@ mod tests {
             shown(&[&far, "4111 1111 ", &("1111 1111 ".to_owned() + &far)]),
             format!("{far}|##########|######### {far}")
         );
+    }
+
+    #[test]
+    fn a_disguise_reaches_as_far_over_a_seam_as_what_it_says() {
+        let far = "all is well. ".repeat(300);
+        let token = "ghp_16C7e42F292c6912E7710c838347Ae178B4a";
+        let escaped = token.bytes().fold(String::new(), |out, byte| out + &format!("\\u{byte:04x}"));
+        let unseen: String =
+            token.chars().map(|letter| letter.to_string() + &"\u{200b}".repeat(100)).collect();
+        for disguised in [&escaped, unseen.trim_end_matches('\u{200b}')] {
+            let cut = disguised.char_indices().nth(disguised.chars().count() / 2).unwrap().0;
+            let (begins, ends) = disguised.split_at(cut);
+            let (begins, ends) = (far.clone() + begins, ends.to_owned() + " " + &far);
+            let found = found_in(&[&begins, &ends], usize::MAX).unwrap();
+            assert_eq!(open(&found), [far.len(), far.len() + 1]);
+        }
     }
 
     /// How much of each part is nothing.

@@ -334,3 +334,65 @@ fn tool_arguments_stay_json() {
         assert!(serde_json::from_str::<serde_json::Value>(&out).is_ok());
     }
 }
+
+/// Numbers, and what is written in tags: with it they are read in two ways at once.
+static NUMBERS_AND_TAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let mut all = super::shadow::disguised();
+    all.retain(|text| text.chars().any(|character| ('\u{e0020}'..'\u{e007f}').contains(&character)));
+    let examples = shipped().iter().flat_map(|rule| rule.examples.clone());
+    let is_number = |text: &String| text.len() < 40 && text.bytes().filter(u8::is_ascii_digit).count() > 6;
+    all.extend(examples.filter(is_number));
+    all
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn numbers_and_tags_survive_any_chunking(
+        picks in prop::collection::vec(
+            (
+                any::<prop::sample::Index>(),
+                "[ ,;a-z0-9@é.\\\\%&-]{0,12}|[\u{e0030}\u{e0031}\u{e0041}]{1,5}|mobile \u{e0030}",
+                prop::bool::weighted(0.1),
+            ),
+            1..6
+        ),
+        places in prop::collection::vec(any::<usize>(), 0..40),
+    ) {
+        let prose = " and then for a long while there was nothing to be said of 13 or any other number".repeat(8);
+        let text: String = picks
+            .iter()
+            .map(|(pick, glue, is_long)| {
+                pick.get(&NUMBERS_AND_TAGS).clone() + glue + if *is_long { &prose } else { "" }
+            })
+            .collect();
+        let streamed = through(&cut(&text, &places), Syntax::Plain, LABEL).0;
+        prop_assert_eq!(&streamed, &redacted(&text));
+    }
+}
+
+#[test]
+fn what_is_under_way_in_a_disguise_is_not_let_go_of() {
+    let long = "nothing is to be seen here but words, ".repeat(8);
+    let tags = |text: &str| -> String {
+        text.bytes().filter_map(|byte| char::from_u32(0xe_0000 + u32::from(byte))).collect()
+    };
+    let lines = "cGFzc3BvcnQgb2YgdGhlIHRyYXZlbGxlciA0MTEx\nMTExMTExMTExMTEx now";
+    for text in [
+        format!("{}{long}client ip {} it was", tags("AA0A"), tags("8.8.4.4")),
+        format!("{}{long}{lines}", tags("AA0A")),
+        r"运 DE 1\bDE 136695976 %".to_owned(),
+        r"\bDE 136 695 976 %".to_owned(),
+    ] {
+        let whole = redacted(&text);
+        assert_ne!(whole, text);
+        for (at, _) in text.char_indices() {
+            let (one, two) = text.split_at(at);
+            assert_eq!(through(&[one, two], Syntax::Plain, LABEL).0, whole, "{one:?} | {two:?}");
+        }
+        let single: Vec<String> = text.chars().map(String::from).collect();
+        let single: Vec<&str> = single.iter().map(String::as_str).collect();
+        assert_eq!(through(&single, Syntax::Plain, LABEL).0, whole);
+    }
+}

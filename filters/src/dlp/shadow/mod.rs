@@ -181,6 +181,24 @@ impl Shadow {
     }
 }
 
+/// How many bytes at the beginning of a text, and at its end, must be known for so many of what they say: a disguise
+/// may be many times as long.
+pub(super) fn ends(text: &[u8], least: usize) -> [usize; 2] {
+    let says_enough =
+        |part: &[u8]| !need::is_needed(part) || Shadow::all_of(part).all(|shadow| shadow.text.len() >= least);
+    [false, true].map(|is_last| {
+        let mut bytes = least;
+        while bytes < text.len() {
+            let part = if is_last { text.len() - bytes..text.len() } else { 0..bytes };
+            if text.get(part).is_none_or(says_enough) {
+                break;
+            }
+            bytes *= 2;
+        }
+        bytes.min(text.len())
+    })
+}
+
 /// The first character, if that is what the bytes begin with.
 fn character(bytes: &[u8]) -> Option<char> {
     let bytes = bytes.get(..bytes.len().min(4)).unwrap_or_default();

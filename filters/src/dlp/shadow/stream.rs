@@ -73,7 +73,8 @@ impl Shadows {
         if let Some((shadow, scan)) = &mut self.decoded {
             shadow.forget(by, released, scan);
             let before = self.folded_scan.as_ref().unwrap_or(plain);
-            if shadow.decoded_until <= shadow.dropped && scan.is_idle() && before.is_idle() {
+            let is_over = shadow.decoded_until <= shadow.dropped && shadow.reads_as(&self.folded);
+            if is_over && scan.is_idle() && before.is_idle() {
                 self.decoded = None;
                 self.folded.runs = Runs::Watched(DEPTH);
             }
@@ -101,6 +102,13 @@ impl Shadow {
         self.dropped += bytes;
         self.text_dropped += text_bytes;
         self.map.forget(self.dropped);
+    }
+
+    /// Whether both go on alike: nothing that this one only sees is under way, be it tags, or a run over lines.
+    fn reads_as(&self, other: &Self) -> bool {
+        let place = |shadow: &Self| (shadow.read, shadow.run, shadow.padding);
+        let is_under_way = self.is_joined || !self.joint.is_empty() || self.tags_until == self.read;
+        place(self) == place(other) && !is_under_way
     }
 
     /// Whether what is left of it is the text, up to where that was read.
