@@ -35,6 +35,7 @@
 
 mod error;
 mod feed;
+mod memos;
 mod names;
 mod postgres;
 mod resources;
@@ -44,6 +45,7 @@ mod sqlite;
 
 pub use error::StoreError;
 pub use feed::{Feed, FeedEntry, FeedEvent};
+pub use memos::{MEMO_BYTES_MAX, Memo, Memos, NewMemo};
 pub use names::{Kind, NameError, OrganisationId, Owner, ResourceId};
 pub use postgres::{PostgresOwner, PostgresPlace};
 pub use resources::{
@@ -64,7 +66,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The schema that this version of the product works with.
-const SCHEMA: u64 = 1;
+const SCHEMA: u64 = 2;
 /// Keys of owners that are kept in memory, so that not every request asks for one.
 const KEYS_KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
@@ -192,6 +194,16 @@ impl Store {
                 self.bell.wait(patience, Some(postgres::LOOK_EVERY), look).await
             }
         }
+    }
+
+    /// What changes too often for revisions: an owner's memos.
+    pub fn memos(&self, owner: &Owner) -> Memos<'_> {
+        Memos::new(self, owner.clone())
+    }
+
+    /// What one owner has, whoever it is.
+    pub fn of(&self, owner: &Owner) -> Resources<'_> {
+        Resources::new(self, owner.clone())
     }
 
     /// A way to one owner's rows.

@@ -42,7 +42,7 @@ const LIMITS: [(&str, &str); 5] = [
 /// The oldest version that is tested.
 const SERVER_MIN: u64 = 15;
 /// The tables with row-level security.
-const TENANT_TABLES: u64 = 3;
+const TENANT_TABLES: u64 = 4;
 
 /// Where the database is: two roles of it.
 #[derive(Clone, Debug)]
@@ -150,7 +150,7 @@ impl Postgres {
             return Err(StoreError::Schema { place: place(), found, needed: SCHEMA });
         }
         let forced = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-                      WHERE n.nspname = 'palisade' AND c.relname IN ('heads', 'resources', 'changes') \
+                      WHERE n.nspname = 'palisade' AND c.relname IN ('heads', 'resources', 'changes', 'memos') \
                       AND c.relrowsecurity AND c.relforcerowsecurity";
         if one(&rows(&self.service, forced, &[]).await?)?.number(0)? != TENANT_TABLES {
             let what = "row-level security that is not forced".to_owned();

@@ -290,8 +290,14 @@ impl<'s> Resources<'s> {
         }
     }
 
-    fn column(&self) -> Argument<'_> {
+    pub(super) fn column(&self) -> Argument<'_> {
         Argument::Text(self.owner.column())
+    }
+
+    /// The owner's key, as it stands in this transaction.
+    pub(super) async fn key(&self, transaction: &mut Transaction<'_>) -> Result<Key, StoreError> {
+        let head = self.head(transaction).await?;
+        self.store.key(&self.owner, head.key).await
     }
 
     async fn head(&self, transaction: &mut Transaction<'_>) -> Result<Head, StoreError> {
@@ -337,7 +343,7 @@ struct Head {
 }
 
 /// An id from a row. One that is none was not written here.
-fn stored_id(text: &str) -> Result<ResourceId, StoreError> {
+pub(super) fn stored_id(text: &str) -> Result<ResourceId, StoreError> {
     ResourceId::new(text).map_err(|_| StoreError::Inconsistent {
         place: "resources".to_owned(),
         what: format!("the id `{}`", text.escape_debug()),

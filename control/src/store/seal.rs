@@ -143,6 +143,15 @@ pub(super) enum Place<'a> {
     Key(&'a Owner, KeyId),
     /// A document.
     Document { owner: &'a Owner, kind: &'a Kind, id: &'a ResourceId, version: u64, revision: u64 },
+    /// A memo.
+    Memo {
+        owner: &'a Owner,
+        kind: &'a Kind,
+        id: &'a ResourceId,
+        about: &'a ResourceId,
+        version: u64,
+        expires: u64,
+    },
 }
 
 impl Place<'_> {
@@ -167,6 +176,15 @@ impl Place<'_> {
                 text(id.as_str().as_bytes());
                 text(&version.to_be_bytes());
                 text(&revision.to_be_bytes());
+            }
+            Place::Memo { owner, kind, id, about, version, expires } => {
+                text(b"memo");
+                text(owner.column().as_bytes());
+                text(kind.as_str().as_bytes());
+                text(id.as_str().as_bytes());
+                text(about.as_str().as_bytes());
+                text(&version.to_be_bytes());
+                text(&expires.to_be_bytes());
             }
         }
         Aad::from(out)

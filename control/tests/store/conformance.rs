@@ -2,7 +2,8 @@
 
 use crate::world::{World, document, groups, id, master, organisation, owned};
 use palisade_control::store::{
-    DOCUMENT_BYTES_MAX, FeedEntry, FeedEvent, Kind, MasterKey, Owner, Store, StoreError, WRITES_MAX, Write,
+    DOCUMENT_BYTES_MAX, FeedEntry, FeedEvent, Kind, MasterKey, NewMemo, Owner, Store, StoreError, WRITES_MAX,
+    Write,
 };
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ on_both! {
     a_wrong_master_key_opens_nothing
     another_schema_is_refused
     a_second_migration_changes_nothing
+    a_store_of_the_first_schema_is_migrated
 }
 
 async fn with_acme(world: &World) -> Store {
@@ -349,14 +351,18 @@ async fn a_wrong_master_key_opens_nothing(world: World) {
 
 async fn another_schema_is_refused(world: World) {
     world.open().await.close().await;
-    for (found, advice) in [(2, "run the version that migrated it"), (0, "migrate the store")] {
+    for (found, advice) in
+        [(3, "run the version that migrated it"), (1, "migrate the store"), (0, "migrate the store")]
+    {
         let statement = match world {
             World::Sqlite(..) => format!("PRAGMA user_version = {found}"),
-            World::Postgres(_) => format!("UPDATE schema_version SET version = {found}"),
+            World::Postgres(_) => {
+                format!("DELETE FROM schema_version; INSERT INTO schema_version VALUES ({found})")
+            }
         };
         world.raw(&Owner::Platform, &statement).await;
         let told = world.try_open(master()).await.unwrap_err();
-        assert!(matches!(told, StoreError::Schema { needed: 1, found: f, .. } if f == found), "{told}");
+        assert!(matches!(told, StoreError::Schema { needed: 2, found: f, .. } if f == found), "{told}");
         assert!(told.to_string().contains(advice), "{told}");
     }
 }
@@ -365,12 +371,34 @@ async fn a_second_migration_changes_nothing(world: World) {
     let store = with_acme(&world).await;
     store.tenant(&organisation("acme")).put(&groups(), &id("red"), None, document("1")).await.unwrap();
     store.close().await;
-    match &world {
-        World::Sqlite(..) => Store::migrate_sqlite(&world.place()).await.unwrap(),
-        World::Postgres(name) => {
-            Store::migrate_postgres(&crate::world::owner(crate::world::server(), name)).await.unwrap();
-        }
-    }
+    world.migrate().await.unwrap();
     let store = world.open().await;
     assert!(store.tenant(&organisation("acme")).get(&groups(), &id("red")).await.unwrap().is_some());
+}
+
+async fn a_store_of_the_first_schema_is_migrated(world: World) {
+    let store = with_acme(&world).await;
+    store.tenant(&organisation("acme")).put(&groups(), &id("red"), None, document("1")).await.unwrap();
+    store.close().await;
+    let owners = match world {
+        World::Sqlite(..) => vec![Owner::Platform, owned("acme")],
+        World::Postgres(_) => vec![Owner::Platform],
+    };
+    for owner in &owners {
+        world.raw(owner, "DROP TABLE memos").await;
+        let back = match world {
+            World::Sqlite(..) => "PRAGMA user_version = 1",
+            World::Postgres(_) => "DELETE FROM schema_version WHERE version > 1",
+        };
+        world.raw(owner, back).await;
+    }
+    assert!(matches!(world.try_open(master()).await, Err(StoreError::Schema { found: 1, needed: 2, .. })));
+    world.migrate().await.unwrap();
+    let store = world.open().await;
+    assert!(store.tenant(&organisation("acme")).get(&groups(), &id("red")).await.unwrap().is_some());
+    let memo = NewMemo { kind: &groups(), id: &id("a"), about: &id("b"), expires: 1, text: b"" };
+    for owner in [Owner::Platform, owned("acme")] {
+        assert!(store.memos(&owner).put(&memo, None).await.unwrap());
+    }
+    store.delete_organisation(&organisation("acme")).await.unwrap();
 }

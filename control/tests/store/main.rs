@@ -29,6 +29,7 @@ macro_rules! on_both {
 mod conformance;
 mod crash;
 mod history;
+mod memos;
 mod postgres;
 mod server;
 mod sqlite;

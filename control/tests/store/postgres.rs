@@ -55,7 +55,7 @@ async fn without_an_organisation_there_are_no_rows() {
         if let Some(organisation) = organisation {
             run(&mut service, &format!("SET palisade.org = '{organisation}'")).await.unwrap();
         }
-        for table in ["heads", "resources", "changes"] {
+        for table in ["heads", "resources", "changes", "memos"] {
             assert_eq!(count(&mut service, table).await, 0);
         }
         assert_eq!(run(&mut service, "UPDATE palisade.heads SET revision = 9").await, Ok(0));
@@ -63,8 +63,12 @@ async fn without_an_organisation_there_are_no_rows() {
         assert_eq!(run(&mut service, "DELETE FROM palisade.resources").await, Ok(0));
     }
     run(&mut service, "RESET palisade.org").await.unwrap();
-    let insert = "INSERT INTO palisade.resources VALUES ('acme', 'groups', 'x', 1, 1, '')";
-    assert_eq!(run(&mut service, insert).await, Err(REFUSED.to_owned()));
+    for insert in [
+        "INSERT INTO palisade.resources VALUES ('acme', 'groups', 'x', 1, 1, '')",
+        "INSERT INTO palisade.memos VALUES ('acme', 'groups', 'x', 'x', 1, 1, '')",
+    ] {
+        assert_eq!(run(&mut service, insert).await, Err(REFUSED.to_owned()));
+    }
     assert_eq!(run(&mut service, "SELECT palisade.append(1)").await, Err("PA001".to_owned()));
 }
 

@@ -90,6 +90,14 @@ impl World {
         }
     }
 
+    /// Brings it to this version's schema.
+    pub(crate) async fn migrate(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(..) => Store::migrate_sqlite(&self.place()).await,
+            Self::Postgres(name) => Store::migrate_postgres(&owner(&SERVER, name)).await,
+        }
+    }
+
     /// One value by a statement behind the store's back: as the server's administrator, or in the file of an owner.
     pub(crate) async fn raw(&self, owner: &Owner, statement: &str) -> String {
         match self {

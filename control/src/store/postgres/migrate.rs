@@ -10,8 +10,9 @@ use crate::store::sql::failed;
 use palisade_filters::secret::Secret;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
-/// The first schema.
-const FIRST: &str = include_str!("../migrations/postgres.sql");
+/// From each schema to the next, beginning with none.
+const STEPS: [&str; SCHEMA as usize] =
+    [include_str!("../migrations/postgres.sql"), include_str!("../migrations/postgres_2.sql")];
 /// Two migrations at once would meet here; the number is ours by chance.
 const TURN: i64 = 0x5041_4c49;
 /// PostgreSQL cuts longer names off.
@@ -44,18 +45,21 @@ pub(in crate::store) async fn migrate(place: &PostgresOwner) -> Result<(), Store
     }
     let there = sqlx::query("SELECT 1 FROM pg_namespace WHERE nspname = 'palisade'");
     let there = there.fetch_optional(&mut *transaction).await.map_err(failed)?;
-    if there.is_none() {
-        let first = FIRST.replace("{service}", &service).replace("{directory}", &directory);
-        // The names are checked; everything else is a text of the program.
-        sqlx::raw_sql(AssertSqlSafe(first)).execute(&mut *transaction).await.map_err(failed)?;
-    } else {
+    let mut found = 0;
+    if there.is_some() {
         let version = sqlx::query("SELECT coalesce(max(version), 0) FROM palisade.schema_version");
         let version = version.fetch_one(&mut *transaction).await.map_err(failed)?;
-        let found = version.try_get::<i64, _>(0).map_err(failed)?.unsigned_abs();
-        if found != SCHEMA {
+        found = version.try_get::<i64, _>(0).map_err(failed)?.unsigned_abs();
+        // A schema of that name which says nothing of itself is not ours to change.
+        if found == 0 || found > SCHEMA {
             let place = "the database".to_owned();
             return Err(StoreError::Schema { place, found, needed: SCHEMA });
         }
+    }
+    for step in STEPS.iter().skip(found as usize) {
+        let step = step.replace("{service}", &service).replace("{directory}", &directory);
+        // The names are checked; everything else is a text of the program.
+        sqlx::raw_sql(AssertSqlSafe(step)).execute(&mut *transaction).await.map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)?;
     connection.close().await.map_err(failed)

@@ -19,13 +19,17 @@ use super::seal::KeyId;
 use super::sql::{Argument, Row, Transaction, failed};
 use files::{Database, Handle, Lock, Open};
 use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
-/// What an owner has: the same tables in every file.
-const TENANT_SCHEMA: &str = include_str!("../migrations/tenant.sql");
+/// What an owner has, the same tables in every file: from each schema to the next, beginning with none.
+const TENANT_STEPS: [&str; SCHEMA as usize] = [
+    concat!(include_str!("../migrations/tenant.sql"), "PRAGMA user_version = 1;"),
+    concat!(include_str!("../migrations/tenant_2.sql"), "PRAGMA user_version = 2;"),
+];
 /// What the platform's file has besides.
 const PLATFORM_SCHEMA: &str = include_str!("../migrations/platform.sql");
 /// Files of organisations that are open at once, unless the place says otherwise: each has three descriptors.
@@ -104,19 +108,30 @@ pub(super) async fn migrate(place: &SqlitePlace) -> Result<(), StoreError> {
         SqlitePlace::make_file(&path)?;
     }
     let mut connection = place.connect(&path).await?;
-    match files::version(&mut connection).await? {
-        0 => {
-            let mut transaction = connection.begin().await.map_err(failed)?;
-            for part in [TENANT_SCHEMA, PLATFORM_SCHEMA, "PRAGMA user_version = 1"] {
-                sqlx::raw_sql(part).execute(&mut *transaction).await.map_err(failed)?;
-            }
-            transaction.commit().await.map_err(failed)?;
-        }
-        SCHEMA => {}
-        found => return Err(files::schema(&path, found)),
+    let found = files::version(&mut connection).await?;
+    if found > SCHEMA {
+        return Err(files::schema(&path, found));
     }
+    if found > 0 && found < SCHEMA {
+        // The platform's file is the last one: until then, the store is of the old schema for whoever opens it.
+        organisations::migrate(place, &mut connection).await?;
+    }
+    let mut transaction = connection.begin().await.map_err(failed)?;
+    if found == 0 {
+        sqlx::raw_sql(PLATFORM_SCHEMA).execute(&mut *transaction).await.map_err(failed)?;
+    }
+    tenant_steps(&mut transaction, found).await?;
+    transaction.commit().await.map_err(failed)?;
     connection.close().await.map_err(failed)?;
     files::sync(&place.folder)
+}
+
+/// Brings an owner's tables from a schema to this version's.
+async fn tenant_steps(connection: &mut SqliteConnection, found: u64) -> Result<(), StoreError> {
+    for step in TENANT_STEPS.iter().skip(found as usize) {
+        sqlx::raw_sql(*step).execute(&mut *connection).await.map_err(failed)?;
+    }
+    Ok(())
 }
 
 impl Sqlite {

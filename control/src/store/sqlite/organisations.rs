@@ -5,13 +5,16 @@
 //! does not exist for anybody.
 
 use super::files::Handle;
-use super::{Sqlite, SqlitePlace, TENANT_SCHEMA, head, key_id, log_next};
+use super::{Sqlite, SqlitePlace, files, head, key_id, log_next, tenant_steps};
+use crate::store::SCHEMA;
 use crate::store::error::StoreError;
 use crate::store::feed;
 use crate::store::names::{OrganisationId, Owner};
 use crate::store::seal::KeyId;
-use crate::store::sql::{Argument, Transaction, failed};
+use crate::store::sql::{Argument, Row, Transaction, failed};
 use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+use std::path::Path;
 
 /// Rows that are read at once while all organisations are looked at.
 const PAGE: u64 = 500;
@@ -21,6 +24,33 @@ pub(super) struct State {
     pub(super) name: String,
     pub(super) key: KeyId,
     logged: u64,
+}
+
+/// Brings the files of all organisations to this version's schema, each by itself: what was interrupted goes on where
+/// it was. A file that cannot be read holds up nobody else; its own users have the error.
+pub(super) async fn migrate(place: &SqlitePlace, platform: &mut SqliteConnection) -> Result<(), StoreError> {
+    let query = "SELECT organisation, key_id FROM organisations WHERE state = 'active'";
+    let rows = sqlx::query(query).fetch_all(platform).await.map_err(failed)?;
+    for row in rows.into_iter().map(Row::Sqlite) {
+        let path = place.organisation_file(&feed::organisation(&row)?, key_id(&row, 1)?);
+        match migrate_file(place, &path).await {
+            Ok(()) | Err(StoreError::Inconsistent { .. } | StoreError::Io { .. }) => {}
+            Err(failed) => return Err(failed),
+        }
+    }
+    Ok(())
+}
+
+async fn migrate_file(place: &SqlitePlace, path: &Path) -> Result<(), StoreError> {
+    let mut connection = place.connect(path).await?;
+    let found = files::version(&mut connection).await?;
+    if found == 0 || found > SCHEMA {
+        return Err(files::schema(path, found));
+    }
+    let mut transaction = connection.begin().await.map_err(failed)?;
+    tenant_steps(&mut transaction, found).await?;
+    transaction.commit().await.map_err(failed)?;
+    connection.close().await.map_err(failed)
 }
 
 impl Sqlite {
@@ -69,14 +99,12 @@ impl Sqlite {
         SqlitePlace::make_file(&path)?;
         let mut connection = self.place.connect(&path).await?;
         let mut transaction = connection.begin().await.map_err(failed)?;
-        for part in [TENANT_SCHEMA, "PRAGMA user_version = 1"] {
-            sqlx::raw_sql(part).execute(&mut *transaction).await.map_err(failed)?;
-        }
+        tenant_steps(&mut transaction, 0).await?;
         let mut transaction = Transaction::Sqlite(transaction);
         head(&mut transaction, &owner, key).await?;
         transaction.commit().await?;
         connection.close().await.map_err(failed)?;
-        super::files::sync(&self.place.organisations_folder())
+        files::sync(&self.place.organisations_folder())
     }
 
     pub(in crate::store) async fn delete(&self, id: &OrganisationId) -> Result<(), StoreError> {
