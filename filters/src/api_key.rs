@@ -80,7 +80,7 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// A big-endian number in base 62, padded to `width`.
-fn base62(number: &[u8], width: usize) -> String {
+pub fn base62(number: &[u8], width: usize) -> String {
     let mut number = number.to_vec();
     let mut out = vec![b'0'; width];
     for place in out.iter_mut().rev() {

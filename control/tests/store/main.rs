@@ -2,6 +2,7 @@
 //!
 //! `conformance` and `history` hold of both engines alike. What only one of them could break stands in `sqlite` and
 //! `postgres`; what an attacker with the files or the rows could do in `tampering`; how processes end in `crash`.
+//! Who may do what, over a store, is in `access`.
 //! Needs PostgreSQL's programs, which `make test` installs; its server is a real one, made and ended here.
 
 #![allow(
@@ -11,6 +12,7 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
     reason = "a test that cannot go on ends, and says where"
 )]
 
@@ -26,6 +28,7 @@ macro_rules! on_both {
     };
 }
 
+mod access;
 mod conformance;
 mod crash;
 mod history;
