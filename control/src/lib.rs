@@ -11,6 +11,7 @@ pub mod demo;
 pub mod folder;
 pub mod keys;
 pub mod live;
+pub mod resources;
 pub mod sources;
 pub mod stamp;
 pub mod store;

@@ -129,6 +129,7 @@ impl Folder {
         for provider in &document.providers {
             let secret = match &provider.api_key {
                 None => continue,
+                Some(SecretRef::Given(secret)) => usable(secret.expose()),
                 Some(SecretRef::Env(variable)) => read_variable(variable),
                 Some(SecretRef::File(path)) => {
                     let path = self.path().join(path);
@@ -141,10 +142,13 @@ impl Folder {
             };
             match secret {
                 Ok(secret) => drop(sources.secrets.insert(provider.name.clone(), secret)),
-                Err(problem) => sources.problems.push(CompileError {
-                    document: sources.platform.name.clone(),
-                    problem: format!("provider `{}`: its `api_key` cannot be read: {problem}", provider.name),
-                }),
+                Err(problem) => {
+                    sources.problems.push(unreadable(
+                        sources.platform.name.clone(),
+                        &provider.name,
+                        &problem,
+                    ));
+                }
             }
         }
     }
@@ -159,6 +163,24 @@ impl Folder {
         }
         hash.finalize().iter().take(8).fold(0, |out, byte| out << 8 | u64::from(*byte))
     }
+}
+
+/// The credentials of providers, wherever they are kept, and why some cannot be read.
+pub fn provider_secrets(document: &PlatformDocument, root: &Path) -> (ProviderSecrets, Vec<CompileError>) {
+    let (mut secrets, mut problems) = (ProviderSecrets::new(), Vec::new());
+    for provider in &document.providers {
+        let Some(reference) = &provider.api_key else { continue };
+        match secret(reference, root) {
+            Ok(secret) => drop(secrets.insert(provider.name.clone(), secret)),
+            Err(problem) => problems.push(unreadable(platform_name(), &provider.name, &problem)),
+        }
+    }
+    (secrets, problems)
+}
+
+fn unreadable(document: String, provider: &str, problem: &str) -> CompileError {
+    let problem = format!("provider `{provider}`: its `api_key` cannot be read: {problem}");
+    CompileError { document, problem }
 }
 
 /// Reads an organisation's document whose file is named after `id`.
@@ -229,7 +251,7 @@ pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, Unread> {
 /// The file that a secret is kept in, if it is one.
 pub(crate) fn secret_file(reference: &SecretRef, root: &Path) -> Option<PathBuf> {
     match reference {
-        SecretRef::Env(_) => None,
+        SecretRef::Env(_) | SecretRef::Given(_) => None,
         SecretRef::File(path) => Some(root.join(path)),
     }
 }
@@ -237,6 +259,7 @@ pub(crate) fn secret_file(reference: &SecretRef, root: &Path) -> Option<PathBuf>
 /// Reads a secret from where it is kept; a path that is not absolute begins in `root`.
 pub fn secret(reference: &SecretRef, root: &Path) -> Result<Secret, String> {
     match reference {
+        SecretRef::Given(secret) => usable(secret.expose()),
         SecretRef::Env(variable) => read_variable(variable),
         SecretRef::File(path) => {
             let path = root.join(path);

@@ -4,11 +4,12 @@
 //! and what an SDK does by itself are the same in all of them.
 
 use crate::refusal::{ErrorRow, ErrorType};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Whose API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
     /// `/v1/chat/completions` and its neighbours: what is spoken where nothing else is asked for.

@@ -19,12 +19,15 @@ pub use detectors::{DetectorApi, DetectorDocument, DetectorUseDocument, OnFailur
 pub use issuers::{Channel, IssuersDocument, JwtIssuerDocument};
 pub use policy::{Direction, FloorDocument, PolicyAction, PolicyRuleDocument, ShippedFloor};
 use routes::{BreakerDocument, KillSwitchDocument, RouteDocument};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
+use serde_json::json;
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// What holds for the whole platform: `platform.toml`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlatformDocument {
     /// What no organisation can loosen.
@@ -48,7 +51,7 @@ pub struct PlatformDocument {
 }
 
 /// An upstream.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderDocument {
     /// How routes name it.
@@ -70,15 +73,19 @@ pub struct ProviderDocument {
     pub http: HttpVersion,
     /// Time for the connection and TLS.
     #[serde(default = "connect_timeout", with = "duration")]
+    #[schemars(with = "String")]
     pub connect_timeout: Duration,
     /// Time for the answer's head.
     #[serde(default = "first_byte_timeout", with = "duration")]
+    #[schemars(with = "String")]
     pub first_byte_timeout: Duration,
     /// Time between two reads of the answer.
     #[serde(default = "idle_timeout", with = "duration")]
+    #[schemars(with = "String")]
     pub idle_timeout: Duration,
     /// Time for the whole exchange.
     #[serde(default = "total_timeout", with = "duration")]
+    #[schemars(with = "String")]
     pub total_timeout: Duration,
     /// Tokens an answer is reckoned at when the caller gives no limit; if it is not said, what the model can write.
     pub output_tokens_default: Option<u64>,
@@ -88,7 +95,7 @@ pub struct ProviderDocument {
 }
 
 /// The protocol of an upstream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum HttpVersion {
     /// HTTP/1.1
     #[default]
@@ -112,7 +119,7 @@ fn total_timeout() -> Duration {
     Duration::from_mins(15)
 }
 
-/// Where a secret is kept; never in the document.
+/// Where a secret is kept; never in a document that is a file.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SecretRef {
@@ -120,10 +127,38 @@ pub enum SecretRef {
     Env(String),
     /// In a file; white space at its end is not part of it.
     File(PathBuf),
+    /// Sealed in the store, which gives it together with the document.
+    #[serde(skip_deserializing)]
+    Given(Secret),
+}
+
+impl JsonSchema for SecretRef {
+    fn schema_name() -> Cow<'static, str> {
+        "SecretRef".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let one = |name: &str, about: &str, is_written_only: bool| {
+            json!({
+                "type": "object",
+                "properties": { name: { "type": "string", "description": about, "writeOnly": is_written_only } },
+                "required": [name],
+                "additionalProperties": false,
+            })
+        };
+        json_schema!({
+            "description": "Where a secret is kept.",
+            "oneOf": [
+                one("env", "In an environment variable.", false),
+                one("file", "In a file; white space at its end is not part of it.", false),
+                one("value", "The secret itself. It is sealed, and reads as `***`.", true),
+            ],
+        })
+    }
 }
 
 /// One tenant: `orgs/<id>.toml`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrganisationDocument {
     /// Stable; appears in events.
@@ -179,7 +214,7 @@ pub struct OrganisationDocument {
 }
 
 /// What happens when no rule says anything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DefaultAction {
     /// It goes on.
@@ -190,7 +225,7 @@ pub enum DefaultAction {
 }
 
 /// Settings of events.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditDocument {
     /// What happens to requests whose events cannot be kept.
@@ -199,7 +234,7 @@ pub struct AuditDocument {
 }
 
 /// What happens to a request whose event cannot be kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFull {
     /// It goes on; that its event is lost is counted.
@@ -210,7 +245,7 @@ pub enum OnFull {
 }
 
 /// A group.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GroupDocument {
     /// How keys and rules name it.
@@ -218,7 +253,7 @@ pub struct GroupDocument {
 }
 
 /// An API key. Its secret is not here.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyDocument {
     /// The public id, the middle of the key.
@@ -246,6 +281,7 @@ pub struct KeyDocument {
     pub channel: Channel,
     /// The moment it ends, RFC 3339.
     #[serde(default, with = "timestamp")]
+    #[schemars(with = "Option<String>")]
     pub expires: Option<u64>,
     /// Whether it works.
     #[serde(default = "enabled")]
@@ -257,7 +293,7 @@ fn enabled() -> bool {
 }
 
 /// A budget.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuotaDocument {
     /// Whose requests count together.
@@ -316,7 +352,7 @@ impl QuotaDocument {
 }
 
 /// Whose requests count together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum QuotaSubject {
     /// All of the organisation's.
@@ -330,7 +366,7 @@ pub enum QuotaSubject {
 }
 
 /// What happens when a quota is passed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Enforcement {
     /// The request is refused.
@@ -343,8 +379,9 @@ pub enum Enforcement {
 /// A provider's credential, resolved by whoever may read files.
 pub type ProviderSecrets = std::collections::HashMap<String, Secret>;
 
+/// How durations are written: `30s`. Serializing shows a field's default in its schema.
 mod duration {
-    use serde::{Deserialize, Deserializer, de::Error};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use std::time::Duration;
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
@@ -352,20 +389,37 @@ mod duration {
         humantime::parse_duration(&text)
             .map_err(|error| D::Error::custom(format!("`{text}` is not a duration such as `30s`: {error}")))
     }
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, output: S) -> Result<S::Ok, S::Error> {
+        output.collect_str(&humantime::format_duration(*duration))
+    }
 }
 
+/// The same, where there need not be one.
 mod optional_duration {
-    use serde::Deserializer;
+    use serde::{Deserializer, Serializer};
     use std::time::Duration;
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
         super::duration::deserialize(input).map(Some)
     }
+
+    #[expect(clippy::ref_option, reason = "serde gives it so")]
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        output: S,
+    ) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => super::duration::serialize(duration, output),
+            None => output.serialize_none(),
+        }
+    }
 }
 
+/// How moments are written, RFC 3339, where there need not be one; in milliseconds since 1970.
 mod timestamp {
-    use serde::{Deserialize, Deserializer, de::Error};
-    use std::time::UNIX_EPOCH;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::time::{Duration, UNIX_EPOCH};
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
         let text = String::deserialize(input)?;
@@ -374,5 +428,15 @@ mod timestamp {
         })?;
         let since = moment.duration_since(UNIX_EPOCH).map_err(D::Error::custom)?;
         Ok(Some(since.as_millis() as u64))
+    }
+
+    #[expect(clippy::ref_option, reason = "serde gives it so")]
+    pub(super) fn serialize<S: Serializer>(moment: &Option<u64>, output: S) -> Result<S::Ok, S::Error> {
+        match moment {
+            Some(ms) => {
+                output.collect_str(&humantime::format_rfc3339(UNIX_EPOCH + Duration::from_millis(*ms)))
+            }
+            None => output.serialize_none(),
+        }
     }
 }

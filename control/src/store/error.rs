@@ -44,6 +44,16 @@ pub enum StoreError {
         /// What it is.
         current: u64,
     },
+    /// Something else of the owner was changed.
+    #[error("{owner} is at revision {current}, not {read}; read it again and repeat the change")]
+    Moved {
+        /// Whose.
+        owner: Owner,
+        /// What the writer had read.
+        read: u64,
+        /// What it is.
+        current: u64,
+    },
     /// A name that cannot be one.
     #[error(transparent)]
     Name(#[from] NameError),

@@ -49,8 +49,8 @@ pub use memos::{MEMO_BYTES_MAX, Memo, Memos, NewMemo};
 pub use names::{Kind, NameError, OrganisationId, Owner, ResourceId};
 pub use postgres::{PostgresOwner, PostgresPlace};
 pub use resources::{
-    Accepted, CHANGE_BYTES_MAX, Change, Changes, DOCUMENT_BYTES_MAX, PAGE_MAX, Page, Resource, Resources,
-    WRITES_MAX, Write,
+    ALL_BYTES_MAX, Accepted, All, CHANGE_BYTES_MAX, Change, Changes, DOCUMENT_BYTES_MAX, PAGE_MAX, Page,
+    Resource, Resources, WRITES_MAX, Write,
 };
 pub use seal::{KeyId, MasterKey};
 pub use sqlite::SqlitePlace;

@@ -19,6 +19,8 @@ pub const DOCUMENT_BYTES_MAX: usize = 16 << 20;
 pub const WRITES_MAX: usize = 1_000;
 /// Documents of one change together: they are sealed and held in memory.
 pub const CHANGE_BYTES_MAX: usize = 64 << 20;
+/// What an owner's documents may take up when they are read at once: four changes of the largest size.
+pub const ALL_BYTES_MAX: u64 = 256 << 20;
 /// Rows that one call gives back, whatever it asks for.
 pub const PAGE_MAX: usize = 1_000;
 
@@ -43,6 +45,15 @@ pub struct Page {
     /// Where to go on; none: there are no more.
     pub next: Option<ResourceId>,
     /// The owner's revision that this was read at: pages of one revision fit together.
+    pub revision: u64,
+}
+
+/// Resources of several kinds, as they were at one moment.
+#[derive(Debug)]
+pub struct All {
+    /// They, in the order of the kinds that were asked for, then of ids.
+    pub resources: Vec<(Kind, Resource)>,
+    /// The owner's revision.
     pub revision: u64,
 }
 
@@ -177,6 +188,31 @@ impl<'s> Resources<'s> {
         Ok(Page { resources: resources?, next, revision: head.revision })
     }
 
+    /// All resources of some kinds at one moment; too much of them for memory is an error.
+    pub async fn all(&self, kinds: &[Kind]) -> Result<All, StoreError> {
+        let mut room = self.store.enter(&self.owner).await?;
+        let mut transaction = room.read().await?;
+        let head = self.head(&mut transaction).await?;
+        let key = self.store.key(&self.owner, head.key).await?;
+        let (mut resources, mut bytes) = (Vec::new(), 0);
+        for kind in kinds {
+            let size = "SELECT CAST(coalesce(sum(length(sealed)), 0) AS BIGINT) FROM resources \
+                        WHERE organisation = $1 AND kind = $2";
+            let named = [self.column(), Argument::Text(kind.as_str())];
+            bytes += transaction.row(size, &named).await?.map_or(Ok(0), |row| row.number(0))?;
+            if bytes > ALL_BYTES_MAX {
+                let what = format!("the bytes of all resources of {}", self.owner);
+                return Err(StoreError::TooLarge { what, found: bytes, max: ALL_BYTES_MAX });
+            }
+            let query = "SELECT id, version, revision, sealed FROM resources \
+                         WHERE organisation = $1 AND kind = $2 ORDER BY id";
+            for row in transaction.rows(query, &named).await? {
+                resources.push((kind.clone(), self.opened(&row, kind, &key)?));
+            }
+        }
+        Ok(All { resources, revision: head.revision })
+    }
+
     /// What was accepted after a revision, in order. Whole revisions, so a page may be longer than asked for.
     pub async fn changes(&self, after: u64, most: usize) -> Result<Changes, StoreError> {
         let mut room = self.store.enter(&self.owner).await?;
@@ -211,6 +247,15 @@ impl<'s> Resources<'s> {
 
     /// Makes all of these writes, or none: one revision.
     pub async fn apply(&self, writes: &[Write]) -> Result<Accepted, StoreError> {
+        self.apply_if(writes, None).await
+    }
+
+    /// The same, if the owner is still at this revision: what was read then is what is changed.
+    pub async fn apply_at(&self, revision: u64, writes: &[Write]) -> Result<Accepted, StoreError> {
+        self.apply_if(writes, Some(revision)).await
+    }
+
+    async fn apply_if(&self, writes: &[Write], read_at: Option<u64>) -> Result<Accepted, StoreError> {
         limits(writes)?;
         let mut room = self.store.enter(&self.owner).await?;
         let mut transaction = room.write().await?;
@@ -218,6 +263,9 @@ impl<'s> Resources<'s> {
         let query =
             "UPDATE heads SET revision = revision + 1 WHERE organisation = $1 RETURNING revision, key_id";
         let head = self.head_in(transaction.row(query, &[self.column()]).await?)?;
+        if let Some(read) = read_at.filter(|read| read + 1 != head.revision) {
+            return Err(StoreError::Moved { owner: self.owner.clone(), read, current: head.revision - 1 });
+        }
         let key = self.store.key(&self.owner, head.key).await?;
         let mut versions = Vec::with_capacity(writes.len());
         for (place, write) in writes.iter().enumerate() {

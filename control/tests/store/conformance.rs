@@ -17,6 +17,7 @@ on_both! {
     a_stale_writer_is_told_the_version
     a_version_never_comes_twice
     a_change_is_made_whole_or_not_at_all
+    what_is_read_at_once_is_of_one_moment_and_can_be_written_for_it_alone
     what_is_too_large_is_refused
     a_document_is_given_back_letter_by_letter
     a_list_goes_on_where_it_ended
@@ -104,6 +105,30 @@ async fn a_change_is_made_whole_or_not_at_all(world: World) {
     let page = acme.list(&groups(), None, 10).await.unwrap();
     let versions: Vec<_> = page.resources.iter().map(|found| (found.id.as_str(), found.version)).collect();
     assert_eq!((versions, page.revision), (vec![("a", 1), ("b", 1), ("c", 1)], 1));
+}
+
+async fn what_is_read_at_once_is_of_one_moment_and_can_be_written_for_it_alone(world: World) {
+    let store = with_acme(&world).await;
+    let acme = store.tenant(&organisation("acme"));
+    let users = Kind::new("users").unwrap();
+    let put = |kind: &Kind, name: &str| Write::Put {
+        kind: kind.clone(),
+        id: id(name),
+        expected: None,
+        document: document("1"),
+    };
+    acme.apply(&[put(&groups(), "b"), put(&groups(), "a"), put(&users, "c")]).await.unwrap();
+    acme.apply(&[put(&Kind::new("other").unwrap(), "x")]).await.unwrap();
+    let all = acme.all(&[users.clone(), groups()]).await.unwrap();
+    let named: Vec<_> = all.resources.iter().map(|(kind, one)| (kind.as_str(), one.id.as_str())).collect();
+    assert_eq!((named, all.revision), (vec![("users", "c"), ("groups", "a"), ("groups", "b")], 2));
+    assert_eq!(acme.apply_at(2, &[put(&users, "d")]).await.unwrap().revision, 3);
+    for read_at in [2, 4] {
+        let late = acme.apply_at(read_at, &[put(&users, "e")]).await.unwrap_err();
+        assert!(matches!(late, StoreError::Moved { read, current: 3, .. } if read == read_at), "{late}");
+    }
+    assert!(acme.get(&users, &id("e")).await.unwrap().is_none());
+    assert_eq!(acme.changes(0, 100).await.unwrap().revision, 3, "what was refused took no revision");
 }
 
 async fn what_is_too_large_is_refused(world: World) {

@@ -34,6 +34,7 @@ mod crash;
 mod history;
 mod memos;
 mod postgres;
+mod resources;
 mod server;
 mod sqlite;
 mod tampering;

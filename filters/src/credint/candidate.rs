@@ -9,6 +9,7 @@ use crate::dlp::entropy_bits;
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::borrow::Cow;
 
@@ -26,7 +27,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// What of a rule's finding is a credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CredentialForm {
     /// All of it.

@@ -6,6 +6,7 @@
 
 use super::detector::Detector;
 use crate::policy::compile::keyed_hash;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::fmt;
@@ -38,7 +39,7 @@ const SYNTHETIC_BYTES_MAX: usize = 128;
 /// | `hash` | the same, and more surely | `[EMAIL_ADDRESS_` and 26 letters |
 /// | `mask` | its length, not its kind | `*********************` |
 /// | `label` | its kind | `[EMAIL_ADDRESS]` |
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// As a tag, with the value put back in the answer.

@@ -6,6 +6,7 @@
 use super::matcher::Matcher;
 use super::validators::Validator;
 use crate::credint::CredentialForm;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -32,7 +33,7 @@ static SHIPPED: include_dir::Dir<'static> =
     include_dir::include_dir!("$CARGO_MANIFEST_DIR/../rules/patterns");
 
 /// What kind of thing a rule finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Category {
     /// Cards, accounts, wallets.
@@ -78,7 +79,7 @@ impl Category {
 }
 
 /// How bad it is when it leaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// An inconvenience.
@@ -104,7 +105,7 @@ impl Severity {
 }
 
 /// What must stand in the text before anything costlier runs.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Anchor {
     /// At least this many digits, single separators between them allowed.
@@ -125,7 +126,7 @@ pub struct Anchor {
 }
 
 /// Words that make a finding likelier.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Context {
     /// Any of these, in any case.
@@ -146,7 +147,7 @@ fn context_before_bytes() -> usize {
 }
 
 /// How sure a finding is, from 0 to 1.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Confidence {
     /// The pattern alone.
@@ -160,7 +161,7 @@ pub struct Confidence {
 }
 
 /// Bytes that must not touch the match.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Boundary {
     /// Right before it.
@@ -183,7 +184,7 @@ impl Default for Boundary {
 }
 
 /// The rest of a finding of unbounded length.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Continues {
     /// The bytes it consists of.
@@ -193,7 +194,7 @@ pub struct Continues {
 }
 
 /// Hints for redaction.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RedactHints {
     /// How many last characters may stay readable under the `keep_last` mode.
@@ -201,7 +202,7 @@ pub struct RedactHints {
 }
 
 /// A rule as it is written.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleDocument {
     /// Stable and public; appears in events.

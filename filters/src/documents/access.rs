@@ -1,10 +1,11 @@
 //! What does an admin write of models, tools and features? Enforced by `model_access`.
 
 use super::DefaultAction;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// Who may use which model.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelAccessDocument {
     /// For models no rule names.
@@ -22,7 +23,7 @@ pub struct ModelAccessDocument {
 }
 
 /// What a request may ask of a provider besides an answer. All of it is refused unless it is allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Capability {
     /// Files in the request that are neither text nor images, and are not scanned.
@@ -63,7 +64,7 @@ impl Capability {
 }
 
 /// Permissions of some groups.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelRuleDocument {
     /// Whom it concerns; none: everyone.

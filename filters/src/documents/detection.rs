@@ -6,12 +6,13 @@ use crate::dlp::exact::WITHIN_BYTES;
 use crate::dlp::rules::{Category, RuleDocument, Severity};
 use crate::secret::Secret;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Settings of detection.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DlpDocument {
     /// Findings less sure than this do not count.
@@ -45,7 +46,7 @@ pub struct DlpDocument {
 }
 
 /// Whether an organisation's chain acts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DlpMode {
     /// It does.
@@ -56,7 +57,7 @@ pub enum DlpMode {
 }
 
 /// Findings that an organisation wants nothing done about.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SuppressDocument {
     /// Detection rules by id; `*` matches any part.
@@ -68,6 +69,7 @@ pub struct SuppressDocument {
     pub reason: String,
     /// The moment it ends, RFC 3339.
     #[serde(default, with = "super::timestamp")]
+    #[schemars(with = "Option<String>")]
     pub expires: Option<u64>,
 }
 
@@ -92,7 +94,7 @@ impl Default for DlpDocument {
 }
 
 /// Terms that are looked for.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeywordListDocument {
     /// Stable; appears in events. Begins with `own.`.
@@ -124,7 +126,7 @@ pub struct KeywordListDocument {
 }
 
 /// Records that are looked for.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExactMatchDocument {
     /// Stable; appears in events. Begins with `own.`.
@@ -203,7 +205,7 @@ fn within_bytes() -> usize {
 }
 
 /// Of which credentials it is asked whether they are known to be compromised.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CredintDocument {
     /// The key that a caller presents: a leaked one is refused.

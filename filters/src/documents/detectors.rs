@@ -1,11 +1,12 @@
 //! What does an admin write of detectors: services that find in prompts what has no form?
 
 use super::routes::BreakerDocument;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
 
 /// A service that organisations may have their prompts asked of.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DetectorDocument {
     /// How organisations name it; a part of the ids of what it finds.
@@ -20,6 +21,7 @@ pub struct DetectorDocument {
     pub allow_private_addresses: bool,
     /// Time for a whole question, waiting for a place included.
     #[serde(default = "timeout", with = "super::duration")]
+    #[schemars(with = "String")]
     pub timeout: Duration,
     /// Questions under way at once; others wait.
     #[serde(default = "at_once")]
@@ -30,7 +32,7 @@ pub struct DetectorDocument {
 }
 
 /// The API of a detector.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DetectorApi {
     /// `POST /analyze` of Microsoft Presidio's analyzer.
@@ -39,7 +41,7 @@ pub enum DetectorApi {
 }
 
 /// How an organisation has its prompts asked of one.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DetectorUseDocument {
     /// The platform's name for it.
@@ -60,7 +62,7 @@ pub struct DetectorUseDocument {
 }
 
 /// What happens to a request that a detector could not be asked of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
     /// It goes on, with what else was found.

@@ -1,12 +1,14 @@
 //! Whose JWTs does an organisation believe, and what do their claims mean to it?
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Which hosts inside our own network issuers may keep their keys on.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IssuersDocument {
     /// `login.internal.example`, or with a port, `login.internal.example:8443`.
@@ -15,7 +17,7 @@ pub struct IssuersDocument {
 }
 
 /// An issuer of JWTs.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JwtIssuerDocument {
     /// The `iss` of its JWTs, byte for byte: an `https` URL.
@@ -39,9 +41,11 @@ pub struct JwtIssuerDocument {
     pub algorithms: Vec<Algorithm>,
     /// How far clocks may differ.
     #[serde(default = "leeway", with = "super::duration")]
+    #[schemars(with = "String")]
     pub leeway: Duration,
     /// The longest that a JWT is believed after its `iat`, whatever its `exp` says.
     #[serde(default, with = "super::optional_duration")]
+    #[schemars(with = "Option<String>")]
     pub max_age: Option<Duration>,
     /// The claim that names the user.
     #[serde(default = "sub")]
@@ -77,7 +81,7 @@ fn sub() -> String {
 }
 
 /// Who sits at the other end, as far as the credential says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
     /// A program.
@@ -88,7 +92,7 @@ pub enum Channel {
 }
 
 /// What a claim must be, or must hold if it is a list.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ClaimValue {
     /// A text.
@@ -141,6 +145,17 @@ impl Algorithm {
     /// The algorithm of this name, exactly as it is written.
     pub fn named(name: &str) -> Option<Self> {
         Self::NAMES.into_iter().find_map(|(known, algorithm)| (known == name).then_some(algorithm))
+    }
+}
+
+impl JsonSchema for Algorithm {
+    fn schema_name() -> Cow<'static, str> {
+        "Algorithm".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names = Self::NAMES.map(|(name, _)| name);
+        json_schema!({ "description": "An algorithm of signatures.", "type": "string", "enum": names })
     }
 }
 

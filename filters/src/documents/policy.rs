@@ -3,10 +3,11 @@
 use crate::dlp::replacement::Mode;
 use crate::dlp::rules::Category;
 use crate::geoip::{Country, Disguise};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// The mandatory chain.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FloorDocument {
     /// A floor that comes with the product, under the rules written here.
@@ -18,7 +19,7 @@ pub struct FloorDocument {
 }
 
 /// Floors that come with the product.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ShippedFloor {
     /// Redacts payment cards, private keys, cloud and AI provider secrets; logs the rest.
@@ -29,7 +30,7 @@ pub enum ShippedFloor {
 }
 
 /// One rule of a chain. Conditions of one kind are alternatives, kinds add up; none means always.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyRuleDocument {
     /// Appears in events and refusals.
@@ -74,7 +75,7 @@ pub struct PolicyRuleDocument {
 }
 
 /// Which way a text goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// From the caller.
@@ -87,7 +88,7 @@ pub enum Direction {
 }
 
 /// What a policy rule does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PolicyAction {
     /// Ends the chain: it may stay.

@@ -1,11 +1,12 @@
 //! What does an admin write about where requests go? Routes, breakers, kill switches.
 
 use super::{duration, optional_duration};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
 
 /// Where some models are found.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteDocument {
     /// Appears in events.
@@ -35,11 +36,12 @@ pub struct RouteDocument {
     pub weights: Vec<u32>,
     /// A target whose answers usually begin later than this goes behind the others.
     #[serde(default, with = "optional_duration")]
+    #[schemars(with = "Option<String>")]
     pub latency_max: Option<Duration>,
 }
 
 /// Which target is tried first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// The one that is written first.
@@ -56,7 +58,7 @@ pub enum Strategy {
 }
 
 /// A day of the week.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Day {
     /// Monday.
@@ -81,7 +83,7 @@ impl Day {
 }
 
 /// What sticks to a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StickyBy {
     /// The end user that the request names, or else the key.
@@ -93,19 +95,22 @@ pub enum StickyBy {
 }
 
 /// When a target is passed over for its failures.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BreakerDocument {
     /// Failures in a row that open it; 0: none ever do.
     pub failures: u32,
     /// All of them within this time.
     #[serde(with = "duration")]
+    #[schemars(with = "String")]
     pub window: Duration,
     /// How long it stays open; then one request at a time tries whether the target is well again.
     #[serde(with = "duration")]
+    #[schemars(with = "String")]
     pub open_for: Duration,
     /// The longest that a target's own `retry-after` is heeded; `0s`: not at all.
     #[serde(with = "duration")]
+    #[schemars(with = "String")]
     pub retry_after_max: Duration,
 }
 
@@ -123,7 +128,7 @@ impl Default for BreakerDocument {
 }
 
 /// What is switched off, at once and until the switch is taken away.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KillSwitchDocument {
     /// A provider by name; none: all.

@@ -3,7 +3,9 @@
 //! Needs nothing; proves that what an admin writes is a code that exists: a typo is an error, and not a rule that never
 //! holds. What a database says is taken as it is: databases also know codes that were given up.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -100,8 +102,18 @@ impl<'de> Deserialize<'de> for Country {
     }
 }
 
+impl JsonSchema for Country {
+    fn schema_name() -> Cow<'static, str> {
+        "Country".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "The two letters of ISO 3166-1.", "type": "string", "pattern": "^[A-Z]{2}$" })
+    }
+}
+
 /// A part of the world, by the letters that databases use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
 pub enum Continent {
     /// `AF`
     #[serde(rename = "AF")]

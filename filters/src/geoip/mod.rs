@@ -14,6 +14,7 @@ pub use country::{Continent, Country};
 use crate::ip_allowlist::Origin;
 use crate::policy::Tenant;
 use crate::refusal::Refusal;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::net::IpAddr;
 
@@ -34,7 +35,7 @@ pub struct Location {
 }
 
 /// How a network hides who uses it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Disguise {
     /// A virtual private network for the public.
@@ -99,7 +100,7 @@ impl FromIterator<Disguise> for Disguises {
 }
 
 /// What an organisation writes: `[geo]`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GeoDocument {
     /// From where requests may come; nothing: from everywhere.
@@ -116,7 +117,7 @@ pub struct GeoDocument {
 }
 
 /// Countries and networks.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlacesDocument {
     /// Countries in two letters.
@@ -131,7 +132,7 @@ pub struct PlacesDocument {
 }
 
 /// What happens to the unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unknown {
     /// It is refused, private addresses too.

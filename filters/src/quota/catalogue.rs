@@ -5,6 +5,7 @@
 //! guessed.
 
 use super::{Dollars, Usage};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ static SHIPPED: &str = include_str!("../../../data/models.toml");
 const PRICED_TOKENS: u128 = 1_000_000;
 
 /// A model, as a catalogue describes it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelDocument {
     /// How requests and routes name it at its provider.
@@ -42,7 +43,7 @@ pub struct ModelDocument {
 }
 
 /// The API of a model at its provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelDialect {
     /// OpenAI's, which many others speak.
@@ -52,7 +53,7 @@ pub enum ModelDialect {
 }
 
 /// What a model is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
     /// Cheap and quick.
@@ -64,7 +65,7 @@ pub enum Tier {
 }
 
 /// US dollars for a million tokens.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PriceDocument {
     /// Of the prompt.
@@ -81,7 +82,7 @@ pub struct PriceDocument {
 }
 
 /// Prices of requests with a long prompt.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LongPriceDocument {
     /// A prompt with more tokens is long.

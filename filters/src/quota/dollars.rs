@@ -1,6 +1,8 @@
 //! How much money? US dollars in whole billionths: written as people write them, counted without rounding.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Billionths in one dollar.
@@ -62,9 +64,15 @@ impl<'de> Deserialize<'de> for Dollars {
             }
 
             fn visit_i64<E: de::Error>(self, whole: i64) -> Result<Dollars, E> {
-                let amount = u64::try_from(whole).ok().filter(|whole| *whole <= DOLLARS_MAX);
+                let wrong = |_| E::invalid_value(de::Unexpected::Signed(whole), &self);
+                u64::try_from(whole).map_err(wrong).and_then(|whole| self.visit_u64(whole))
+            }
+
+            // JSON gives whole numbers without a sign so.
+            fn visit_u64<E: de::Error>(self, whole: u64) -> Result<Dollars, E> {
+                let amount = Some(whole).filter(|whole| *whole <= DOLLARS_MAX);
                 let amount = amount.map(|whole| Dollars { nanos: whole * NANOS });
-                amount.ok_or_else(|| E::invalid_value(de::Unexpected::Signed(whole), &self))
+                amount.ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(whole), &self))
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Dollars, E> {
@@ -73,6 +81,22 @@ impl<'de> Deserialize<'de> for Dollars {
         }
 
         input.deserialize_any(Reader)
+    }
+}
+
+impl JsonSchema for Dollars {
+    fn schema_name() -> Cow<'static, str> {
+        "Dollars".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "US dollars, whole or as a text with at most 9 decimals: `50`, `\"12.50\"`.",
+            "anyOf": [
+                { "type": "integer", "minimum": 0, "maximum": DOLLARS_MAX },
+                { "type": "string", "pattern": r"^[0-9]+(\.[0-9]{1,9})?$" },
+            ],
+        })
     }
 }
 
@@ -101,12 +125,18 @@ mod tests {
             ("0", 0),
         ] {
             assert_eq!(read(value), Ok(nanos), "{value}");
+            assert_eq!(
+                serde_json::from_str::<Dollars>(value).map(Dollars::nanos).ok(),
+                Some(nanos),
+                "{value}"
+            );
         }
         for value in
             ["12.5", "-1", "\"-1\"", "\"1.0000000001\"", "\"\"", "\".5\"", "\"1.\"", "\"1e3\"", "2000000000"]
         {
             let error = read(value).unwrap_err();
             assert!(error.contains("\"12.50\""), "{value}: {error}");
+            assert!(serde_json::from_str::<Dollars>(value).is_err(), "{value}");
         }
     }
 

@@ -21,7 +21,7 @@ mod tests;
 mod western_europe;
 
 /// The proofs that a rule can ask for, by the name that stands in its `validate` field (in snake case).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Validator {
     /// See `payment::luhn`.
