@@ -16,6 +16,7 @@ mod load;
 mod own;
 mod passthrough;
 mod picture;
+mod policy;
 mod process;
 mod recall;
 mod report;
@@ -76,6 +77,8 @@ enum Command {
         #[arg(long, default_value_t = 1000)]
         organisations: usize,
     },
+    /// A policy of many organisations: all of them, and one that changes.
+    Policy,
     /// What the detection rules find in labelled samples and in clean text.
     Recall(recall::Options),
     /// Half load for half an hour: does memory stay flat?
@@ -104,6 +107,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         Some(Command::Credint { file, generate: None }) => credint::run(file.as_deref(), &mut io::stdout())?,
         Some(Command::Lists) => lists::run(&mut io::stdout())?,
         Some(Command::Jwt) => jwt::run(&mut io::stdout())?,
+        Some(Command::Policy) => policy::run(&mut io::stdout())?,
         Some(Command::Scan) => write_record(&arguments.out, "scan", &scan::run()?)?,
         Some(Command::Own { organisations }) => {
             write_record(&arguments.out, "own", &own::run(*organisations)?)?;

@@ -95,11 +95,12 @@ impl House {
         self.policy.load_full().ok_or(Refusal::PolicyUnavailable)
     }
 
-    /// Puts a policy in force.
-    pub(crate) fn enforce(&self, policy: Arc<Policy>) {
+    /// Puts a policy in force, and gives back the one before.
+    pub(crate) fn enforce(&self, policy: Arc<Policy>) -> Option<Arc<Policy>> {
         let revision = policy.revision();
-        self.policy.store(Some(policy));
+        let before = self.policy.swap(Some(policy));
         self.revision.send_replace(revision);
+        before
     }
 
     /// Refuses an organisation that does not want to go on unrecorded, while its events cannot be kept.

@@ -93,7 +93,7 @@ impl Record {
         self.event.client_request_id = self.client_request_id.as_ref().filter(is_clean).cloned();
         self.event.organisation = Some(caller.tenant().id.clone());
         match &caller.key().bearer {
-            None => self.event.key_id = Some(Arc::from(&*caller.key().id)),
+            None => self.event.key_id = Some(caller.key().id.clone()),
             Some(bearer) => {
                 let (issuer, subject) = (bearer.issuer.name.clone(), bearer.subject.clone());
                 self.event.jwt = Some(event::Jwt { issuer, subject, id: bearer.id.clone() });

@@ -19,6 +19,7 @@ use crate::watched::{self, LOOKED_AT_EVERY};
 use anyhow::{Context, Result, bail};
 use palisade_audit::Spool;
 use palisade_control::{Folder, Live, Reloaded};
+use palisade_filters::Policy;
 use palisade_filters::dlp::{Scanner, rules};
 use palisade_filters::secret::Secret;
 use parking_lot::Mutex;
@@ -176,7 +177,7 @@ async fn reload(house: &Arc<House>, live: Live, settings: &Arc<Mutex<Settings>>)
                     report(house, policy.revision(), &errors);
                     if changed {
                         tracing::info!(revision = policy.revision(), "policy in force");
-                        house.enforce(policy);
+                        retire(house.enforce(policy));
                     }
                 }
             }
@@ -186,6 +187,21 @@ async fn reload(house: &Arc<House>, live: Live, settings: &Arc<Mutex<Settings>>)
             }
         }
     }
+}
+
+/// Lets a policy go that another one follows: when no request looks anything up in it any more, and on a thread where
+/// nobody waits for it, as one of a hundred thousand organisations takes a while.
+fn retire(before: Option<Arc<Policy>>) {
+    let Some(mut before) = before else { return };
+    tokio::spawn(async move {
+        loop {
+            match Arc::try_unwrap(before) {
+                Ok(policy) => return drop(tokio::task::spawn_blocking(move || drop(policy))),
+                Err(in_use) => before = in_use,
+            }
+            tokio::time::sleep(LOOKED_AT_EVERY).await;
+        }
+    });
 }
 
 fn report(house: &House, revision: u64, errors: &[palisade_filters::policy::compile::CompileError]) {

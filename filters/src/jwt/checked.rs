@@ -68,7 +68,7 @@ impl Checked {
         };
         // Revisions are counted by each line of policies for itself.
         let tenant = &found.entry.0;
-        let is_same = policy.tenants.get(&tenant.id).is_some_and(|now| Arc::ptr_eq(now, tenant));
+        let is_same = policy.tenant(&tenant.id).is_some_and(|now| Arc::ptr_eq(now, tenant));
         is_same.then_some(found)
     }
 

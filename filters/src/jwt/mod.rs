@@ -82,7 +82,7 @@ impl Trust {
 
 /// What a credential amounts to, if it is a JWT that is believed.
 pub(crate) fn recognize(policy: &Policy, trust: &Trust, credential: &str, now_ms: u64) -> Option<KeyEntry> {
-    if policy.issuers.is_empty() || !token::is_shaped(credential) {
+    if !policy.has_issuers() || !token::is_shaped(credential) {
         return None;
     }
     let digest = trust.checked.digest(credential);
@@ -110,7 +110,7 @@ pub(crate) fn recognize(policy: &Policy, trust: &Trust, credential: &str, now_ms
 /// The one issuer that a JWT could be of. One that is for two of them at once is for neither: who it is must not
 /// depend on which is looked at first.
 fn find<'a>(policy: &'a Policy, token: &Token<'_>) -> Option<&'a (Arc<Tenant>, Arc<Issuer>)> {
-    let known = policy.issuers.get(token.issuer.as_str())?;
+    let known = policy.issuers(token.issuer.as_str())?;
     let mut found = token.audiences.iter().filter_map(|audience| known.get(audience.as_str()));
     let first = found.next()?;
     found.all(|(_, other)| Arc::ptr_eq(other, &first.1)).then_some(first)
@@ -124,7 +124,7 @@ pub(crate) fn still_believed<'a>(
     bearer: &Bearer,
 ) -> Option<&'a Arc<Tenant>> {
     let before = &bearer.issuer;
-    let (tenant, issuer) = policy.issuers.get(&before.name)?.get(&before.audience)?;
+    let (tenant, issuer) = policy.issuers(&before.name)?.get(&before.audience)?;
     let is_same = issuer.terms == before.terms && issuer.terms.admits(bearer.algorithm);
     (is_same && trust.keys_of(issuer)?.holds(&bearer.thumbprint)).then_some(tenant)
 }
@@ -133,7 +133,7 @@ pub(crate) fn still_believed<'a>(
 /// with a key that is not. Nothing is verified here: whoever asks does so rarely.
 pub fn missing_key(policy: &Policy, trust: &Trust, knock: &Knock<'_>) -> Option<Arc<KeySource>> {
     let [credential] = knock.credentials else { return None };
-    if policy.issuers.is_empty() {
+    if !policy.has_issuers() {
         return None;
     }
     let token = Token::read(credential)?;

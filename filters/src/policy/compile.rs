@@ -1,12 +1,12 @@
 //! From documents to policy: the one compiler, run before a change is accepted and before one is used.
 //!
-//! A document that does not compile changes nothing: its tenant keeps the last state that did, or refuses if there
-//! was none. Unchanged tenants are shared with the policy before.
+//! Here one document is compiled, the platform's or an organisation's, or has an error that says what to do. How
+//! policies follow each other is told beside it, in `change`.
 
 use super::decide::Chains;
 use super::owned::Owned;
 use super::suppressions::Suppressions;
-use super::{Platform, Policy, Provider, SHARDS, Tenant, TenantKey};
+use super::{Platform, Provider, Tenant, TenantKey};
 use crate::dialect::Dialect;
 use crate::dlp::replacement::Key;
 use crate::dlp::{Detection, Lists, Scanner};
@@ -24,7 +24,7 @@ use crate::routing::{KillSwitches, Routes};
 use crate::secret::Secret;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What compiling needs besides documents.
@@ -59,135 +59,10 @@ pub struct CompileError {
     pub problem: String,
 }
 
-impl Policy {
-    /// Compiles documents into the policy that follows `before`, with what could not be used.
-    pub fn compile(
-        before: Option<&Self>,
-        platform: &Source<PlatformDocument>,
-        organisations: &[Source<OrganisationDocument>],
-        grounds: &Grounds<'_>,
-    ) -> (Option<Self>, Vec<CompileError>) {
-        let mut errors = Vec::new();
-        let same =
-            before.map(|before| &before.platform).filter(|shared| shared.fingerprint == platform.fingerprint);
-        let shared = match same {
-            Some(shared) => Some(shared.clone()),
-            None => match compile_platform(platform, grounds) {
-                Ok(shared) => Some(Arc::new(shared)),
-                Err(problem) => {
-                    errors.push(CompileError { document: platform.name.clone(), problem });
-                    before.map(|before| before.platform.clone())
-                }
-            },
-        };
-        let Some(shared) = shared else { return (None, errors) };
-        let mut next = match before {
-            Some(before) => Self { revision: before.revision + 1, platform: shared, ..before.clone() },
-            None => Self {
-                revision: 1,
-                platform: shared,
-                tenants: HashMap::new(),
-                owned: Owned::default(),
-                keys: vec![Arc::default(); SHARDS],
-                issuers: Arc::default(),
-            },
-        };
-        next.take(organisations, grounds, &mut errors);
-        (Some(next), errors)
-    }
-
-    fn take(
-        &mut self,
-        organisations: &[Source<OrganisationDocument>],
-        grounds: &Grounds<'_>,
-        errors: &mut Vec<CompileError>,
-    ) {
-        self.drop_missing(organisations);
-        self.owned.forget_unused();
-        let mut seen: HashMap<&str, &str> = HashMap::new();
-        for source in organisations {
-            let mut fail = |problem| errors.push(CompileError { document: source.name.clone(), problem });
-            let document = match &source.document {
-                Ok(document) => document,
-                Err(problem) => {
-                    fail(problem.clone());
-                    continue;
-                }
-            };
-            if let Some(other) = seen.insert(&document.id, &source.name) {
-                fail(format!("the organisation `{}` is described in `{other}` already", document.id));
-                continue;
-            }
-            let is_known = self.tenants.get(document.id.as_str()).is_some_and(|tenant| {
-                tenant.fingerprint == source.fingerprint && Arc::ptr_eq(&tenant.platform, &self.platform)
-            });
-            if is_known {
-                continue;
-            }
-            match compile_tenant(document, source.fingerprint, &self.platform, &mut self.owned, grounds)
-                .and_then(|tenant| self.refuse_foreign_credentials(&tenant).map(|()| tenant))
-            {
-                Ok(tenant) => self.put(&Arc::new(tenant)),
-                Err(problem) => fail(problem),
-            }
-        }
-    }
-
-    /// Forgets organisations whose documents are gone. One that cannot be read is kept: which it was, only the name
-    /// of its document says, `orgs/<id>.toml`.
-    fn drop_missing(&mut self, organisations: &[Source<OrganisationDocument>]) {
-        let there: HashSet<&str> = organisations
-            .iter()
-            .map(|source| match &source.document {
-                Ok(document) => document.id.as_str(),
-                Err(_) => file_stem(&source.name),
-            })
-            .collect();
-        let gone: Vec<Arc<str>> = self.tenants.keys().filter(|id| !there.contains(&***id)).cloned().collect();
-        for id in gone {
-            if let Some(tenant) = self.tenants.remove(&id) {
-                self.forget_credentials(&tenant);
-            }
-        }
-    }
-
-    /// A key is one organisation's. Its id alone proves nothing, since it is public: who writes another's id with a
-    /// hash of their own gets a key of their own. So are an issuer and an audience together.
-    fn refuse_foreign_credentials(&self, tenant: &Tenant) -> Result<(), String> {
-        for key in &tenant.keys {
-            if let Some((owner, _)) =
-                self.key(&key.id, &key.sha256).filter(|(owner, _)| owner.id != tenant.id)
-            {
-                return Err(format!("the key `{}` belongs to the organisation `{}`", key.id, owner.id));
-            }
-        }
-        for issuer in &tenant.issuers {
-            let other = self.issuers.get(&issuer.name).and_then(|audiences| audiences.get(&issuer.audience));
-            if let Some((owner, _)) = other.filter(|(owner, _)| owner.id != tenant.id) {
-                return Err(format!(
-                    "issuer `{}`: with this audience it belongs to the organisation `{}`; give each organisation an \
-                     audience of its own",
-                    issuer.name, owner.id
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn put(&mut self, tenant: &Arc<Tenant>) {
-        if let Some(before) = self.tenants.insert(tenant.id.clone(), tenant.clone()) {
-            self.forget_credentials(&before);
-        }
-        self.learn_credentials(tenant);
-    }
-}
-
-fn file_stem(name: &str) -> &str {
-    let file = name.rsplit('/').next().unwrap_or(name);
-    file.strip_suffix(".toml").unwrap_or(file)
-}
-
-fn compile_platform(source: &Source<PlatformDocument>, grounds: &Grounds<'_>) -> Result<Platform, String> {
+pub(super) fn compile_platform(
+    source: &Source<PlatformDocument>,
+    grounds: &Grounds<'_>,
+) -> Result<Platform, String> {
     let document = source.document.as_ref().map_err(Clone::clone)?;
     let catalogue = Arc::new(Catalogue::compile(&document.models)?);
     if let Some(model) = document.models.iter().find(|model| !is_named(model.provider.as_ref(), document)) {
@@ -283,7 +158,7 @@ fn compile_provider(
     })
 }
 
-fn compile_tenant(
+pub(super) fn compile_tenant(
     document: &OrganisationDocument,
     fingerprint: u64,
     platform: &Arc<Platform>,

@@ -1,14 +1,18 @@
 //! What is enforced: documents, compiled. Immutable, fast, shared.
 //!
-//! A request loads one policy and is judged by it to its end. A change of one tenant copies the root's pointers and
-//! one tenant's shards; everything else is shared with the policy before it.
+//! A request loads one policy and is judged by it to its end. A change of one tenant copies its own small part of the
+//! directories, and the pointers above; everything else is shared with the policy before it.
 
+mod change;
 pub mod compile;
 pub mod decide;
 mod meets;
 mod owned;
 mod services;
+mod shards;
 mod suppressions;
+#[cfg(test)]
+mod tests;
 
 use crate::dlp::replacement::Key;
 use crate::dlp::service::{Endpoint, Service};
@@ -24,25 +28,22 @@ use crate::routing::{KillSwitches, Routes};
 use crate::secret::Secret;
 use decide::Chains;
 use owned::Owned;
-use std::collections::hash_map::Entry;
+use shards::Shards;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use suppressions::Suppressions;
-
-/// Shards of the key directory: a change copies one part in so many.
-const SHARDS: usize = 256;
 
 /// Everything that judges requests at one moment.
 #[derive(Clone, Debug)]
 pub struct Policy {
     revision: u64,
     pub(crate) platform: Arc<Platform>,
-    pub(crate) tenants: HashMap<Arc<str>, Arc<Tenant>>,
+    tenants: Shards<Arc<Tenant>>,
     owned: Owned,
-    keys: Vec<Arc<HashMap<Box<str>, Vec<KeyEntry>>>>,
+    keys: Shards<Arc<[KeyEntry]>>,
     /// Who believes whom, by the name of the issuer.
-    pub(crate) issuers: Arc<HashMap<Arc<str>, IssuersByAudience>>,
+    issuers: Shards<Arc<IssuersByAudience>>,
 }
 
 pub(crate) type KeyEntry = (Arc<Tenant>, Arc<TenantKey>);
@@ -128,7 +129,7 @@ pub struct Tenant {
 #[derive(Debug)]
 pub struct TenantKey {
     /// Its public id; of a JWT, the same for all of one user.
-    pub id: Box<str>,
+    pub id: Arc<str>,
     /// Who owns it, if it is a person's.
     pub user: Option<Box<str>>,
     /// The names of its groups.
@@ -182,60 +183,31 @@ impl Policy {
     /// The key with this public id and this hash of its secret. Hashes are compared in constant time, and an unknown id
     /// costs a comparison too.
     pub(crate) fn key(&self, id: &str, sha256: &[u8; 32]) -> Option<KeyEntry> {
-        let entries = self.keys.get(shard(id)).and_then(|shard| shard.get(id));
-        let known = entries.map(Vec::as_slice).unwrap_or_default();
+        let known = self.keys.get(id).map_or(&[][..], |known| known);
         if known.is_empty() {
             let _ = std::hint::black_box(sha256.ct_eq(&[0; 32]));
         }
         known.iter().find(|(_, key)| bool::from(key.sha256.ct_eq(sha256))).cloned()
     }
 
+    /// An organisation.
+    pub(crate) fn tenant(&self, id: &str) -> Option<&Arc<Tenant>> {
+        self.tenants.get(id)
+    }
+
+    /// Whether anybody believes an issuer.
+    pub(crate) fn has_issuers(&self) -> bool {
+        self.issuers.len() > 0
+    }
+
+    /// Who believes an issuer of this name, by audience.
+    pub(crate) fn issuers(&self, name: &str) -> Option<&IssuersByAudience> {
+        self.issuers.get(name).map(|audiences| &**audiences)
+    }
+
     /// Where keys of issuers are to be fetched.
     pub fn key_sources(&self) -> HashSet<Arc<KeySource>> {
-        let issuers = self.issuers.values().flat_map(HashMap::values);
+        let issuers = self.issuers.iter().flat_map(|(_, audiences)| audiences.values());
         issuers.filter_map(|(_, issuer)| issuer.source()).cloned().collect()
     }
-
-    fn forget_credentials(&mut self, tenant: &Tenant) {
-        for key in &tenant.keys {
-            let Some(shard) = self.keys.get_mut(shard(&key.id)) else { continue };
-            if let Entry::Occupied(mut entries) = Arc::make_mut(shard).entry(key.id.clone()) {
-                entries.get_mut().retain(|(owner, _)| owner.id != tenant.id);
-                if entries.get().is_empty() {
-                    entries.remove();
-                }
-            }
-        }
-        if !tenant.issuers.is_empty() {
-            let issuers = Arc::make_mut(&mut self.issuers);
-            for issuer in &tenant.issuers {
-                if let Entry::Occupied(mut entries) = issuers.entry(issuer.name.clone()) {
-                    entries.get_mut().retain(|_, (owner, _)| owner.id != tenant.id);
-                    if entries.get().is_empty() {
-                        entries.remove();
-                    }
-                }
-            }
-        }
-    }
-
-    fn learn_credentials(&mut self, tenant: &Arc<Tenant>) {
-        for key in &tenant.keys {
-            if let Some(shard) = self.keys.get_mut(shard(&key.id)) {
-                let entries = Arc::make_mut(shard).entry(key.id.clone()).or_default();
-                entries.push((tenant.clone(), key.clone()));
-            }
-        }
-        if !tenant.issuers.is_empty() {
-            let issuers = Arc::make_mut(&mut self.issuers);
-            for issuer in &tenant.issuers {
-                let audiences = issuers.entry(issuer.name.clone()).or_default();
-                audiences.insert(issuer.audience.clone(), (tenant.clone(), issuer.clone()));
-            }
-        }
-    }
-}
-
-fn shard(id: &str) -> usize {
-    id.bytes().fold(0usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte))) % SHARDS
 }

@@ -1,17 +1,29 @@
 //! Which organisations look for the same? Equal detectors are compiled once, and shared while anybody has them.
 
+use super::shards::Shards;
 use crate::dlp::rules::RuleDocument;
 use crate::dlp::{Own, Scanner};
 use crate::documents::DlpDocument;
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::{Arc, Weak};
 
+/// New detectors before those that nobody has are looked for: few, and never more than there are, so that the looking
+/// is a small part of the compiling.
+const NEW_MIN: usize = 64;
+
 /// Detectors of all organisations, by a hash of what they were made of.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Owned {
-    by_content: HashMap<[u8; 32], Weak<Own>>,
+    by_content: Shards<Weak<Own>>,
+    /// How many are new since those that nobody has were looked for.
+    new: usize,
+}
+
+impl Default for Owned {
+    fn default() -> Self {
+        Self { by_content: Shards::new(), new: 0 }
+    }
 }
 
 impl Owned {
@@ -29,18 +41,27 @@ impl Owned {
             return Ok(Some(known));
         }
         let own = Own::compile(&document.rules, platform)?;
-        self.by_content.insert(content, Arc::downgrade(&own));
+        self.by_content.insert(content.into(), Arc::downgrade(&own));
+        self.new += 1;
         Ok(Some(own))
     }
 
-    /// Lets go of what nobody has any more.
+    /// Lets go of what nobody has any more, if that may be as much as what somebody has.
     pub(super) fn forget_unused(&mut self) {
-        self.by_content.retain(|_, own| own.strong_count() > 0);
+        if self.new < NEW_MIN.max(self.by_content.len() / 2) {
+            return;
+        }
+        let unused = self.by_content.iter().filter(|(_, own)| own.strong_count() == 0);
+        let unused: Vec<Arc<str>> = unused.map(|(content, _)| content.clone()).collect();
+        for content in unused {
+            self.by_content.remove(&content);
+        }
+        self.new = 0;
     }
 }
 
 /// A hash of everything that rules say.
-fn content(rules: &[RuleDocument]) -> [u8; 32] {
+fn content(rules: &[RuleDocument]) -> String {
     struct Hash(Sha256);
     impl Write for Hash {
         fn write_str(&mut self, text: &str) -> std::fmt::Result {
@@ -51,7 +72,10 @@ fn content(rules: &[RuleDocument]) -> [u8; 32] {
     let mut hash = Hash(Sha256::new());
     // Texts are quoted and escaped there, so different rules write differently. Hashing cannot fail.
     let _ = write!(hash, "{rules:?}");
-    hash.0.finalize().into()
+    hash.0.finalize().iter().fold(String::new(), |mut digits, byte| {
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
 }
 
 #[cfg(test)]
@@ -75,9 +99,13 @@ mod tests {
         let (one, same, other) = (compile(10), compile(10), compile(11));
         assert!(Arc::ptr_eq(&one, &same) && !Arc::ptr_eq(&one, &other));
         drop((one, other));
+        owned.new = NEW_MIN;
         owned.forget_unused();
         assert_eq!(owned.by_content.len(), 1);
         drop(same);
+        owned.forget_unused();
+        assert_eq!(owned.by_content.len(), 1, "not looked for yet");
+        owned.new = NEW_MIN;
         owned.forget_unused();
         assert_eq!(owned.by_content.len(), 0);
         assert!(owned.compile(&DlpDocument::default(), &platform).unwrap().is_none());

@@ -1,0 +1,259 @@
+//! Is a policy that followed a hundred changes the one that all documents at once would have made?
+
+use super::Policy;
+use super::compile::{CompileError, Grounds, Source};
+use crate::dlp::Scanner;
+use crate::documents::{OrganisationDocument, PlatformDocument};
+use crate::secret::Secret;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, LazyLock};
+
+/// No rules: what they find is not asked here.
+static SCANNER: LazyLock<Arc<Scanner>> = LazyLock::new(|| Arc::new(Scanner::new(Vec::new())));
+static HASH_SECRET: LazyLock<Secret> = LazyLock::new(|| Secret::new("00".repeat(32)));
+const KEYS: u8 = 5;
+
+/// What is wrong with a document.
+#[derive(Clone, Copy, Debug)]
+enum Flaw {
+    None,
+    CannotBeRead,
+    DoesNotCompile,
+}
+
+/// An organisation's document.
+#[derive(Clone, Debug)]
+struct Draft {
+    version: u64,
+    keys: BTreeSet<u8>,
+    audience: Option<u8>,
+    suspended: bool,
+    flaw: Flaw,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Change(BTreeMap<u8, Draft>),
+    Gone(BTreeSet<u8>),
+    Platform { version: u64, flaw: Flaw },
+}
+
+fn flaw() -> impl Strategy<Value = Flaw> {
+    prop_oneof![4 => Just(Flaw::None), 1 => Just(Flaw::CannotBeRead), 1 => Just(Flaw::DoesNotCompile)]
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let keys = prop::collection::btree_set(0..KEYS, 0..3);
+    let audience = prop::option::of(0..3_u8);
+    (0..4_u64, keys, audience, any::<bool>(), flaw()).prop_map(
+        |(version, keys, audience, suspended, flaw)| Draft { version, keys, audience, suspended, flaw },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => prop::collection::btree_map(0..6_u8, draft(), 1..4).prop_map(Step::Change),
+        2 => prop::collection::btree_set(0..6_u8, 1..3).prop_map(Step::Gone),
+        1 => (0..3_u64, flaw()).prop_map(|(version, flaw)| Step::Platform { version, flaw }),
+    ]
+}
+
+fn organisation(at: u8, draft: &Draft) -> Source<OrganisationDocument> {
+    let mut text = format!("id = 'org-{at}'\nsuspended = {}\n", draft.suspended);
+    if matches!(draft.flaw, Flaw::DoesNotCompile) {
+        text += "dlp = { threshold = 2.0 }\n";
+    }
+    let key =
+        |key: &u8| format!("[[keys]]\nid = 'key-{key}'\nsha256 = '{}'\n", format!("{key:02x}").repeat(32));
+    text.extend(draft.keys.iter().map(key));
+    if let Some(audience) = draft.audience {
+        let issuer = format!("https://{}.example", audience % 2);
+        let names = format!("issuer = '{issuer}'\naudience = '{audience}'\njwks_url = '{issuer}/keys'\n");
+        text.extend(["[[jwt_issuers]]\n", &names]);
+    }
+    let document = match draft.flaw {
+        Flaw::CannotBeRead => Err("it cannot be read".to_owned()),
+        Flaw::None | Flaw::DoesNotCompile => Ok(toml::from_str(&text).unwrap()),
+    };
+    let parts =
+        [draft.version, u64::from(draft.suspended), draft.flaw as u64, draft.audience.map_or(3, u64::from)];
+    let fingerprint = draft.keys.iter().fold(0, |sum, key| sum + (1 << key));
+    let fingerprint = parts.iter().fold(fingerprint, |sum, part| sum * 8 + part);
+    Source { name: format!("orgs/org-{at}.toml"), fingerprint, document }
+}
+
+fn platform(version: u64, flaw: Flaw) -> Source<PlatformDocument> {
+    let provider = "[[providers]]\nname = 'p'\nbase_url = 'http://p.example'\n";
+    let models = if matches!(flaw, Flaw::DoesNotCompile) { "models = []" } else { "models = ['*']" };
+    let document = match flaw {
+        Flaw::CannotBeRead => Err("it cannot be read".to_owned()),
+        Flaw::None | Flaw::DoesNotCompile => {
+            Ok(toml::from_str(&format!("floor = {{ shipped = 'none' }}\n{provider}{models}\n")).unwrap())
+        }
+    };
+    Source { name: "platform.toml".to_owned(), fingerprint: version * 8 + flaw as u64, document }
+}
+
+fn grounds(secrets: &HashMap<String, Secret>) -> Grounds<'_> {
+    Grounds { scanner: SCANNER.clone(), secrets, hash_secret: &HASH_SECRET }
+}
+
+/// Everything that can be asked of a policy here: who there is, as what, and whose each key is.
+fn picture(policy: &Policy) -> impl PartialEq + std::fmt::Debug + use<> {
+    let tenants = policy.tenants.iter();
+    let tenants: BTreeMap<_, _> = tenants
+        .map(|(id, tenant)| (id.to_string(), (tenant.id.clone(), tenant.fingerprints(), tenant.suspended)))
+        .collect();
+    let keys: Vec<_> = (0..KEYS)
+        .map(|key| policy.key(&format!("key-{key}"), &[key; 32]).map(|(tenant, _)| tenant.id.clone()))
+        .collect();
+    let known: BTreeMap<_, Vec<_>> = policy
+        .keys
+        .iter()
+        .map(|(id, owners)| (id.clone(), owners.iter().map(|(tenant, _)| tenant.id.clone()).collect()))
+        .collect();
+    let issuers: BTreeSet<_> = policy
+        .issuers
+        .iter()
+        .flat_map(|(name, of)| {
+            of.iter().map(|(audience, (owner, _))| (name.clone(), audience.clone(), owner.id.clone()))
+        })
+        .collect();
+    (tenants, keys, known, issuers, policy.tenant_count(), policy.platform.fingerprint)
+}
+
+/// Follows changes, as whoever reads a store does: what changed, and what had an error.
+struct Follower {
+    policy: Policy,
+    broken: BTreeSet<u8>,
+}
+
+impl Follower {
+    fn step(
+        &mut self,
+        changed: &BTreeSet<u8>,
+        gone: &BTreeSet<u8>,
+        drafts: &BTreeMap<u8, Draft>,
+        grounds: &Grounds<'_>,
+    ) -> Vec<CompileError> {
+        let asked: Vec<u8> =
+            changed.union(&self.broken).copied().filter(|at| drafts.contains_key(at)).collect();
+        let sources: Vec<_> = asked.iter().map(|at| organisation(*at, &drafts[at])).collect();
+        let gone: Vec<String> = gone.iter().map(|at| format!("org-{at}")).collect();
+        let gone: Vec<&str> = gone.iter().map(String::as_str).collect();
+        let (policy, errors) = self.policy.clone().with(&sources, &gone, grounds);
+        self.policy = policy;
+        let is_broken = |at: &u8| errors.iter().any(|error| error.document == format!("orgs/org-{at}.toml"));
+        self.broken = asked.into_iter().filter(is_broken).collect();
+        errors
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// Whatever changes, breaks, goes, comes back or passes its keys on.
+    #[test]
+    fn following_changes_is_compiling_everything(steps in prop::collection::vec(step(), 1..14)) {
+        let secrets = HashMap::new();
+        let grounds = grounds(&secrets);
+        let mut shared = platform(0, Flaw::None);
+        let mut drafts: BTreeMap<u8, Draft> = BTreeMap::new();
+        let mut whole = Policy::compile(None, &shared, &[], &grounds).0.unwrap();
+        let mut follower = Follower { policy: whole.clone(), broken: BTreeSet::new() };
+        for step in steps {
+            let (mut changed, mut gone) = (BTreeSet::new(), BTreeSet::new());
+            let mut wrong = Vec::new();
+            match step {
+                Step::Change(news) => {
+                    changed.extend(news.keys().copied());
+                    drafts.extend(news);
+                }
+                Step::Gone(ids) => {
+                    drafts.retain(|at, _| !ids.contains(at));
+                    gone = ids;
+                }
+                Step::Platform { version, flaw } => {
+                    shared = platform(version, flaw);
+                    changed.extend(drafts.keys().copied());
+                }
+            }
+            match Policy::under(Some(&follower.policy), &shared, &grounds) {
+                Ok(under) => follower.policy = under,
+                Err(error) => wrong.push(error),
+            }
+            wrong.extend(follower.step(&changed, &gone, &drafts, &grounds));
+            let sources: Vec<_> = drafts.iter().map(|(at, draft)| organisation(*at, draft)).collect();
+            let (next, errors) = Policy::compile(Some(&whole), &shared, &sources, &grounds);
+            whole = next.unwrap();
+            prop_assert_eq!(picture(&follower.policy), picture(&whole));
+            prop_assert_eq!(wrong, errors);
+        }
+    }
+}
+
+fn many(count: usize) -> Vec<Source<OrganisationDocument>> {
+    let one = |at: usize| {
+        let text = format!(
+            "id = 'org-{at}'\nkeys = [{{ id = 'key-{at}', sha256 = '{at:064x}' }}, {{ id = 'other-{at}', sha256 = \
+             'f{at:063x}' }}]\n"
+        );
+        let document = Ok(toml::from_str(&text).unwrap());
+        Source { name: format!("orgs/org-{at}.toml"), fingerprint: at as u64, document }
+    };
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn a_change_of_one_organisation_shares_all_others_with_the_policy_before() {
+    let secrets = HashMap::new();
+    let grounds = grounds(&secrets);
+    let mut sources = many(2_000);
+    let (before, errors) = Policy::compile(None, &platform(0, Flaw::None), &sources, &grounds);
+    assert_eq!(errors, []);
+    let before = before.unwrap();
+    sources[7].fingerprint += 10_000;
+    let (after, errors) = before.clone().with(&sources[7..8], &["org-9"], &grounds);
+    assert_eq!((errors, after.tenant_count(), after.revision()), (vec![], 1_999, before.revision() + 1));
+    for (id, tenant) in before.tenants.iter() {
+        match (&**id, after.tenants.get(id)) {
+            ("org-9", now) => assert!(now.is_none()),
+            ("org-7", now) => assert!(now.is_some_and(|now| !Arc::ptr_eq(now, tenant))),
+            (_, now) => assert!(now.is_some_and(|now| Arc::ptr_eq(now, tenant)), "{id}"),
+        }
+    }
+    // Two organisations, each with two keys: no more parts of the directories were copied.
+    assert_eq!(after.tenants.parts_apart(&before.tenants), 2);
+    assert_eq!(after.keys.parts_apart(&before.keys), 4);
+    // What reads the same is not compiled again, and a document that says nothing new copies nothing.
+    let (same, _) = after.clone().with(&sources[..9], &["nobody"], &grounds);
+    assert_eq!(same.tenants.parts_apart(&after.tenants) + same.keys.parts_apart(&after.keys), 0);
+}
+
+#[test]
+fn a_key_that_passes_from_one_organisation_to_another_is_taken_in_either_order() {
+    let secrets = HashMap::new();
+    let grounds = grounds(&secrets);
+    let draft = |version, keys: &[u8]| {
+        let keys = keys.iter().copied().collect();
+        Draft { version, keys, audience: None, suspended: false, flaw: Flaw::None }
+    };
+    for (giver, taker) in [(1, 2), (2, 1)] {
+        let sources = [organisation(giver, &draft(0, &[3])), organisation(taker, &draft(0, &[]))];
+        let (before, _) = Policy::compile(None, &platform(0, Flaw::None), &sources, &grounds);
+        let before = before.unwrap();
+        let mut passed = [organisation(giver, &draft(1, &[])), organisation(taker, &draft(1, &[3]))];
+        passed.sort_by(|one, two| one.name.cmp(&two.name));
+        let (after, errors) = before.clone().with(&passed, &[], &grounds);
+        assert_eq!(errors, []);
+        let owner = after.key("key-3", &[3; 32]).unwrap().0;
+        assert_eq!(*owner.id, format!("org-{taker}"));
+        // While the giver has it, it is no one else's.
+        let (_, errors) = before.clone().with(&passed[usize::from(taker > giver)..][..1], &[], &grounds);
+        assert!(
+            errors[0].problem.contains(&format!("belongs to the organisation `org-{giver}`")),
+            "{errors:?}"
+        );
+    }
+}
