@@ -198,8 +198,13 @@ impl Access {
         let made = put(&self.kinds.accounts, &account, None, &document)?;
         let (kind, id, expected) =
             (self.kinds.invitations.clone(), invitation.id.clone(), invitation.version);
-        let used = Write::Delete { kind, id, expected };
-        let accepted = self.store.of(owner).apply(&[used, made]).await.map_err(|error| {
+        let mut writes = vec![Write::Delete { kind, id, expected }, made];
+        if let (Owner::Organisation(_), None) = (owner, &invitation.document.inviter) {
+            // The first account is one: who could have invited to it twice does not come in later by the second link.
+            let at = serde_json::json!({ "at": seconds(at) });
+            writes.insert(0, put(&self.kinds.bootstrap, &self.kinds.only, None, &at)?);
+        }
+        let accepted = self.store.of(owner).apply(&writes).await.map_err(|error| {
             if matches!(&error, StoreError::Conflict { kind, .. } if *kind == self.kinds.accounts) {
                 return AccessError::Exists { what: "an account" };
             }

@@ -80,8 +80,10 @@ impl Principal {
     /// Whether it may do this with that resource. A change must be asked of the resource as it was, and as it becomes.
     pub fn may(&self, permission: Permission, target: &Target<'_>) -> Result<(), Refused> {
         let reach = self.reach(permission, target.owner)?;
-        let is_own = target.user.is_some_and(|user| user == self.user);
-        let is_mine = |group: &String| self.groups.contains(group);
+        // Users and groups are of its own home: who is let in elsewhere owns nothing there, whatever they are called.
+        let is_home = self.home == *target.owner;
+        let is_own = is_home && target.user.is_some_and(|user| user == self.user);
+        let is_mine = |group: &String| is_home && self.groups.contains(group);
         let (all_mine, one_mine) = (target.groups.iter().all(is_mine), target.groups.iter().any(is_mine));
         let is_read = permission.verb() == Verb::Read;
         let has = match reach {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 on_both! {
     the_first_operator_is_invited_once
+    the_first_admin_of_an_organisation_is_one
     an_invitation_makes_one_account_however_many_use_it
     an_invitation_ends
     who_signs_in_has_a_session_until_it_ends
@@ -48,6 +49,26 @@ async fn the_first_operator_is_invited_once(world: World) {
         matches!(told, AccessError::Exists { .. }),
         "an organisation with an account invites by itself: {told}"
     );
+}
+
+async fn the_first_admin_of_an_organisation_is_one(world: World) {
+    let house = house(&world).await;
+    let fresh = organisation("fresh");
+    house.store.create_organisation(&fresh).await.unwrap();
+    let mut links = Vec::new();
+    for name in ["eve", "owner", "late"] {
+        links.push(house.access.invite_first_admin(&fresh, name, at(0)).await.unwrap());
+    }
+    let (one, two) = tokio::join!(
+        house.access.accept(links[0].text.expose(), PASSWORD, at(1)),
+        house.access.accept(links[1].text.expose(), PASSWORD, at(1)),
+    );
+    assert_eq!(usize::from(one.is_ok()) + usize::from(two.is_ok()), 1, "{one:?} {two:?}");
+    // Nobody comes in later by a link that was made before.
+    let told = house.access.accept(links[2].text.expose(), PASSWORD, at(2)).await.unwrap_err();
+    assert!(matches!(told, AccessError::Invitation), "{told}");
+    let told = house.access.invite_first_admin(&fresh, "again", at(3)).await.unwrap_err();
+    assert!(matches!(told, AccessError::Exists { .. }), "{told}");
 }
 
 async fn an_invitation_makes_one_account_however_many_use_it(world: World) {

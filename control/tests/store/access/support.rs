@@ -12,6 +12,7 @@ on_both! {
     the_operator_sees_counts_and_no_content
     support_is_let_in_for_a_while_and_no_further
     support_ends_when_it_is_revoked_or_its_operator_is_another
+    who_is_let_in_owns_nothing_there
     support_leaves_nothing_behind
     a_grant_gives_no_more_than_its_giver_has
 }
@@ -126,6 +127,20 @@ async fn support_ends_when_it_is_revoked_or_its_operator_is_another(world: World
     assert!(!has(&entered(&house, &acme, 8).await, &acme, "audit.read"), "it is another one");
     let told: Vec<&str> = house.actions().into_iter().map(|(_, action)| action).collect();
     assert!(told.contains(&"support_granted") && told.contains(&"support_revoked"));
+}
+
+async fn who_is_let_in_owns_nothing_there(world: World) {
+    let house = house(&world).await;
+    house.operator().await;
+    let acme = owned("acme");
+    grant(&house, "member", 1, 0).await;
+    let operator = entered(&house, &acme, 1).await;
+    // A user of the organisation may be called like the operator.
+    let theirs = Target { owner: &acme, user: Some("operator"), groups: &[] };
+    for text in ["api-keys.read", "api-keys.update", "usage.read"] {
+        let counts = text == "usage.read";
+        assert_eq!(operator.may(permission(text), &theirs).is_ok(), counts, "{text}");
+    }
 }
 
 async fn support_leaves_nothing_behind(world: World) {
