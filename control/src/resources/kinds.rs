@@ -351,6 +351,7 @@ pub(super) fn position(row: &KindRow, document: &Value) -> Result<u32, FieldErro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Permission;
     use schemars::generate::SchemaSettings;
     use std::collections::BTreeSet;
 
@@ -368,6 +369,16 @@ mod tests {
         let lines =
             manual.lines().filter(|line| line.contains("| organisation") || line.contains("| platform"));
         assert_eq!(lines.count(), KINDS.len(), "docs/configuration.md has a kind that is none");
+    }
+
+    #[test]
+    fn every_kind_is_somebodys_to_read_and_to_change() {
+        for row in KINDS {
+            for verb in ["read", "create", "update", "delete"] {
+                let permission = format!("{}.{verb}", row.permission);
+                assert!(Permission::parse(&permission).is_some(), "nobody can have `{permission}`");
+            }
+        }
     }
 
     #[test]
