@@ -15,9 +15,12 @@ use paths::{Masks, Path};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Bits in the filter that most positions fail, as a power of two: 8 KiB, which stays in the first-level cache, and at
-/// 500 windows lets less than one position in a hundred through.
-const FILTER_BITS: u32 = 16;
+/// Bits in the filter that most positions fail, as a power of two: at most 8 KiB, which stay in the first-level cache, and
+/// at 500 windows let less than one position in a hundred through.
+const FILTER_BITS_MAX: u32 = 16;
+const FILTER_BITS_MIN: u32 = 10;
+/// So many bits for each window, if they are few.
+const FILTER_BITS_OF_WINDOW: usize = 128;
 /// Places of the table behind it, as a power of two; at most half of them are taken.
 const TABLE_BITS_MIN: u32 = 8;
 /// So many bytes of a word stand before what is in the midst of it.
@@ -49,7 +52,8 @@ pub(super) enum Kind {
 /// Everything that is looked for, ready for the sweep.
 #[derive(Debug)]
 pub(super) struct Anchors {
-    filter: Box<[u64; 1 << (FILTER_BITS - 6)]>,
+    filter: Box<[u64]>,
+    filter_bits: u32,
     /// Open addressing: (window, first of its entries and how many).
     table: Vec<(u32, u32, u32)>,
     table_bits: u32,
@@ -83,8 +87,11 @@ impl Anchors {
         }
         let windows = literals.iter().filter_map(|literal| window_bytes(literal.as_bytes())).collect();
         let table_bits = (by_window.len() * 2).next_power_of_two().trailing_zeros().max(TABLE_BITS_MIN);
+        let filter_bits = (by_window.len() * FILTER_BITS_OF_WINDOW).next_power_of_two().trailing_zeros();
+        let filter_bits = filter_bits.clamp(FILTER_BITS_MIN, FILTER_BITS_MAX);
         let mut anchors = Self {
-            filter: Box::new([0; 1 << (FILTER_BITS - 6)]),
+            filter: vec![0; 1 << (filter_bits - 6)].into(),
+            filter_bits,
             table: vec![(0, 0, 0); 1 << table_bits],
             table_bits,
             entries: Vec::with_capacity(literals.len()),
@@ -94,7 +101,7 @@ impl Anchors {
             path: Path::all().first().copied(),
         };
         for (window, entries) in by_window {
-            let bit = hash(window, FILTER_BITS);
+            let bit = hash(window, filter_bits);
             if let Some(word) = anchors.filter.get_mut((bit >> 6) as usize) {
                 *word |= 1 << (bit & 63);
             }
@@ -175,7 +182,7 @@ impl Anchors {
 
     /// Whether the table has to be asked.
     fn may_be(&self, window: u32) -> bool {
-        let bit = hash(window, FILTER_BITS);
+        let bit = hash(window, self.filter_bits);
         self.filter.get((bit >> 6) as usize).is_some_and(|word| word >> (bit & 63) & 1 == 1)
     }
 

@@ -6,6 +6,7 @@
 mod background;
 mod compile;
 mod leading;
+mod table;
 #[cfg(test)]
 mod tests;
 mod unanchored;

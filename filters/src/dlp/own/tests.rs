@@ -284,7 +284,7 @@ fn ten_thousand_organisations_with_fifty_rules_each_take_less_than_a_gibibyte() 
     let matchers = (0..45).map(|number| own.rules.matcher(number).unwrap().memory_bytes());
     let (of_rule, of_all) = (matchers.sum::<usize>() / 45, own.memory_bytes());
     assert!(of_rule <= 768 && of_rule * 4 < as_compiled, "{of_rule} bytes of a rule, {as_compiled} before");
-    assert!(of_all <= 80 * 1024, "{of_all} bytes of an organisation");
+    assert!(of_all <= 64 * 1024, "{of_all} bytes of an organisation");
     assert!(of_all * 10_000 < 1 << 30);
 }
 

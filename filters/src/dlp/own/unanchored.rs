@@ -11,10 +11,10 @@ use super::super::rules::RuleDocument;
 use super::super::scanner::{Found, Wanted};
 use super::super::words::{Around, Lexicon, Nearby};
 use super::background;
-use regex_automata::dfa::{Automaton, StartKind, dense};
-use regex_automata::util::primitives::StateID;
-use regex_automata::util::{start, syntax};
-use regex_automata::{Anchored, MatchKind};
+use super::table::{Patterns, State, Table};
+use regex_automata::MatchKind;
+use regex_automata::dfa::{StartKind, dense};
+use regex_automata::util::syntax;
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -26,18 +26,15 @@ pub(super) const WIDTH_BYTES_MAX: usize = 128;
 const AUTOMATON_BYTES_MAX: usize = 128 * 1024;
 /// Building it may take this much.
 const DETERMINIZE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// States in which no match is under way, as far as they are told apart; in others, more is held than need be.
-const IDLE_MAX: usize = 8;
 /// So many bytes on, how the automaton was begun no longer matters.
 const SETTLED_BYTES: usize = 2 * WIDTH_BYTES_MAX;
+
+const _: () = assert!(RULES_MAX <= Patterns::BITS as usize, "each rule is a pattern of the table");
 
 /// Rules without an anchor, numbered by their order.
 #[derive(Debug)]
 pub(super) struct Unanchored {
-    automaton: dense::DFA<Vec<u32>>,
-    start: StateID,
-    /// States in which no match is under way.
-    idle: Vec<StateID>,
+    table: Table,
     rules: Vec<Searched>,
     lexicon: Lexicon,
 }
@@ -53,7 +50,7 @@ struct Searched {
 #[derive(Clone, Debug, Default)]
 pub(super) struct UnanchoredReading {
     /// None before the first byte.
-    state: Option<StateID>,
+    state: Option<State>,
     read: usize,
     /// Before it, no match is under way.
     idle_at: usize,
@@ -72,9 +69,9 @@ impl Unanchored {
         }
         let patterns = rules.iter().map(|(rule, _)| with_left(rule)).collect::<Result<Vec<_>, _>>()?;
         let automaton = build(&patterns).map_err(|()| too_large(&rules, &patterns))?;
-        let at_start = start::Config::new().anchored(Anchored::No);
-        let start = automaton.start_state(&at_start).map_err(|error| error.to_string())?;
-        let idle = idle_states(&automaton, &rules);
+        let begins = |byte: u8| rules.iter().any(|(_, matcher)| matcher.may_begin_with(byte));
+        let needs_free = rules.iter().all(|(rule, _)| !rule.boundary.left.is_empty());
+        let table = Table::of(&automaton, needs_free, begins).ok_or_else(|| too_large(&rules, &patterns))?;
         let words =
             (0u16..).zip(&rules).filter_map(|(number, (_, matcher))| Some((number, matcher.context()?)));
         let lexicon =
@@ -84,14 +81,14 @@ impl Unanchored {
             let right = ByteSet::parse(&rule.boundary.right)?;
             Ok(Searched { matcher, width_bytes_max: rule.width_bytes_max, right })
         });
-        Ok(Some(Self { automaton, start, idle, rules: rules.collect::<Result<_, String>>()?, lexicon }))
+        Ok(Some(Self { table, rules: rules.collect::<Result<_, String>>()?, lexicon }))
     }
 
     /// The memory that it takes.
     pub(super) fn memory_bytes(&self) -> usize {
         let rules: usize =
             self.rules.iter().map(|rule| size_of_val(rule) + rule.matcher.memory_bytes()).sum();
-        rules + self.automaton.memory_usage() + self.lexicon.memory_bytes()
+        rules + self.table.memory_bytes() + self.lexicon.memory_bytes()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -102,15 +99,15 @@ impl Unanchored {
     /// itself.
     pub(super) fn hits(&self) -> Vec<f32> {
         let classes = self.classes();
-        let mut shares = vec![(self.start, 1.0)];
+        let mut shares = vec![(self.table.start(), 1.0)];
         for _ in 0..SETTLED_BYTES {
             shares = self.step(&shares, &classes);
         }
         let mut hits = vec![0.0; self.rules.len()];
         for (state, share) in &shares {
             for (byte, of_byte) in &classes {
-                let next = self.automaton.next_state(*state, *byte);
-                self.ending_in(next).for_each(|rule| {
+                let next = self.table.next(*state, *byte);
+                numbers(self.table.ended(next)).for_each(|rule| {
                     if let (Some(hits), Some(searched)) = (hits.get_mut(rule), self.rules.get(rule)) {
                         let can_end = if searched.right.contains(*byte) { 0.0 } else { 1.0 };
                         *hits += share * of_byte * can_end * 1024.0;
@@ -123,10 +120,10 @@ impl Unanchored {
 
     /// Bytes that the automaton tells apart, each with the share of its like.
     fn classes(&self) -> Vec<(u8, f32)> {
-        let classes = self.automaton.byte_classes();
         let mut shares: Vec<((u8, bool), (u8, f32))> = Vec::new();
         for byte in 0..=255u8 {
-            let (class, right) = (classes.get(byte), self.rules.iter().any(|rule| rule.right.contains(byte)));
+            let (class, right) =
+                (self.table.kind(byte), self.rules.iter().any(|rule| rule.right.contains(byte)));
             // Whether a match may end before it must be told, too.
             let key = (class, right);
             match shares.iter_mut().find(|(known, _)| *known == key) {
@@ -137,13 +134,11 @@ impl Unanchored {
         shares.into_iter().map(|(_, one)| one).filter(|(_, share)| *share > 0.0).collect()
     }
 
-    fn step(&self, shares: &[(StateID, f32)], classes: &[(u8, f32)]) -> Vec<(StateID, f32)> {
-        let mut next: Vec<(StateID, f32)> = shares
+    fn step(&self, shares: &[(State, f32)], classes: &[(u8, f32)]) -> Vec<(State, f32)> {
+        let mut next: Vec<(State, f32)> = shares
             .iter()
             .flat_map(|(state, share)| {
-                classes
-                    .iter()
-                    .map(move |(byte, of_byte)| (self.automaton.next_state(*state, *byte), share * of_byte))
+                classes.iter().map(move |(byte, of_byte)| (self.table.next(*state, *byte), share * of_byte))
             })
             .collect();
         next.sort_unstable_by_key(|(state, _)| *state);
@@ -157,12 +152,6 @@ impl Unanchored {
         // What is that rare decides nothing, and there is a lot of it.
         next.retain(|(_, share)| *share > 1e-9);
         next
-    }
-
-    /// The rules of which a match ended before the byte that led to this state.
-    fn ending_in(&self, state: StateID) -> impl Iterator<Item = usize> {
-        let ends = if self.automaton.is_match_state(state) { self.automaton.match_len(state) } else { 0 };
-        (0..ends).map(move |end| self.automaton.match_pattern(state, end).as_usize())
     }
 
     /// Everything in a whole text that consists of parts; see [`super::super::Scanner::scan_as_written`].
@@ -201,21 +190,20 @@ impl UnanchoredReading {
         for (rule, start) in std::mem::take(&mut self.open) {
             self.ask(rules, view, rule, start, found);
         }
-        let mut state = self.state.unwrap_or(rules.start);
+        let mut state = self.state.unwrap_or(rules.table.start());
         for at in self.read..view.text.len() {
             let Some(byte) = view.text.get(at) else { break };
-            state = rules.automaton.next_state(state, *byte);
-            if rules.automaton.is_special_state(state) {
-                self.ended(rules, view, state, at, found);
-            }
-            if rules.idle.contains(&state) {
+            state = rules.table.next(state, *byte);
+            if rules.table.is_idle(state) {
                 self.idle_at = at + 1;
+            } else {
+                self.ended(rules, view, rules.table.ended(state), at, found);
             }
         }
         self.read = view.text.len();
         self.state = Some(state);
         if view.complete {
-            self.ended(rules, view, rules.automaton.next_eoi_state(state), self.read, found);
+            self.ended(rules, view, rules.table.ends(state), self.read, found);
             return self.read;
         }
         self.needed_from()
@@ -226,11 +214,11 @@ impl UnanchoredReading {
         &mut self,
         rules: &Unanchored,
         view: View<'_>,
-        state: StateID,
+        patterns: Patterns,
         end: usize,
         found: &mut Vec<Found>,
     ) {
-        for rule in rules.ending_in(state) {
+        for rule in numbers(patterns) {
             let Some(searched) = rules.rules.get(rule) else { continue };
             if view.text.get(end).is_some_and(|byte| searched.right.contains(*byte)) {
                 continue;
@@ -274,6 +262,15 @@ impl UnanchoredReading {
     }
 }
 
+/// The numbers of rules in a set.
+fn numbers(mut patterns: Patterns) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let first = patterns.trailing_zeros();
+        patterns &= patterns.wrapping_sub(1);
+        (first < Patterns::BITS).then_some(first as usize)
+    })
+}
+
 /// A rule's pattern with what may stand before it: without that, words that end like a match would all be asked about.
 fn with_left(rule: &RuleDocument) -> Result<String, String> {
     let left = ByteSet::parse(&rule.boundary.left)?;
@@ -315,30 +312,4 @@ fn too_large(rules: &[(RuleDocument, Matcher)], patterns: &[String]) -> String {
         "rule `{id}`: the rules without an `anchor` need an automaton of more than {AUTOMATON_BYTES_MAX} bytes \
          together, this one most of all; give it an anchor, or shorten the repetitions of its `pattern`"
     )
-}
-
-/// The states in which nothing is under way: those that bytes lead to with which no pattern begins.
-fn idle_states(automaton: &dense::DFA<Vec<u32>>, rules: &[(RuleDocument, Matcher)]) -> Vec<StateID> {
-    let begins = |byte: u8| rules.iter().any(|(_, matcher)| matcher.may_begin_with(byte));
-    let within = start::Config::new().anchored(Anchored::No).look_behind(Some(b'a'));
-    let Ok(within) = automaton.start_state(&within) else { return Vec::new() };
-    // Within a text, a pattern that has to stand behind a free byte begins only behind the first one.
-    let needs_free = rules.iter().all(|(rule, _)| !rule.boundary.left.is_empty());
-    let mut idle: Vec<StateID> = Vec::new();
-    let add = |state: StateID, idle: &mut Vec<StateID>| {
-        if idle.len() < IDLE_MAX && !automaton.is_match_state(state) && !idle.contains(&state) {
-            idle.push(state);
-        }
-    };
-    for byte in (0..=255).filter(|byte| needs_free || !begins(*byte)) {
-        add(automaton.next_state(within, byte), &mut idle);
-    }
-    let mut next = 0;
-    while let Some(state) = idle.get(next).copied() {
-        for byte in (0..=255).filter(|byte| !begins(*byte)) {
-            add(automaton.next_state(state, byte), &mut idle);
-        }
-        next += 1;
-    }
-    idle
 }
