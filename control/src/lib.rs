@@ -7,6 +7,7 @@
 //! Pingora, opens no socket but to its database, and judges no request.
 
 pub mod access;
+pub mod api;
 pub mod demo;
 pub mod folder;
 pub mod keys;

@@ -44,7 +44,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Value, FieldError> {
 }
 
 /// Reads a value as what it should be.
-pub(super) fn read<T: DeserializeOwned>(value: &Value) -> Result<T, FieldError> {
+pub(crate) fn read<T: DeserializeOwned>(value: &Value) -> Result<T, FieldError> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let message = error.inner().to_string();
         let mut pointer = pointer(error.path());

@@ -30,6 +30,7 @@ pub use compose::{
 pub use control::{Actor, Control, Made, View, Views};
 pub use error::ControlError;
 pub use fields::FieldError;
+pub(crate) use fields::read;
 pub use journal::{Changed, JOURNAL, entry};
 pub use keys::{GRACE_MAX, NewApiKey};
 pub use kinds::{KINDS, KindRow, Named, ONLY, Shape, Side, kind, policy_kinds};

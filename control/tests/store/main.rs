@@ -29,6 +29,7 @@ macro_rules! on_both {
 }
 
 mod access;
+mod api;
 mod conformance;
 mod crash;
 mod history;

@@ -24,7 +24,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
-static SCANNER: LazyLock<Arc<Scanner>> = LazyLock::new(|| Arc::new(Scanner::new(rules::shipped().unwrap())));
+pub(crate) static SCANNER: LazyLock<Arc<Scanner>> =
+    LazyLock::new(|| Arc::new(Scanner::new(rules::shipped().unwrap())));
 
 /// A control plane of a test's own.
 pub(crate) struct Room {

@@ -1,0 +1,358 @@
+//! What is written to the API, and what comes back, where it is no resource's document.
+//!
+//! Times are RFC 3339, durations have units (`90d`). What is a secret is one here as well: it is sent once, in the one
+//! answer that is for whoever asked for it.
+
+use super::problem::{FieldProblem, Problem};
+use palisade_filters::secret::Secret;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::time::{Duration, SystemTime};
+
+/// Reads a body as what it should be.
+pub(super) fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Problem> {
+    crate::resources::read(value).map_err(|error| Problem::invalid(vec![FieldProblem::from(error)]))
+}
+
+/// Whoever signs in.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignIn {
+    /// Its organisation; none: the platform's operators.
+    pub(super) organisation: Option<String>,
+    /// Its account.
+    pub(super) name: String,
+    /// Its password.
+    pub(super) password: String,
+    /// A code of its second factor, or one of its recovery codes.
+    pub(super) code: Option<String>,
+}
+
+/// A session. The cookie is in the header.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SignedIn {
+    /// What goes into `X-CSRF-Token` with everything that changes something.
+    pub(super) csrf: String,
+    /// The session.
+    pub(super) session: Value,
+}
+
+/// An invitation that is accepted.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Accept {
+    /// Its text.
+    pub(super) invitation: String,
+    /// The password that the account gets.
+    pub(super) password: String,
+}
+
+/// Another password.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangePassword {
+    /// The one that holds.
+    pub(super) current: String,
+    /// The one that is to hold.
+    pub(super) new: String,
+}
+
+/// The password once more.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Password {
+    /// It.
+    pub(super) password: String,
+}
+
+/// A code of a second factor.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Code {
+    /// It.
+    pub(super) code: String,
+}
+
+/// Both factors.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PasswordAndCode {
+    /// The password.
+    pub(super) password: String,
+    /// A code.
+    pub(super) code: String,
+}
+
+/// A second factor, before it is confirmed.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Totp {
+    /// For typing (base32).
+    pub(super) secret: String,
+    /// For a QR code.
+    pub(super) uri: String,
+}
+
+/// Codes that serve once each in place of the second factor.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct RecoveryCodes {
+    /// They.
+    pub(super) recovery_codes: Vec<String>,
+}
+
+/// Who asks.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Me {
+    /// As the journal names it.
+    pub(super) actor: String,
+    /// Whether it is a token, and no session.
+    pub(super) is_token: bool,
+    /// Its organisation; none: the platform.
+    pub(super) organisation: Option<String>,
+    /// Its account.
+    pub(super) user: String,
+    /// Its groups.
+    pub(super) groups: Vec<String>,
+    /// What it may do at home, and how far: `all`, `groups` or `own`.
+    pub(super) permissions: Vec<Permitted>,
+}
+
+/// A permission.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Permitted {
+    /// Such as `api-keys.create`.
+    pub(super) permission: String,
+    /// How far.
+    pub(super) reach: &'static str,
+}
+
+/// A new organisation.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Provision {
+    /// `a-z`, `0-9` and `-`.
+    pub(super) id: String,
+    /// For people.
+    #[serde(default)]
+    pub(super) name: String,
+    /// What it begins with: one of the platform's templates.
+    pub(super) template: Option<String>,
+    /// The account of its first admin, who is invited.
+    pub(super) admin: Option<String>,
+}
+
+/// Who is to administer an organisation that nobody administers.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FirstAdmin {
+    /// The account.
+    pub(super) name: String,
+}
+
+/// What became of it.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Provisioned {
+    /// It.
+    pub(super) organisation: Organisation,
+    /// The invitation of its first admin, shown once.
+    pub(super) invitation: Option<Invited>,
+}
+
+/// An organisation.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Organisation {
+    /// Its id.
+    pub(super) id: String,
+    /// For people.
+    pub(super) name: String,
+    /// Whether nobody gets in.
+    pub(super) suspended: bool,
+}
+
+/// A page of them.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Organisations {
+    /// They.
+    pub(super) items: Vec<Organisation>,
+    /// What `after` is for the next page, if there is one.
+    pub(super) next: Option<String>,
+}
+
+/// A whole document that is to hold.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Apply {
+    /// As `orgs/<id>.toml` or `platform.toml` has it, in JSON.
+    pub(super) document: serde_json::Map<String, Value>,
+    /// Whether what it does not name is deleted.
+    #[serde(default)]
+    pub(super) prune: bool,
+    /// Whether it is only said what would change.
+    #[serde(default)]
+    pub(super) dry_run: bool,
+}
+
+/// What became of it.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Applied {
+    /// What changed, or would.
+    pub(super) changes: Vec<Changed>,
+    /// What is there and not named, and stays because `prune` is not set.
+    pub(super) unnamed: Vec<Changed>,
+    /// The revision of the change; none: nothing was changed.
+    pub(super) revision: Option<u64>,
+}
+
+/// One resource of it.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Changed {
+    /// `create`, `update`, `delete`, or `keep`.
+    pub(super) verb: &'static str,
+    /// Its kind.
+    pub(super) kind: &'static str,
+    /// Its id.
+    pub(super) id: String,
+    /// Which of its members differ.
+    pub(super) members: Vec<String>,
+}
+
+/// A new key.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewKey {
+    /// What it is for.
+    pub(super) name: String,
+    /// Whose it is.
+    pub(super) user: Option<String>,
+    /// Its groups.
+    #[serde(default)]
+    pub(super) groups: Vec<String>,
+    /// Models that it may use; none: what its organisation may.
+    #[serde(default)]
+    pub(super) models: Vec<String>,
+    /// When it ends (RFC 3339); none: when it is disabled.
+    pub(super) expires: Option<String>,
+}
+
+/// A key with its secret, once.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct MadeKey {
+    /// It: the one thing that applications need. It cannot be read again.
+    pub(super) key: String,
+    /// Its public id.
+    pub(super) id: String,
+    /// What is kept of it.
+    pub(super) document: Value,
+}
+
+/// Another secret for a key.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rotate {
+    /// How long the secret before still serves: `24h`. None: it ends at once.
+    #[serde(default)]
+    pub(super) grace: Option<String>,
+}
+
+/// Somebody new.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Invite {
+    /// The account.
+    pub(super) name: String,
+    /// Its role.
+    pub(super) role: String,
+    /// Its groups.
+    #[serde(default)]
+    pub(super) groups: Vec<String>,
+}
+
+/// An invitation with its text, once.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Invited {
+    /// What is sent to whom it is for: `POST /api/v1/invitations/accept`.
+    pub(super) text: String,
+    /// What is kept of it.
+    pub(super) invitation: Value,
+}
+
+/// What changes of an account.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccountChange {
+    /// Another role.
+    pub(super) role: Option<String>,
+    /// Other groups.
+    pub(super) groups: Option<Vec<String>>,
+    /// Whether it may sign in.
+    pub(super) enabled: Option<bool>,
+    /// `true`: the second factor is taken away, for somebody who lost it.
+    #[serde(default)]
+    pub(super) remove_totp: bool,
+}
+
+/// A new token.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewToken {
+    /// What it is for.
+    pub(super) name: String,
+    /// Some of one's own permissions; none: all of them.
+    pub(super) permissions: Option<Vec<String>>,
+    /// How long it serves: `90d`.
+    pub(super) lifetime: String,
+}
+
+/// A token, once.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct MadeToken {
+    /// It.
+    pub(super) secret: String,
+    /// What is kept of it.
+    pub(super) token: Value,
+}
+
+/// A role.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Role {
+    /// Some of an admin's permissions, such as `api-keys.create`.
+    pub(super) permissions: Vec<String>,
+}
+
+/// Help for a time.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewGrant {
+    /// The operator's account.
+    pub(super) operator: String,
+    /// The role that it has here meanwhile.
+    pub(super) role: String,
+    /// For how long: `4h`.
+    pub(super) lifetime: String,
+    /// Why, for the journal.
+    pub(super) reason: String,
+}
+
+/// A duration with a unit.
+pub(super) fn duration(pointer: &str, text: &str) -> Result<Duration, Problem> {
+    let refuse = |_| Problem::field(pointer, "this is no duration with a unit, such as `90d` or `4h`");
+    humantime::parse_duration(text).map_err(refuse)
+}
+
+/// A moment.
+pub(super) fn moment(pointer: &str, text: &str) -> Result<SystemTime, Problem> {
+    let refuse = |_| Problem::field(pointer, "this is no moment such as `2030-01-31T00:00:00Z`");
+    humantime::parse_rfc3339(text).map_err(refuse)
+}
+
+/// A secret that is shown in this one answer.
+pub(super) fn shown(secret: &Secret) -> String {
+    secret.expose().to_owned()
+}
+
+/// What somebody else wrote as JSON.
+pub(super) fn value(view: &impl Serialize) -> Value {
+    serde_json::to_value(view).unwrap_or_default()
+}
