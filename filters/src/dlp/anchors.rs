@@ -15,8 +15,8 @@ use paths::{Masks, Path};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Bits in the filter that most positions fail, as a power of two: at most 8 KiB, which stay in the first-level cache, and
-/// at 500 windows let less than one position in a hundred through.
+/// Bits in the filter that most positions fail, as a power of two: at most 8 KiB, which stay in the first-level cache,
+/// and at 500 windows let less than one position in a hundred through.
 const FILTER_BITS_MAX: u32 = 16;
 const FILTER_BITS_MIN: u32 = 10;
 /// So many bits for each window, if they are few.

@@ -1,6 +1,7 @@
 //! Who may do what: does it hold on both engines, whoever tries?
 
 mod history;
+mod invitations;
 mod rights;
 mod sign_in;
 mod support;

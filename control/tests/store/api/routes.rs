@@ -164,7 +164,7 @@ async fn every_route_asks_for_its_permission(world: World) {
         let me = desk.get(badge, "/api/v1/me").await.is(200).json();
         let has = |permission: &String| {
             let own = me["permissions"].as_array().unwrap();
-            own.iter().any(|one| one["permission"] == Value::from(permission.as_str()))
+            own.iter().any(|one| one["permission"] == permission.as_str())
         };
         for route in described().iter().filter(|route| !route.permissions.is_empty()) {
             let is_home = route.path.starts_with("/api/v1/orgs/{org}") == (*role != "operator");
