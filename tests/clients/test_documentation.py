@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # What the examples refer to and do not show.
 PLATFORM_REST = '[[providers]]\nname = "azure"\nbase_url = "https://azure.example/v1"\nmodels = ["*"]\n'
-ORGANISATION_REST = '[[groups]]\nname = "interns"\n'
+ORGANISATION_REST = "".join(f'[[groups]]\nname = "{name}"\n' for name in ("interns", "guests"))
 
 
 def examples() -> tuple[str, str, str]:
