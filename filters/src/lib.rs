@@ -17,6 +17,7 @@ pub mod networks;
 pub mod proxy_protocol;
 pub mod refusal;
 pub mod secret;
+pub mod strict_json;
 
 // The stages, in the order of the way. `policy` judges what `dlp` finds.
 

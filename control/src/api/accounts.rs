@@ -9,7 +9,6 @@ use super::organisations::invited;
 use super::problem::Problem;
 use super::routes::AccountAction as Do;
 use crate::access::{AccountChange, Invite};
-use crate::store::ResourceId;
 use serde_json::{Value, json};
 
 impl Api {
@@ -25,8 +24,7 @@ impl Api {
         match action {
             Do::List => {
                 let part = call.head.part()?;
-                let after = part.after.as_ref().map(ResourceId::as_str);
-                Ok(Answer::of(&access.accounts(by, owner, after, part.most).await?))
+                Ok(Answer::of(&access.accounts(by, owner, part.after(), part.most).await?))
             }
             Do::Read => {
                 let view = access.account(by, owner, account).await?;
@@ -66,8 +64,7 @@ impl Api {
             }
             Do::Invitations => {
                 let part = call.head.part()?;
-                let after = part.after.as_ref().map(ResourceId::as_str);
-                Ok(Answer::of(&access.invitations(by, owner, after, part.most).await?))
+                Ok(Answer::of(&access.invitations(by, owner, part.after(), part.most).await?))
             }
             Do::Withdraw => {
                 access.withdraw_invitation(by, owner, call.part("id"), call.version()?, now).await?;

@@ -3,7 +3,7 @@
 //! Times are RFC 3339, durations have units (`90d`). What is a secret is one here as well: it is sent once, in the one
 //! answer that is for whoever asked for it.
 
-use super::problem::{FieldProblem, Problem};
+use super::problem::Problem;
 use palisade_filters::secret::Secret;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 /// Reads a body as what it should be.
 pub(super) fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Problem> {
-    crate::resources::read(value).map_err(|error| Problem::invalid(vec![FieldProblem::from(error)]))
+    crate::resources::read(value).map_err(|error| Problem::invalid(vec![error]))
 }
 
 /// Whoever signs in.

@@ -47,6 +47,13 @@ pub(super) struct Part {
     pub(super) most: usize,
 }
 
+impl Part {
+    /// What it comes behind, as text.
+    pub(super) fn after(&self) -> Option<&str> {
+        self.after.as_ref().map(ResourceId::as_str)
+    }
+}
+
 impl Head {
     /// The path, without its query.
     pub(super) fn path(&self) -> &str {

@@ -14,7 +14,6 @@ mod apply;
 mod bodies;
 mod call;
 mod guard;
-mod json;
 mod openapi;
 mod organisations;
 mod problem;
@@ -28,9 +27,10 @@ pub use call::Head;
 pub use guard::Admitted;
 
 use crate::access::Access;
-use crate::resources::Control;
+use crate::resources::{Control, FieldError};
 use answer::Answer;
 use bytes::Bytes;
+use palisade_filters::strict_json;
 use problem::{Name, Problem};
 use routes::{Action, Route, Takes};
 use serde_json::Value;
@@ -100,9 +100,9 @@ fn read(call: &Admitted<'_>, body: &Bytes) -> Result<Value, Problem> {
     if most == 0 {
         return Ok(Value::Null);
     }
-    json::read(body).map_err(|error| {
-        let detail = error.message.clone();
-        Problem::new(Name::BadRequest, detail).naming(vec![error])
+    strict_json::read(body).map_err(|error| {
+        let strict_json::Ambiguous { pointer, message } = error;
+        Problem::new(Name::BadRequest, message.clone()).naming(vec![FieldError { pointer, message }])
     })
 }
 

@@ -6,7 +6,6 @@
 use crate::access::{AccessError, Refused};
 use crate::resources::{ControlError, FieldError};
 use crate::store::StoreError;
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// What names of problems begin with. They are names, nothing is found there.
@@ -17,21 +16,6 @@ const CHALLENGE: &str = "Bearer realm=\"palisade\"";
 const SOON_SECONDS: u64 = 1;
 /// Organisations that are named in one problem.
 const NAMED_MAX: usize = 20;
-
-/// One field that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct FieldProblem {
-    /// A JSON pointer into the body; empty: the body as a whole.
-    pub(super) pointer: String,
-    /// What is wrong, and what to do.
-    pub(super) message: String,
-}
-
-impl From<FieldError> for FieldProblem {
-    fn from(error: FieldError) -> Self {
-        Self { pointer: error.pointer, message: error.message }
-    }
-}
 
 /// Why it was not done.
 #[derive(Debug)]
@@ -46,7 +30,7 @@ pub(super) struct Problem {
 /// What else there is to say.
 #[derive(Debug, Default)]
 pub(super) struct More {
-    pub(super) errors: Vec<FieldProblem>,
+    pub(super) errors: Vec<FieldError>,
     /// Headers besides.
     pub(super) headers: Vec<(&'static str, String)>,
     /// Members besides, by their names.
@@ -139,7 +123,7 @@ impl Problem {
         Self::new(Name::Unauthenticated, detail).with("www-authenticate", CHALLENGE)
     }
 
-    pub(super) fn invalid(errors: Vec<FieldProblem>) -> Self {
+    pub(super) fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
             [one] => "one field is wrong: ".to_owned() + &one.message,
             all => format!("{} fields are wrong; each is named in `errors`", all.len()),
@@ -149,7 +133,7 @@ impl Problem {
 
     /// A field of a body that is wrong.
     pub(super) fn field(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::invalid(vec![FieldProblem { pointer: pointer.into(), message: message.into() }])
+        Self::invalid(vec![FieldError { pointer: pointer.into(), message: message.into() }])
     }
 
     fn internal(cause: String) -> Self {
@@ -162,7 +146,7 @@ impl Problem {
     }
 
     /// With these fields that are wrong.
-    pub(super) fn naming(mut self, errors: Vec<FieldProblem>) -> Self {
+    pub(super) fn naming(mut self, errors: Vec<FieldError>) -> Self {
         self.more.errors = errors;
         self
     }
@@ -244,9 +228,7 @@ impl From<ControlError> for Problem {
         let said = error.to_string();
         match error {
             ControlError::NotFound(_) => Self::not_found(),
-            ControlError::Invalid(errors) => {
-                Self::invalid(errors.into_iter().map(FieldProblem::from).collect())
-            }
+            ControlError::Invalid(errors) => Self::invalid(errors),
             ControlError::Stale { current } => Self::new(Name::Stale, said).member("version", current),
             ControlError::Exists(_) | ControlError::Refused(_) => Self::new(Name::Conflict, said),
             ControlError::Breaks { organisations, count } => {

@@ -8,11 +8,10 @@ use super::Api;
 use super::answer::Answer;
 use super::bodies;
 use super::guard::{Admitted, Whose};
-use super::json;
 use super::problem::{Name, Problem};
 use super::routes::Operation;
 use crate::access::{Reach, Verb};
-use crate::resources::{Edit, Expected, KindRow, NewApiKey, Side, View, Views, kind};
+use crate::resources::{Edit, Expected, KindRow, NewApiKey, Side, View, Views, kind, merge};
 use crate::store::{Owner, ResourceId};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -97,8 +96,9 @@ impl Api {
             if row.name == KEYS && patch.get("sha256").is_some() {
                 return Err(forged());
             }
-            let before = self.seen(call, row, &id).await?;
-            self.may_change(call, row, &id, &json::merged(&before.document, &patch)).await?;
+            let mut after = self.seen(call, row, &id).await?.document;
+            merge(&mut after, &patch);
+            self.may_change(call, row, &id, &after).await?;
         }
         let view = self.edit(call, Edit::Patch { kind: row, id, expected, patch }).await?;
         Ok(written(&view))

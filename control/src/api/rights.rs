@@ -9,7 +9,6 @@ use super::problem::Problem;
 use super::routes::RightAction as Do;
 use crate::access::{NewGrant, NewToken, Permission};
 use crate::resources::Expected;
-use crate::store::ResourceId;
 use serde_json::Value;
 
 impl Api {
@@ -25,8 +24,7 @@ impl Api {
         match action {
             Do::Tokens => {
                 let part = call.head.part()?;
-                let after = part.after.as_ref().map(ResourceId::as_str);
-                Ok(Answer::of(&access.tokens(by, owner, after, part.most).await?))
+                Ok(Answer::of(&access.tokens(by, owner, part.after(), part.most).await?))
             }
             Do::CreateToken => self.create_token(call, &body).await,
             Do::DeleteToken => {
@@ -35,8 +33,7 @@ impl Api {
             }
             Do::Roles => {
                 let part = call.head.part()?;
-                let after = part.after.as_ref().map(ResourceId::as_str);
-                Ok(Answer::of(&access.roles(by, owner, after, part.most).await?))
+                Ok(Answer::of(&access.roles(by, owner, part.after(), part.most).await?))
             }
             Do::PutRole => {
                 let asked: bodies::Role = bodies::read(&body)?;
@@ -61,8 +58,7 @@ impl Api {
             }
             Do::Grants => {
                 let part = call.head.part()?;
-                let after = part.after.as_ref().map(ResourceId::as_str);
-                Ok(Answer::of(&access.grants(by, owner, after, part.most).await?))
+                Ok(Answer::of(&access.grants(by, owner, part.after(), part.most).await?))
             }
             Do::RevokeGrant => {
                 access.revoke_grant(by, owner, id, now).await?;

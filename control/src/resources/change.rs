@@ -219,8 +219,8 @@ pub(super) fn parsed(document: &RawValue) -> Result<Value, ControlError> {
         .map_err(|error: FieldError| ControlError::Broken(error.message.into()))
 }
 
-/// RFC 7396, section 2.
-fn merge(target: &mut Value, patch: &Value) {
+/// Applies a merge patch: RFC 7396, section 2.
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *target = patch.clone();
         return;

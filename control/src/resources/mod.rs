@@ -23,6 +23,7 @@ mod organisations;
 mod secrets;
 mod shapes;
 
+pub(crate) use change::merge;
 pub use change::{Edit, Expected};
 pub use compose::{
     ComposeError, Piece, compose_organisation, compose_platform, decompose_organisation, decompose_platform,

@@ -68,7 +68,7 @@ impl KeySet {
         if bytes.len() > SET_BYTES_MAX {
             return Err(format!("it is larger than {SET_BYTES_MAX} bytes"));
         }
-        let object = super::strict::object(bytes).ok_or("it is no JSON object")?;
+        let object = crate::strict_json::object(bytes).ok_or("it is no JSON object")?;
         let Some(Value::Array(listed)) = object.get("keys") else {
             return Err("it has no list `keys`".to_owned());
         };

@@ -10,7 +10,6 @@ mod address;
 mod checked;
 mod issuer;
 mod keys;
-mod strict;
 mod token;
 
 #[cfg(test)]
@@ -23,6 +22,7 @@ pub use keys::{KEYS_MAX, KeySet, SET_BYTES_MAX};
 pub use token::JWT_BYTES_MAX;
 
 use crate::policy::{KeyEntry, Policy, Tenant};
+use crate::strict_json;
 use crate::tenant::Knock;
 use checked::{Checked, Verified};
 use issuer::Keys;
@@ -145,7 +145,7 @@ pub fn missing_key(policy: &Policy, trust: &Trust, knock: &Knock<'_>) -> Option<
 /// Where an issuer's keys are, by what it says of itself (`OpenID` Connect Discovery §4): only what is said of the very
 /// issuer counts.
 pub fn read_discovery(bytes: &[u8], issuer: &str) -> Result<Address, String> {
-    let object = strict::object(bytes).ok_or("it is no JSON object")?;
+    let object = strict_json::object(bytes).ok_or("it is no JSON object")?;
     if object.get("issuer").and_then(Value::as_str) != Some(issuer) {
         return Err("its `issuer` is another one".to_owned());
     }

@@ -47,7 +47,7 @@ impl<'a> Token<'a> {
         let (signed, signature) = credential.rsplit_once('.')?;
         let (header, claims) = signed.split_once('.')?;
         // Neither padding nor bits that are left over: each text has one encoding.
-        let object = |part: &str| super::strict::object(&URL_SAFE_NO_PAD.decode(part).ok()?);
+        let object = |part: &str| crate::strict_json::object(&URL_SAFE_NO_PAD.decode(part).ok()?);
         let header = object(header)?;
         if NOT_DONE.iter().any(|name| header.contains_key(*name)) {
             return None;
