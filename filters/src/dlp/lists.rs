@@ -137,16 +137,7 @@ impl Lists {
                 let view = text.get(part.clone()).unwrap_or_default();
                 let inside = place.start.max(part.start) - part.start..place.end.min(part.end) - part.start;
                 self.scan_place(view, &inside, &mut here);
-                for mut one in here.drain(..) {
-                    let value = view.get(one.span.clone()).unwrap_or_default();
-                    if (wanted.counts)(&mut one, value) {
-                        one.span = one.span.start + part.start..one.span.end + part.start;
-                        found.push(one);
-                    }
-                }
-                if found.len() > wanted.most {
-                    return None;
-                }
+                wanted.take((view, part.start), &mut here, &mut found)?;
             }
         }
         found.sort_by_key(Found::order);

@@ -95,6 +95,26 @@ pub(super) struct Wanted<'a> {
     pub(super) most: usize,
 }
 
+impl Wanted<'_> {
+    /// Of what was found `here`, in the part of a text that begins at `start`, takes what counts, at its place in the
+    /// whole. `None`: there is more than is wanted.
+    pub(super) fn take(
+        &self,
+        (part, start): (&[u8], usize),
+        here: &mut Vec<Found>,
+        found: &mut Vec<Found>,
+    ) -> Option<()> {
+        for mut one in here.drain(..) {
+            let value = part.get(one.span.clone()).unwrap_or_default();
+            if (self.counts)(&mut one, value) {
+                one.span = one.span.start + start..one.span.end + start;
+                found.push(one);
+            }
+        }
+        (found.len() <= self.most).then_some(())
+    }
+}
+
 /// The state of reading one text.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scan {
@@ -251,16 +271,7 @@ impl Scanner {
                 while let Some(candidate) = scan.open.pop() {
                     scan.ask(self, view, candidate, &mut here);
                 }
-                for mut one in here.drain(..) {
-                    let value = view.text.get(one.span.clone()).unwrap_or_default();
-                    if (wanted.counts)(&mut one, value) {
-                        one.span = one.span.start + part.start..one.span.end + part.start;
-                        found.push(one);
-                    }
-                }
-            }
-            if found.len() > wanted.most {
-                return None;
+                wanted.take((view.text, part.start), &mut here, &mut found)?;
             }
         }
         found.sort_by_key(Found::order);

@@ -47,14 +47,15 @@ pub(super) fn across<R: Meaning>(
         }
     }
     lists.retain(|_, texts| texts.len() > 1);
+    let lists: Vec<Vec<Part>> = lists.into_values().map(|texts| Part::all(&projection.text, texts)).collect();
     // Of what has no end, nobody knows how far it reaches.
-    let mut in_full = lists.values().flatten().any(|text| goes_on(look, found, text));
+    let mut in_full = lists.iter().flatten().any(|part| goes_on(look, found, &part.text));
     let mut pieces = Vec::new();
     for glue in GLUES.into_iter().filter(|_| !lists.is_empty()) {
         loop {
             let mut joined = Joined::default();
-            for texts in lists.values() {
-                joined.join(&projection.text, texts, glue, in_full);
+            for parts in &lists {
+                joined.join(&projection.text, parts, glue, in_full);
             }
             let over = joined.look(look, found.len())?;
             if !in_full && joined.windows.iter().any(|window| goes_on(look, &over, window)) {
@@ -92,6 +93,28 @@ fn is_known(found: &[Found], piece: &Found) -> bool {
     })
 }
 
+/// One of the texts of a list.
+struct Part {
+    text: Range<usize>,
+    /// How much of its beginning reaches a seam before it, and of its end one behind it.
+    head: usize,
+    tail: usize,
+}
+
+impl Part {
+    /// The texts of a list: there is no seam before the first, and none behind the last.
+    fn all(text: &[u8], texts: Vec<Range<usize>>) -> Vec<Self> {
+        let last = texts.len().saturating_sub(1);
+        let numbered = texts.into_iter().enumerate();
+        let reaching = numbered.map(|(number, part)| {
+            let [head, tail] = shadow::ends(text.get(part.clone()).unwrap_or_default(), REACH_BYTES);
+            let (head, tail) = (if number == 0 { 0 } else { head }, if number == last { 0 } else { tail });
+            Self { text: part, head, tail }
+        });
+        reaching.collect()
+    }
+}
+
 /// The neighbourhoods of seams.
 #[derive(Default)]
 struct Joined {
@@ -106,19 +129,14 @@ struct Joined {
 
 impl Joined {
     /// Adds the seams of one list, with the text on either side of each: all of it, or as much as reaches a seam.
-    fn join(&mut self, text: &[u8], texts: &[Range<usize>], glue: &[u8], in_full: bool) {
+    fn join(&mut self, text: &[u8], parts: &[Part], glue: &[u8], in_full: bool) {
         let mut window = self.reads.len();
-        let last = texts.len() - 1;
-        for (number, whole) in texts.iter().enumerate() {
-            let here = text.get(whole.clone()).unwrap_or_default();
-            let [head, tail] = if in_full { [here.len(); 2] } else { shadow::ends(here, REACH_BYTES) };
-            let head = if number == 0 { 0 } else { head };
-            let tail = if number == last { 0 } else { tail };
+        for (number, Part { text: whole, head, tail }) in parts.iter().enumerate() {
             if number > 0 {
                 self.seams.push(self.reads.len()..self.reads.len() + glue.len());
                 self.reads.extend_from_slice(glue);
             }
-            if head + tail >= whole.len() {
+            if in_full || head + tail >= whole.len() {
                 self.piece(text, whole.clone());
                 continue;
             }

@@ -165,16 +165,7 @@ impl Unanchored {
         for part in parts {
             let view = View { text: text.get(part.clone()).unwrap_or_default(), complete: true };
             UnanchoredReading::default().advance(self, view, &mut here);
-            for mut one in here.drain(..) {
-                let value = view.text.get(one.span.clone()).unwrap_or_default();
-                if (wanted.counts)(&mut one, value) {
-                    one.span = one.span.start + part.start..one.span.end + part.start;
-                    found.push(one);
-                }
-            }
-            if found.len() > wanted.most {
-                return None;
-            }
+            wanted.take((view.text, part.start), &mut here, &mut found)?;
         }
         Some(found)
     }
