@@ -10,6 +10,7 @@ pub mod access;
 pub mod api;
 pub mod demo;
 pub mod folder;
+pub mod follow;
 pub mod keys;
 pub mod live;
 pub mod resources;

@@ -155,7 +155,7 @@ impl Folder {
 
     /// Keyed, so that a fingerprint in a log is no way to test guesses of a credential; each part with
     /// its length, so that no two lists of parts run together.
-    fn fingerprint(&self, parts: &[&[u8]]) -> u64 {
+    pub(crate) fn fingerprint(&self, parts: &[&[u8]]) -> u64 {
         let mut hash = Sha256::new_with_prefix(self.hash_secret().expose());
         for part in parts {
             hash.update((part.len() as u64).to_be_bytes());

@@ -211,6 +211,9 @@ pub struct OrganisationDocument {
     /// What this organisation has switched off for itself.
     #[serde(default)]
     pub kill_switches: Vec<KillSwitchDocument>,
+    /// The secret that its hashes are keyed from, if it has one of its own; whoever keeps such secrets puts it here.
+    #[serde(skip)]
+    pub hash_secret: Option<Secret>,
 }
 
 /// What happens when no rule says anything.

@@ -10,6 +10,7 @@ use super::error::StoreError;
 use super::names::{Kind, Owner, ResourceId};
 use super::seal::{Key, KeyId, Place};
 use super::sql::{Argument, Row, Transaction};
+use palisade_filters::secret::Secret;
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 
@@ -23,6 +24,8 @@ pub const CHANGE_BYTES_MAX: usize = 64 << 20;
 pub const ALL_BYTES_MAX: u64 = 256 << 20;
 /// Rows that one call gives back, whatever it asks for.
 pub const PAGE_MAX: usize = 1_000;
+/// Which of the secrets that are derived from an owner's key hashes are keyed from.
+const HASHES: &[u8] = b"hashes";
 
 /// A document in its place.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub struct All {
     pub resources: Vec<(Kind, Resource)>,
     /// The owner's revision.
     pub revision: u64,
+    /// From which hashes of what the owner's texts hold are keyed: the same everywhere and as long as the owner is there.
+    pub hash_secret: Secret,
 }
 
 /// One resource of an accepted change.
@@ -210,7 +215,7 @@ impl<'s> Resources<'s> {
                 resources.push((kind.clone(), self.opened(&row, kind, &key)?));
             }
         }
-        Ok(All { resources, revision: head.revision })
+        Ok(All { resources, revision: head.revision, hash_secret: key.secret(HASHES)? })
     }
 
     /// What was accepted after a revision, in order. Whole revisions, so a page may be longer than asked for.

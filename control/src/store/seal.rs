@@ -11,9 +11,10 @@ use super::error::StoreError;
 use super::names::{Kind, Owner, ResourceId};
 use crate::sources;
 use palisade_filters::documents::SecretRef;
+use palisade_filters::secret::Secret;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -111,6 +112,23 @@ impl Key {
         let length = key.open_in_place(nonce, place.bound(self.id), &mut text).ok()?.len();
         text.truncate(length);
         Some(text)
+    }
+
+    /// A secret of the owner for what is not sealed here, 64 hexadecimal digits; another purpose has another one. It
+    /// says nothing of the key, and ends with it.
+    pub(super) fn secret(&self, purpose: &[u8]) -> Result<Secret, StoreError> {
+        let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+        let root =
+            hkdf::Salt::new(hkdf::HKDF_SHA256, b"palisade secret of an owner").extract(self.bytes.as_ref());
+        let derived = root.expand(&[purpose], hkdf::HKDF_SHA256).and_then(|out| out.fill(bytes.as_mut()));
+        derived.map_err(|_| StoreError::Inconsistent {
+            place: "memory".to_owned(),
+            what: "a key that nothing is derived from".to_owned(),
+        })?;
+        Ok(Secret::new(bytes.iter().fold(String::new(), |mut digits, byte| {
+            let _ = write!(digits, "{byte:02x}");
+            digits
+        })))
     }
 
     fn derive(&self, salt: &[u8]) -> Result<(LessSafeKey, Nonce), ring::error::Unspecified> {

@@ -2,7 +2,7 @@
 //!
 //! `conformance` and `history` hold of both engines alike. What only one of them could break stands in `sqlite` and
 //! `postgres`; what an attacker with the files or the rows could do in `tampering`; how processes end in `crash`.
-//! Who may do what, over a store, is in `access`.
+//! Who may do what, over a store, is in `access`; how changes reach who follows in `follow`.
 //! Needs PostgreSQL's programs, which `make test` installs; its server is a real one, made and ended here.
 
 #![allow(
@@ -32,6 +32,7 @@ mod access;
 mod api;
 mod conformance;
 mod crash;
+mod follow;
 mod history;
 mod memos;
 mod postgres;

@@ -107,10 +107,7 @@ impl Policy {
                 fail(source, format!("the organisation `{id}` is described in `{other}` already"));
                 continue;
             }
-            let is_known = self.tenants.get(document.id.as_str()).is_some_and(|tenant| {
-                tenant.fingerprint == source.fingerprint && Arc::ptr_eq(&tenant.platform, &self.platform)
-            });
-            if is_known {
+            if self.is_in_force(&document.id, source.fingerprint) {
                 continue;
             }
             let (platform, owned) = (&self.platform, &mut self.owned);

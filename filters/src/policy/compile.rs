@@ -34,7 +34,7 @@ pub struct Grounds<'a> {
     pub scanner: Arc<Scanner>,
     /// Credentials of providers, by their names.
     pub secrets: &'a ProviderSecrets,
-    /// The secret from which keyed hashes derive theirs.
+    /// The secret from which keyed hashes derive theirs, for organisations that have none of their own.
     pub hash_secret: &'a Secret,
 }
 
@@ -214,8 +214,8 @@ pub(super) fn compile_tenant(
         on_full: document.audit.on_full,
         platform: platform.clone(),
         restore_in_tools: document.dlp.restore_in_tools.clone(),
-        replacements: Key::derived_from(&derive(grounds.hash_secret, id)),
-        hash_key: derive(grounds.hash_secret, id),
+        replacements: Key::derived_from(&hash_key(document, grounds)),
+        hash_key: hash_key(document, grounds),
         fingerprint,
         issuers: Issuer::compile_all(document, platform)?,
         keys,
@@ -253,7 +253,7 @@ fn compile_detection(
     let own = owned.compile(&document.dlp, &platform.scanner);
     let own = own.map_err(|problem| format!("`dlp.rules`: {problem}"))?;
     let detection = Detection::new(platform.scanner.clone(), own);
-    let lists = compile_lists(&document.dlp, &detection, &derive(grounds.hash_secret, &document.id))?;
+    let lists = compile_lists(&document.dlp, &detection, &hash_key(document, grounds))?;
     Ok(detection.with_lists(lists))
 }
 
@@ -318,8 +318,12 @@ pub(super) fn decode_hex(text: &str) -> Option<[u8; 32]> {
     Some(out)
 }
 
+fn hash_key(document: &OrganisationDocument, grounds: &Grounds<'_>) -> [u8; 32] {
+    derive(document.hash_secret.as_ref().unwrap_or(grounds.hash_secret), &document.id)
+}
+
 /// A key of its own for each organisation, so that equal values of two organisations do not show as equal.
-fn derive(secret: &Secret, organisation: &str) -> [u8; 32] {
+pub(super) fn derive(secret: &Secret, organisation: &str) -> [u8; 32] {
     keyed_hash(secret.expose().as_bytes(), organisation.as_bytes())
 }
 

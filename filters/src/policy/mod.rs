@@ -170,6 +170,34 @@ impl Policy {
         self.tenants.len()
     }
 
+    /// Its organisations, in no order.
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+        self.tenants.iter().map(|(_, tenant)| tenant)
+    }
+
+    /// Whether it knows an organisation.
+    pub fn knows(&self, id: &str) -> bool {
+        self.tenants.get(id).is_some()
+    }
+
+    /// Whether the platform's document is the one with this fingerprint.
+    pub fn is_under(&self, fingerprint: u64) -> bool {
+        self.platform.fingerprint == fingerprint
+    }
+
+    /// Whether an organisation was compiled from the document with this fingerprint, under the platform of this moment.
+    pub fn is_in_force(&self, id: &str, fingerprint: u64) -> bool {
+        self.tenants.get(id).is_some_and(|tenant| {
+            tenant.fingerprint == fingerprint && Arc::ptr_eq(&tenant.platform, &self.platform)
+        })
+    }
+
+    /// Whether the hashes of an organisation are keyed from this secret of its own. If not, it is another organisation
+    /// of the same name.
+    pub fn is_keyed_from(&self, id: &str, hash_secret: &Secret) -> bool {
+        self.tenants.get(id).is_some_and(|tenant| tenant.hash_key == compile::derive(hash_secret, id))
+    }
+
     /// What is switched off for everyone.
     pub fn kill_switches(&self) -> impl Iterator<Item = &KillSwitchDocument> {
         self.platform.kill_switches.documents()
