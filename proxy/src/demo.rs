@@ -1,8 +1,9 @@
 //! A first look: everything in one process, with a seeded organisation and the provider double.
 
+use crate::announce::Demo;
 use crate::config::{Config, Flags};
 use crate::mock::{self, MockOptions};
-use crate::run::{self, Demo};
+use crate::run;
 use crate::settings::{Log, Settings};
 use anyhow::{Context, Result};
 use clap::Args;

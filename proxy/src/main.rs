@@ -1,6 +1,7 @@
 //! Palisade: a policy and data-loss-prevention proxy for LLM traffic. Parse, build, announce, run, drain.
 
 mod admin;
+mod announce;
 mod answering;
 mod arrival;
 mod bodies;
@@ -37,6 +38,7 @@ mod run;
 mod serve;
 mod server;
 mod settings;
+mod source;
 mod systemd;
 mod texts;
 mod tls;
