@@ -7,6 +7,7 @@
 //!   lists/<id>/                  what an organisation's document names: lists of terms, tables of records,
 //!                                keys of issuers
 //!   secrets/hash.key             made once, from which the hashes of findings are keyed
+//!   secrets/master.key           made once, if there is a store and its master key is not kept elsewhere
 //! ```
 //!
 //! Needs a path it may write to, the first time; proves that the folder and its hash secret are there.
@@ -23,8 +24,9 @@ use std::sync::Arc;
 
 /// Organisations of one folder. A change reads all of them again: at this number about a second of work.
 pub const ORGANISATIONS_MAX: usize = 10_000;
-/// Random bytes of the hash secret: as many as the hash they key.
-const HASH_SECRET_BYTES: usize = 32;
+/// Random bytes of a secret of ours: as many as the hash they key.
+const SECRET_BYTES: usize = 32;
+const SECRETS: &str = "secrets";
 const PLATFORM: &str = "platform.toml";
 const ORGANISATIONS: &str = "orgs";
 const EXTENSION: &str = ".toml";
@@ -45,6 +47,15 @@ pub enum FolderError {
     /// A link, a folder or a device stands where a file is written.
     #[error("`{0}` is not a regular file; change what it stands for instead")]
     NotAFile(PathBuf),
+    /// What was sealed cannot be opened.
+    #[error(
+        "the master key `{0}` is gone, and what the store holds opens with no other; restore it from a backup, or \
+         name the one there is with `store.master_key`"
+    )]
+    MasterKeyGone(PathBuf),
+    /// The master key is damaged.
+    #[error("`{0}` does not hold 64 hexadecimal digits; restore the master key from a backup")]
+    MasterKeyDamaged(PathBuf),
     /// The hash secret is damaged.
     #[error(
         "`{0}` does not hold 64 hexadecimal digits; restore it from a backup, or remove it to get a new one, \
@@ -99,7 +110,7 @@ impl Folder {
     pub fn open(data_dir: &Path) -> Result<Self, FolderError> {
         write::folder(data_dir)?;
         write::folder(&data_dir.join(ORGANISATIONS))?;
-        let hash_secret = hash_secret(data_dir)?;
+        let hash_secret = HASH_SECRET.kept(data_dir)?;
         Ok(Self { root: data_dir.to_owned(), hash_secret, tables: Arc::default() })
     }
 
@@ -116,6 +127,20 @@ impl Folder {
     /// From which the hashes of findings are keyed.
     pub fn hash_secret(&self) -> &Secret {
         &self.hash_secret
+    }
+
+    /// The key over all keys of a store whose operator names none: made if it may be, kept where the hash secret is.
+    pub fn master_key(&self, may_be_made: bool) -> Result<Secret, FolderError> {
+        match MASTER_KEY.read(&self.root)? {
+            Some(kept) => Ok(kept),
+            None if may_be_made => MASTER_KEY.kept(&self.root),
+            None => Err(FolderError::MasterKeyGone(MASTER_KEY.path(&self.root))),
+        }
+    }
+
+    /// Whether there are documents here that somebody may believe to be in force.
+    pub fn has_documents(&self) -> bool {
+        self.platform_path().exists() || self.list().is_ok_and(|listed| !listed.is_empty())
     }
 
     /// The ids of the organisations that have a document, in order.
@@ -174,39 +199,54 @@ pub(crate) fn random<const BYTES: usize>() -> Result<[u8; BYTES], FolderError> {
     Ok(bytes)
 }
 
-/// Reads the hash secret, or makes it if it never was. One that is there is never written again: every
-/// hash of every former event would lose its meaning.
-fn hash_secret(root: &Path) -> Result<Secret, FolderError> {
-    let folder = root.join("secrets");
-    let path = folder.join("hash.key");
-    if let Some(secret) = read_hash_secret(&path)? {
-        return Ok(secret);
-    }
-    write::folder(&folder)?;
-    let lock = write::lock(root)?;
-    // Another process may have made it while this one waited for the lock.
-    if let Some(secret) = read_hash_secret(&path)? {
-        return Ok(secret);
-    }
-    let digits = random::<HASH_SECRET_BYTES>()?.iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    });
-    write::replace(&lock, &path, &format!("{digits}\n"))?;
-    Ok(Secret::new(digits))
+/// Random digits that are kept in a file of ours.
+struct Digits {
+    name: &'static str,
+    /// What is said where they are damaged.
+    damaged: fn(PathBuf) -> FolderError,
 }
 
-fn read_hash_secret(path: &Path) -> Result<Option<Secret>, FolderError> {
-    let text = match std::fs::read(path) {
-        Ok(text) => text,
-        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(cause) => return Err(FolderError::Io { doing: "read", path: path.to_owned(), cause }),
-    };
-    let digits = text.trim_ascii_end();
-    let is_whole = digits.len() == 2 * HASH_SECRET_BYTES && digits.iter().all(u8::is_ascii_hexdigit);
-    match std::str::from_utf8(digits) {
-        Ok(digits) if is_whole => Ok(Some(Secret::new(digits.to_owned()))),
-        Ok(_) | Err(_) => Err(FolderError::HashSecret(path.to_owned())),
+const HASH_SECRET: Digits = Digits { name: "hash.key", damaged: FolderError::HashSecret };
+const MASTER_KEY: Digits = Digits { name: "master.key", damaged: FolderError::MasterKeyDamaged };
+
+impl Digits {
+    fn path(&self, root: &Path) -> PathBuf {
+        root.join(SECRETS).join(self.name)
+    }
+
+    /// Reads them, or makes them if they never were. What is there is never written again: it would lose its meaning,
+    /// and with the hash secret every hash of every former event.
+    fn kept(&self, root: &Path) -> Result<Secret, FolderError> {
+        if let Some(digits) = self.read(root)? {
+            return Ok(digits);
+        }
+        write::folder(&root.join(SECRETS))?;
+        let lock = write::lock(root)?;
+        // Another process may have made them while this one waited for the lock.
+        if let Some(digits) = self.read(root)? {
+            return Ok(digits);
+        }
+        let digits = random::<SECRET_BYTES>()?.iter().fold(String::new(), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        });
+        write::replace(&lock, &self.path(root), &format!("{digits}\n"))?;
+        Ok(Secret::new(digits))
+    }
+
+    fn read(&self, root: &Path) -> Result<Option<Secret>, FolderError> {
+        let path = self.path(root);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(FolderError::Io { doing: "read", path, cause }),
+        };
+        let digits = text.trim_ascii_end();
+        let is_whole = digits.len() == 2 * SECRET_BYTES && digits.iter().all(u8::is_ascii_hexdigit);
+        match std::str::from_utf8(digits) {
+            Ok(digits) if is_whole => Ok(Some(Secret::new(digits.to_owned()))),
+            Ok(_) | Err(_) => Err((self.damaged)(path)),
+        }
     }
 }
 
@@ -258,6 +298,26 @@ mod tests {
             assert!(error.contains("hash.key") && error.contains("backup"), "{error}");
             assert!(damaged.is_empty() || !error.contains(damaged), "{error}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), damaged);
+        }
+    }
+
+    #[test]
+    fn a_master_key_is_made_once_and_missed_when_it_is_gone() {
+        let room = tempfile::tempdir().unwrap();
+        let folder = Folder::open(room.path()).unwrap();
+        let path = room.path().join("secrets/master.key");
+        let error = folder.master_key(false).unwrap_err().to_string();
+        assert!(error.contains("master.key` is gone") && error.contains("`store.master_key`"), "{error}");
+        assert!(!path.exists());
+        let made = folder.master_key(true).unwrap();
+        assert_eq!((mode(&path), made.expose().len()), (0o600, 64));
+        assert_eq!(folder.master_key(true).unwrap(), made);
+        assert_eq!(folder.master_key(false).unwrap(), made);
+        assert_ne!(&made, folder.hash_secret());
+        std::fs::write(&path, "5e5e").unwrap();
+        for may_be_made in [true, false] {
+            let error = folder.master_key(may_be_made).unwrap_err().to_string();
+            assert!(error.contains("master key from a backup") && !error.contains("5e5e"), "{error}");
         }
     }
 

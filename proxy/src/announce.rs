@@ -4,8 +4,10 @@ use crate::config::Config;
 use crate::listen::{Address, Listen};
 use crate::server::Server;
 use anyhow::{Context, Result, bail};
+use palisade_control::access::Link;
 use palisade_filters::secret::Secret;
 use serde_json::{Map, Value, json};
+use std::io::Write as _;
 use std::path::Path;
 
 /// What a demo prints and writes besides.
@@ -16,21 +18,33 @@ pub(crate) struct Demo {
     pub(crate) has_anthropic: bool,
 }
 
+/// What there is to say besides.
+pub(crate) struct News<'a> {
+    pub(crate) demo: Option<&'a Demo>,
+    /// The first operator's invitation, at the very first start.
+    pub(crate) first_operator: Option<Link>,
+}
+
 /// Says where requests are served.
 pub(crate) fn announce(
     config: &Config,
     server: &Server,
     ready_file: Option<&Path>,
-    demo: Option<&Demo>,
+    news: &News<'_>,
 ) -> Result<()> {
+    let demo = news.demo;
     let proxy = url(&server.proxy, &config.proxy);
     let admin = url(&server.admin, &config.admin);
     let metrics = url(&server.metrics, &config.metrics);
-    tracing::info!(%proxy, %admin, %metrics, "serving");
+    let api = server.api.as_ref().map(|address| url(address, &config.api));
+    tracing::info!(%proxy, %admin, %metrics, api, "serving");
     if let Some(path) = ready_file {
         let mut ready: Map<String, Value> = Map::new();
         for (name, url) in [("proxy", &proxy), ("admin", &admin), ("metrics", &metrics)] {
             ready.insert(name.to_owned(), url.as_str().into());
+        }
+        if let Some(api) = &api {
+            ready.insert("api".to_owned(), api.as_str().into());
         }
         ready.insert("process".to_owned(), std::process::id().into());
         if let Some(demo) = demo {
@@ -39,10 +53,38 @@ pub(crate) fn announce(
         }
         write_whole(path, &Value::Object(ready).to_string())?;
     }
+    if let (Some(api), Some(link)) = (&api, &news.first_operator) {
+        print_invitation(api, link)?;
+    }
     if let Some(demo) = demo {
         crate::demo::print(&proxy, demo);
     }
     Ok(())
+}
+
+/// What an operator types to come by an account. It is said to whoever started the process, and not to the log.
+pub(crate) fn print_invitation(api: &str, link: &Link) -> Result<()> {
+    let (text, name) = (link.text.expose(), &link.invitation.name);
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        r#"
+An invitation for an operator, `{name}`. It is shown this once, good for seven days, and used once:
+
+  {text}
+
+It makes an account, with a password of 15 characters or more:
+
+  curl -sS {api}/api/v1/invitations/accept -H 'content-type: application/json' \
+    -d '{{"invitation": "{text}", "password": "…"}}'
+
+Then sign in, and go on with the cookie and the `csrf` of the answer (docs/api.md):
+
+  curl -sS -i {api}/api/v1/session -H 'content-type: application/json' \
+    -d '{{"name": "{name}", "password": "…"}}'
+"#
+    )?;
+    Ok(out.flush()?)
 }
 
 /// What to type to get there.

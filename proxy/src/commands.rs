@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Flags};
 use crate::geoip::Geo;
-use crate::{run, settings, tls};
+use crate::{run, settings, store_commands, tls};
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use palisade_control::{Folder, Live, keys};
@@ -54,6 +54,12 @@ fn moment(text: &str) -> Result<SystemTime, String> {
 /// Runs `palisade keys`.
 pub(crate) fn keys(flags: &Flags, command: KeyCommand) -> Result<()> {
     let config = Config::load(flags)?;
+    if config.store.is_some() {
+        bail!(
+            "keys are kept in the store, and made over the admin API: `POST /api/v1/orgs/{{org}}/api-keys` with \
+             {{\"name\": \"…\"}}; a PATCH of one with {{\"enabled\": false}} revokes it"
+        );
+    }
     let folder = Folder::open(&config.data_dir)?;
     let mut out = std::io::stdout().lock();
     match command {
@@ -108,12 +114,16 @@ pub(crate) fn check(flags: &Flags) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{config}")?;
     settings::log_filter(&config)?;
-    for listen in [&config.proxy, &config.admin, &config.metrics] {
+    for (_, listen) in config.listeners() {
         listen.tls.as_ref().map(tls::Certificates::load).transpose()?;
     }
     for (kind, database) in Geo::open(&config.geoip)?.in_use() {
         let built = humantime::format_rfc3339_seconds(database.built());
         writeln!(out, "geoip.{}: `{}`, built {built}", kind.name(), database.name())?;
+    }
+    if let Some(store) = &config.store {
+        drop(out);
+        return store_commands::check(&config, store);
     }
     let folder = Folder::open(&config.data_dir)?;
     let (live, errors) = Live::load(folder, run::scanner()?)?;

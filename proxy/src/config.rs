@@ -4,6 +4,7 @@
 
 use crate::geoip::Kind;
 use crate::listen::{Address, Listen};
+use crate::store::StoreConfig;
 use bytesize::ByteSize;
 use clap::Args;
 use serde::Deserialize;
@@ -26,6 +27,9 @@ pub(crate) struct Flags {
     /// Where Prometheus scrapes
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) metrics_listen: Option<Address>,
+    /// Where the admin API is served, if there is a store
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(crate) api_listen: Option<Address>,
     /// Folder of documents and state
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
@@ -51,6 +55,10 @@ pub(crate) struct Config {
     pub(crate) admin: Listen,
     /// Prometheus.
     pub(crate) metrics: Listen,
+    /// The admin API, which there is with a store.
+    pub(crate) api: Listen,
+    /// Where resources are kept; without it, the folder of documents is what is believed.
+    pub(crate) store: Option<StoreConfig>,
     /// Limits of one request and of all.
     pub(crate) limits: Limits,
     /// Databases of countries and networks.
@@ -188,6 +196,8 @@ impl Default for Config {
             proxy: Listen::local(8080),
             admin: Listen::local(8081),
             metrics: Listen::local(9090),
+            api: Listen::local(8082),
+            store: None,
             limits: Limits::default(),
             geoip: GeoFiles::default(),
             credint: Credint::default(),
@@ -260,8 +270,8 @@ pub(crate) enum ConfigError {
     #[error("cannot read the configuration `{0}`: {1}")]
     Read(PathBuf, std::io::Error),
     /// The file is not what it should be.
-    #[error("the configuration `{0}` is not valid: {1}")]
-    Parse(PathBuf, Box<toml::de::Error>),
+    #[error("the configuration `{0}` is not valid: line {1}: {2}")]
+    Parse(PathBuf, usize, String),
     /// A value is out of its range.
     #[error("the configuration is not valid: {0}")]
     Value(String),
@@ -278,11 +288,15 @@ impl Config {
             ("proxy", &mut config.proxy, &flags.proxy_listen),
             ("admin", &mut config.admin, &flags.admin_listen),
             ("metrics", &mut config.metrics, &flags.metrics_listen),
+            ("api", &mut config.api, &flags.api_listen),
         ] {
             if let Some(address) = flag {
                 listen.address.clone_from(address);
             }
             listen.check(name).map_err(ConfigError::Value)?;
+        }
+        if let Some(store) = &config.store {
+            store.check().map_err(ConfigError::Value)?;
         }
         if let Some(data_dir) = &flags.data_dir {
             config.data_dir.clone_from(data_dir);
@@ -320,10 +334,25 @@ impl Config {
         Ok(config)
     }
 
+    /// Where this process listens.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = (&'static str, &Listen)> {
+        let api = self.store.as_ref().map(|_| ("api", &self.api));
+        [("proxy", &self.proxy), ("admin", &self.admin), ("metrics", &self.metrics)].into_iter().chain(api)
+    }
+
     fn read(path: &Path) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
-        toml::from_str(&text).map_err(|error| ConfigError::Parse(path.to_owned(), Box::new(error)))
+        toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.bytes().filter(|byte| *byte == b'\n').count();
+            // Without the line itself, which may hold the password of a database.
+            let name =
+                text.lines().nth(line).and_then(|line| line.split('=').next()).unwrap_or_default().trim();
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-[]".contains(&byte);
+            let place = if name.bytes().all(is_name) { format!("`{name}`: ") } else { String::new() };
+            ConfigError::Parse(path.to_owned(), line + 1, place + error.message())
+        })
     }
 }
 
@@ -336,8 +365,12 @@ impl fmt::Display for Config {
         };
         writeln!(out, "data_dir = {}", self.data_dir.display())?;
         writeln!(out, "workers = {}", self.workers)?;
-        for (name, listen) in [("proxy", &self.proxy), ("admin", &self.admin), ("metrics", &self.metrics)] {
+        for (name, listen) in self.listeners().chain(self.store.is_none().then_some(("api", &self.api))) {
             writeln!(out, "{name}.listen = {}, tls {}", listen.address, tls(listen))?;
+        }
+        match &self.store {
+            None => writeln!(out, "store = none; the documents of the data folder are in force")?,
+            Some(store) => writeln!(out, "store = {store}")?,
         }
         writeln!(out, "proxy.client_address = {}", self.proxy.client_address.name())?;
         writeln!(out, "proxy.trusted_proxies = {:?}", self.proxy.trusted_proxies)?;

@@ -5,7 +5,7 @@ use crate::config::{Config, Flags};
 use crate::mock::{self, MockOptions};
 use crate::run;
 use crate::settings::{Log, Settings};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use palisade_control::Folder;
 use palisade_control::demo::{DemoProviders, seed};
@@ -34,6 +34,9 @@ pub(crate) fn demo(options: DemoFlags) -> Result<()> {
         // Nobody balances to a demo.
         config.drain_grace = Duration::ZERO;
     }
+    if config.store.is_some() {
+        bail!("the demo is a folder of documents; leave out `[store]`, or run `palisade serve`");
+    }
     let log = Log::start(&config)?;
     let folder = Folder::open(&config.data_dir)?;
     let double = match options.upstream {
@@ -52,7 +55,7 @@ pub(crate) fn demo(options: DemoFlags) -> Result<()> {
     )?;
     let has_anthropic = double.is_some() || has("ANTHROPIC_API_KEY");
     let demo = Demo { key: key.key, organisation: "demo".to_owned(), has_anthropic };
-    run::run(Settings::new(config, flags, log), folder, false, Some(&demo))
+    run::run(Settings::new(config, flags, log), false, Some(&demo))
 }
 
 /// The double on a thread of its own, on a free port.

@@ -49,10 +49,27 @@ pub(crate) struct Front<A> {
     pub(crate) host: Arc<A>,
     pub(crate) house: Arc<House>,
     pub(crate) certificates: Option<Arc<Certificates>>,
-    /// Whether the edge's rules and limits hold here: they are the data plane's.
-    pub(crate) is_public: bool,
+    pub(crate) rules: Rules,
     /// Tells idle connections to end, which is later than the end of accepting.
     pub(crate) close: ShutdownWatch,
+}
+
+/// Whose rules and limits hold for connections.
+#[derive(Clone)]
+pub(crate) enum Rules {
+    /// The data plane's, whose limits can change while the process runs.
+    DataPlane,
+    /// Those of another door that strangers may come to, with so many seats, and so many of one client.
+    Own(Arc<Edge>, usize),
+    /// Nobody's: a desk that only its operator reaches.
+    None,
+}
+
+/// The edge of a listener, with how many connections it takes, and how many of one client.
+struct Limits<'a> {
+    edge: &'a Edge,
+    all: usize,
+    each: usize,
 }
 
 /// Why a connection was turned away.
@@ -127,8 +144,8 @@ impl<A: Host> Front<A> {
     /// Who is it, and may it come in?
     async fn greet(&self, mut socket: Socket, peer: Option<IpAddr>) -> Result<(Stream, Connection), Turned> {
         let mut connection = Connection { peer, client: peer, certificate: None, seat: None };
-        if self.is_public {
-            self.seat(&mut socket, &mut connection).await?;
+        if let Some(limits) = self.limits() {
+            seat(&limits, &mut socket, &mut connection).await?;
         }
         let Some(certificates) = &self.certificates else { return Ok((Box::new(socket), connection)) };
         let encrypted = certificates.acceptor().tls_handshake(socket).await.map_err(Turned::Tls)?;
@@ -137,21 +154,17 @@ impl<A: Host> Front<A> {
         Ok((Box::new(encrypted), connection))
     }
 
-    /// Counts the connection, and learns whose it is.
-    async fn seat(&self, socket: &mut Socket, connection: &mut Connection) -> Result<(), Turned> {
-        let edge = &self.house.edge;
-        let most = self.house.limits().connections;
-        let mut seat = edge.connections.enter(most).ok_or(Turned::Full)?;
-        if edge.expects_header() {
-            connection.client = announced(edge, socket, connection.peer).await?;
+    fn limits(&self) -> Option<Limits<'_>> {
+        match &self.rules {
+            Rules::DataPlane => {
+                let limits = self.house.limits();
+                let (all, each) = (limits.connections, limits.connections_per_address);
+                Some(Limits { edge: &self.house.edge, all, each })
+            }
+            // The edge has as many seats as there are.
+            Rules::Own(edge, each) => Some(Limits { edge, all: usize::MAX, each: *each }),
+            Rules::None => None,
         }
-        if let Some(client) = connection.client.filter(|_| !edge.is_shared(connection.peer))
-            && !seat.of(client, self.house.limits().connections_per_address)
-        {
-            return Err(Turned::FullForClient);
-        }
-        connection.seat = Some(seat);
-        Ok(())
     }
 
     /// Hands requests to the host. Cleartext HTTP/2 announces itself by a preface (RFC 9113 §3.4), for which Pingora
@@ -206,6 +219,22 @@ impl<A: Host> Front<A> {
         self.house.metrics.turned_away.with_label_values(&[reason]).inc();
         tracing::debug!(?peer, reason, cause, "a connection was turned away");
     }
+}
+
+/// Counts the connection, and learns whose it is.
+async fn seat(limits: &Limits<'_>, socket: &mut Socket, connection: &mut Connection) -> Result<(), Turned> {
+    let edge = limits.edge;
+    let mut seat = edge.connections.enter(limits.all).ok_or(Turned::Full)?;
+    if edge.expects_header() {
+        connection.client = announced(edge, socket, connection.peer).await?;
+    }
+    if let Some(client) = connection.client.filter(|_| !edge.is_shared(connection.peer))
+        && !seat.of(client, limits.each)
+    {
+        return Err(Turned::FullForClient);
+    }
+    connection.seat = Some(seat);
+    Ok(())
 }
 
 /// Whom a trusted proxy announces. What it read too far is put back.

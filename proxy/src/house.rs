@@ -145,9 +145,16 @@ impl House {
 
     /// Counts an exchange until the guard is dropped.
     pub(crate) fn enter(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.metrics.in_flight.inc();
-        InFlight(self.clone())
+        let mut entered = self.attend();
+        entered.is_exchange = true;
+        entered
+    }
+
+    /// Counts what else is to end before the process does: a request to the admin API.
+    pub(crate) fn attend(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        InFlight { house: self.clone(), is_exchange: false }
     }
 
     /// Waits until no exchange is under way.
@@ -169,14 +176,19 @@ impl House {
     }
 }
 
-/// An exchange under way.
-pub(crate) struct InFlight(Arc<House>);
+/// An exchange under way, or another request.
+pub(crate) struct InFlight {
+    house: Arc<House>,
+    is_exchange: bool,
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.metrics.in_flight.dec();
-        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.is_idle.notify_waiters();
+        if self.is_exchange {
+            self.house.metrics.in_flight.dec();
+        }
+        if self.house.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.house.is_idle.notify_waiters();
         }
     }
 }

@@ -183,9 +183,9 @@ impl Listen {
         let trusted = TrustedProxies::compile(&self.trusted_proxies)
             .map_err(|problem| format!("`{name}.trusted_proxies`: {problem}"))?;
         let believes = self.client_address != ClientAddress::Socket;
-        if name != "proxy" && (believes || !trusted.is_empty()) {
+        if !["proxy", "api"].contains(&name) && (believes || !trusted.is_empty()) {
             return Err(format!(
-                "`client_address` and `trusted_proxies` are for `[proxy]`, not for `[{name}]`"
+                "`client_address` and `trusted_proxies` are for `[proxy]` and `[api]`, not for `[{name}]`"
             ));
         }
         if believes && trusted.is_empty() {
@@ -315,6 +315,7 @@ mod tests {
         let good =
             of("client_address = \"proxy_protocol\"\ntrusted_proxies = [\"10.0.0.0/8\", \"unix\"]").unwrap();
         assert_eq!(good.check("proxy"), Ok(()));
+        assert_eq!(good.check("api"), Ok(()));
         assert!(good.check("admin").is_err(), "a desk asks nobody's address");
         assert_eq!(of(&format!("tls = {{ {tls}, client_ca = \"c\" }}")).unwrap().check("admin"), Ok(()));
         assert!(of("client_address = \"both\"").is_err());

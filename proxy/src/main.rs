@@ -3,6 +3,7 @@
 mod admin;
 mod announce;
 mod answering;
+mod api_desk;
 mod arrival;
 mod bodies;
 mod body;
@@ -31,6 +32,7 @@ mod mapped;
 mod meter;
 mod metrics;
 mod mock;
+mod plane;
 mod record;
 mod relay;
 mod reply;
@@ -39,6 +41,8 @@ mod serve;
 mod server;
 mod settings;
 mod source;
+mod store;
+mod store_commands;
 mod systemd;
 mod texts;
 mod tls;
@@ -54,9 +58,9 @@ use demo::DemoFlags;
 use detection::RulesCommand;
 use exact::ExactCommand;
 use mock::MockOptions;
-use palisade_control::Folder;
 use settings::{Log, Settings};
 use std::net::IpAddr;
+use store_commands::{OperatorCommand, StoreCommand};
 use texts::{RedactFlags, ScanFlags};
 
 /// Memory falls back after a burst of large bodies.
@@ -94,6 +98,20 @@ enum Command {
     },
     /// Read the configuration and the documents, and say what is wrong with them
     Check(Flags),
+    /// The store of the control plane: migrate
+    Store {
+        #[command(flatten)]
+        flags: Flags,
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
+    /// Operators of the control plane: invite one where all are gone
+    Operator {
+        #[command(flatten)]
+        flags: Flags,
+        #[command(subcommand)]
+        command: OperatorCommand,
+    },
     /// Print what the detection rules find in a text
     Scan(ScanFlags),
     /// Print a text with what the detection rules find replaced
@@ -131,13 +149,14 @@ fn main() -> anyhow::Result<()> {
         Command::Serve { flags, upgrade } => {
             let config = Config::load(&flags)?;
             let log = Log::start(&config)?;
-            let folder = Folder::open(&config.data_dir)?;
-            run::run(Settings::new(config, flags, log), folder, upgrade, None)
+            run::run(Settings::new(config, flags, log), upgrade, None)
         }
         Command::Demo(flags) => demo::demo(flags),
         Command::Mock(options) => mock::run(options),
         Command::Keys { flags, command } => commands::keys(&flags, command),
         Command::Check(flags) => commands::check(&flags),
+        Command::Store { flags, command } => store_commands::store(&flags, &command),
+        Command::Operator { flags, command } => store_commands::operator(&flags, &command),
         Command::Scan(flags) => texts::scan(&flags),
         Command::Redact(flags) => texts::redact(&flags),
         Command::Rules { command } => detection::run(&command),

@@ -38,6 +38,7 @@ pub(crate) struct Metrics {
     /// Set when the page is read.
     issuer_keys: IntGaugeVec,
     pub(crate) connections: IntGauge,
+    pub(crate) api_connections: IntGauge,
     pub(crate) turned_away: IntCounterVec,
 }
 
@@ -151,6 +152,7 @@ impl Metrics {
             issuer_fetches: issuer_fetches()?,
             issuer_keys: issuer_keys()?,
             connections: IntGauge::new("palisade_connections", "Open connections of applications.")?,
+            api_connections: IntGauge::new("palisade_api_connections", "Open connections to the admin API.")?,
             turned_away: counter(
                 "palisade_connections_turned_away_total",
                 "Connections closed before their first request, by reason.",
@@ -185,6 +187,7 @@ impl Metrics {
             Box::new(self.issuer_fetches.clone()),
             Box::new(self.issuer_keys.clone()),
             Box::new(self.connections.clone()),
+            Box::new(self.api_connections.clone()),
             Box::new(self.turned_away.clone()),
         ];
         all.into_iter().try_for_each(|collector| self.registry.register(collector))

@@ -1,6 +1,6 @@
 //! The life of the process: build, announce, serve, drain.
 
-use crate::announce::{Demo, announce};
+use crate::announce::{Demo, News, announce};
 use crate::config::Config;
 use crate::credint;
 use crate::descriptors;
@@ -11,15 +11,15 @@ use crate::house::House;
 use crate::issuers::Following;
 use crate::meter::Kept;
 use crate::metrics::Metrics;
+use crate::plane::Plane;
 use crate::server::{Plan, Server};
 use crate::settings::Settings;
-use crate::source;
+use crate::source::Source;
 use crate::systemd;
 use crate::upgrade::{self, Inherited, Post};
 use crate::watched;
 use anyhow::{Context, Result};
 use palisade_audit::Spool;
-use palisade_control::{Folder, Live};
 use palisade_filters::dlp::{Scanner, rules};
 use parking_lot::Mutex;
 use std::convert::Infallible;
@@ -35,7 +35,7 @@ pub(crate) fn scanner() -> Result<Arc<Scanner>> {
 }
 
 /// Serves until SIGTERM or SIGINT, then lets what is under way finish.
-pub(crate) fn run(settings: Settings, folder: Folder, is_upgrade: bool, demo: Option<&Demo>) -> Result<()> {
+pub(crate) fn run(settings: Settings, is_upgrade: bool, demo: Option<&Demo>) -> Result<()> {
     let config = &settings.config.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Asked for before anything else, so that no signal finds the process without an answer.
@@ -47,9 +47,9 @@ pub(crate) fn run(settings: Settings, folder: Folder, is_upgrade: bool, demo: Op
         if is_upgrade { Inherited::from_predecessor(&config.data_dir)? } else { Inherited::from_systemd()? };
     let (house, credentials) = furnish(config, &runtime, inherited.has_predecessor())?;
 
-    let (live, errors) = Live::load(folder, scanner()?).context("there is no policy to start with")?;
-    house.enforce(live.policy().clone());
-    source::report(&house, live.policy().revision(), &errors);
+    let scanner = scanner()?;
+    let plane = Plane::open(config, &house, &scanner)?;
+    let source = Source::open(&house, &config.data_dir, plane.as_ref(), &scanner)?;
     let following = runtime.block_on(Following::begin(&house));
     let kept = Kept::restore(house.meters.clone(), config.data_dir.join("meters"))?;
 
@@ -59,11 +59,17 @@ pub(crate) fn run(settings: Settings, folder: Folder, is_upgrade: bool, demo: Op
         proxy: &config.proxy,
         admin: &config.admin,
         metrics: &config.metrics,
+        api: plane.as_ref().map(|_| &config.api),
     };
     let mut server = Server::start(&plan, &house, &bells, &mut inherited)?;
+    let mut first_operator = None;
+    if let Some(plane) = &plane {
+        server.serve_api(plane.desk(), plane.threads(), &house, &bells)?;
+        first_operator = plane.first_operator()?;
+    }
     // Not before the doors are open: a process that cannot start must take nothing over from one that runs.
     let keeper = kept.keep()?;
-    announce(config, &server, settings.ready_file(), demo)?;
+    announce(config, &server, settings.ready_file(), &News { demo, first_operator })?;
     inherited.serving();
     server.own_files();
     systemd::serving();
@@ -77,7 +83,7 @@ pub(crate) fn run(settings: Settings, folder: Folder, is_upgrade: bool, demo: Op
     runtime.block_on(async {
         tokio::spawn(following.keep());
         tokio::spawn(watched::keep_looking((credentials, house.clone()), credint::look));
-        let why = serve(&house, source::keep(&house, live, &settings), &mut signals, &successor).await;
+        let why = serve(&house, source.keep(&house, &settings), &mut signals, &successor).await;
         if let (Ok(post), true) = (&post, why != Leaving::Relieved) {
             post.close();
         }
@@ -85,6 +91,9 @@ pub(crate) fn run(settings: Settings, folder: Folder, is_upgrade: bool, demo: Op
         leave(why, &config, &house, &mut server, &bells, &mut signals).await;
     });
     server.end();
+    if let Some(plane) = plane {
+        plane.end();
+    }
     // After the last exchange is settled. Neither keeps the other from its end.
     let kept = keeper.finish().context("counters of budgets cannot be written to their end");
     let counts = house.spool.close().context("events cannot be written to their end")?;

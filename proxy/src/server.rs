@@ -5,10 +5,11 @@
 //! by us, before anything is announced; Pingora adopts them.
 
 use crate::admin::Desk;
+use crate::api_desk::ApiDesk;
 use crate::body;
 use crate::drain::Bells;
 use crate::edge::Connection;
-use crate::front::{Front, Host};
+use crate::front::{Front, Host, Rules};
 use crate::house::House;
 use crate::listen::{self, Address, Listen, Mode, SocketFile};
 use crate::metrics::Metrics;
@@ -32,6 +33,7 @@ use std::net::SocketAddr;
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// Streams on one HTTP/2 connection of a client.
 const STREAMS_MAX: u32 = 256;
@@ -53,6 +55,9 @@ pub(crate) struct Server {
     pub(crate) proxy: Address,
     pub(crate) admin: Address,
     pub(crate) metrics: Address,
+    pub(crate) api: Option<Address>,
+    /// Bound, and nobody accepts there yet.
+    api_door: Option<Bound>,
 }
 
 /// What to listen on.
@@ -61,16 +66,35 @@ pub(crate) struct Plan<'a> {
     pub(crate) proxy: &'a Listen,
     pub(crate) admin: &'a Listen,
     pub(crate) metrics: &'a Listen,
+    /// The admin API, if this process has it.
+    pub(crate) api: Option<&'a Listen>,
+}
+
+/// Where a door's threads are, and what tells them to end.
+struct Place<'a> {
+    /// What its threads are called, or the runtime that it shares with others.
+    threads: Threads<'a>,
+    rules: Rules,
+    house: &'a Arc<House>,
+    stop: &'a ShutdownWatch,
+    close: &'a ShutdownWatch,
+}
+
+/// On which threads a door is served.
+enum Threads<'a> {
+    /// One for each listener.
+    Own(&'static str),
+    /// Those of a runtime.
+    Of(&'a Handle),
 }
 
 /// A bound address: one listener for each thread that accepts there.
 struct Bound {
+    door: &'static str,
     address: Address,
     mode: Mode,
     listeners: Vec<Socket>,
     certificates: Option<Arc<Certificates>>,
-    /// Whether it is the data plane's.
-    is_public: bool,
 }
 
 impl Server {
@@ -86,6 +110,7 @@ impl Server {
         let proxy = opening.open("proxy", plan.proxy, plan.workers)?;
         let admin = opening.open("admin", plan.admin, 1)?;
         let metrics = opening.open("metrics", plan.metrics, 1)?;
+        let api = plan.api.map(|listen| opening.open("api", listen, 1)).transpose()?;
         let Opening { files, spares, .. } = opening;
         let mut server = Self {
             runtimes: Vec::new(),
@@ -95,28 +120,46 @@ impl Server {
             proxy: proxy.address.clone(),
             admin: admin.address.clone(),
             metrics: metrics.address.clone(),
+            api: api.as_ref().map(|api| api.address.clone()),
+            api_door: api,
         };
         let (stop, close, end) = (bells.stop.subscribe(), bells.close.subscribe(), bells.end.subscribe());
-        let door = || Door::new(house.clone());
-        server.doors = server.run("palisade-worker", proxy, door, house, [&stop, &close])?;
-        for (name, bound, is_admin) in [("palisade-admin", admin, true), ("palisade-metrics", metrics, false)]
-        {
-            let desk = || if is_admin { Desk::admin(house.clone()) } else { Desk::metrics(house.clone()) };
-            server.run(name, bound, desk, house, [&end, &end])?;
-        }
+        let place =
+            |name, rules, stop, close| Place { threads: Threads::Own(name), rules, house, stop, close };
+        let workers = place("palisade-worker", Rules::DataPlane, &stop, &close);
+        server.doors = server.run(proxy, || Arc::new(Door::new(house.clone())), &workers)?;
+        let desk = place("palisade-admin", Rules::None, &end, &end);
+        server.run(admin, || Arc::new(Desk::admin(house.clone())), &desk)?;
+        let desk = place("palisade-metrics", Rules::None, &end, &end);
+        server.run(metrics, || Arc::new(Desk::metrics(house.clone())), &desk)?;
         Ok(server)
     }
 
-    /// Serves a bound address, each of its listeners on a thread of its own with a host of its own.
+    /// Serves the admin API, on the threads of the control plane. It closes when the workers do.
+    pub(crate) fn serve_api(
+        &mut self,
+        desk: &Arc<ApiDesk>,
+        threads: &Handle,
+        house: &Arc<House>,
+        bells: &Bells,
+    ) -> Result<()> {
+        let Some(bound) = self.api_door.take() else { return Ok(()) };
+        let (stop, close) = (&bells.stop.subscribe(), &bells.close.subscribe());
+        let place = Place { threads: Threads::Of(threads), rules: desk.rules(), house, stop, close };
+        let serving = self.run(bound, || desk.clone(), &place)?;
+        self.doors.extend(serving);
+        Ok(())
+    }
+
+    /// Serves a bound address, each of its listeners with a host of its own.
     fn run<A: Host>(
         &mut self,
-        name: &str,
         bound: Bound,
-        host: impl Fn() -> A,
-        house: &Arc<House>,
-        [stop, close]: [&ShutdownWatch; 2],
+        host: impl Fn() -> Arc<A>,
+        place: &Place<'_>,
     ) -> Result<Vec<tokio::task::JoinHandle<()>>> {
         let mut serving = Vec::with_capacity(bound.listeners.len());
+        let mut watched = bound.certificates.clone();
         for listener in bound.listeners {
             // Pingora knows an adopted listener by its address, and does not set this itself.
             listener.set_nonblocking(true)?;
@@ -128,26 +171,34 @@ impl Server {
                 }
             };
             let front = Front {
-                host: Arc::new(host()),
-                house: house.clone(),
+                host: host(),
+                house: place.house.clone(),
                 certificates: bound.certificates.clone(),
-                is_public: bound.is_public,
-                close: close.clone(),
+                rules: place.rules.clone(),
+                close: place.close.clone(),
             };
-            let mut service = Service::new(name.to_owned(), front);
+            let mut service = Service::new(bound.door.to_owned(), front);
             service
                 .add_listener(config.l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES)));
             let mut adopted = Fds::new();
             adopted.add(key, listener.into_raw_fd());
             let adopted = Arc::new(Mutex::new(adopted));
-            let runtime = Runtime::new_no_steal(1, name);
-            let stop = stop.clone();
+            let threads = match &place.threads {
+                Threads::Of(threads) => (*threads).clone(),
+                Threads::Own(name) => {
+                    let runtime = Runtime::new_no_steal(1, name);
+                    let handle = runtime.get_handle().clone();
+                    self.runtimes.push(runtime);
+                    handle
+                }
+            };
+            let stop = place.stop.clone();
             let served = async move { service.start_service(Some(adopted), stop, 1).await };
-            serving.push(runtime.get_handle().spawn(served));
-            self.runtimes.push(runtime);
-        }
-        if let (Some(certificates), Some(runtime)) = (bound.certificates, self.runtimes.last()) {
-            runtime.get_handle().spawn(certificates.watch());
+            serving.push(threads.spawn(served));
+            // One of them is enough.
+            if let Some(certificates) = watched.take() {
+                threads.spawn(certificates.watch());
+            }
         }
         Ok(serving)
     }
@@ -230,7 +281,7 @@ impl Opening<'_> {
         while let Some(listener) = listeners.first().filter(|_| listeners.len() < threads) {
             listeners.push(listener.try_clone()?);
         }
-        Ok(Bound { address, mode, listeners, certificates, is_public: door == "proxy" })
+        Ok(Bound { door, address, mode, listeners, certificates })
     }
 }
 
@@ -303,11 +354,16 @@ impl Host for Door {
     }
 
     fn h2_options(&self) -> Option<H2Options> {
-        let mut options = default_h2_options();
-        options.max_concurrent_streams(STREAMS_MAX);
-        options.max_header_list_size(H2_HEADER_LIST_BYTES_MAX);
-        Some(options)
+        Some(h2_options(STREAMS_MAX))
     }
+}
+
+/// HTTP/2 with so many streams on one connection.
+pub(crate) fn h2_options(streams: u32) -> H2Options {
+    let mut options = default_h2_options();
+    options.max_concurrent_streams(streams);
+    options.max_header_list_size(H2_HEADER_LIST_BYTES_MAX);
+    options
 }
 
 /// Reads a head within one deadline, which defeats a head that comes byte by byte; an idle connection ends with the

@@ -24,6 +24,8 @@ impl Log {
     pub(crate) fn start(config: &Config) -> Result<Self> {
         let filter = log_filter(config)?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        // A line that cannot be written, to a full disk, would be complained of at the same place, and that panics.
+        let log = log.log_internal_errors(false);
         let failed = |error| anyhow::anyhow!("the log cannot be started: {error}");
         Ok(match config.log.format {
             LogFormat::Text => {

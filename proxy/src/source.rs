@@ -1,26 +1,128 @@
-//! Where does the policy come from, and how does it stay up to date? A folder of documents.
+//! Where does the policy come from, and how does it stay up to date? From a folder of documents, or from a store.
 //!
 //! Needs the house, which enforces what comes; proves that a change is in force within a second, and that what cannot
 //! be used leaves the last good state in force and is said. Reading and compiling happen where nobody waits.
 
 use crate::house::House;
+use crate::plane::Plane;
 use crate::settings::Settings;
 use crate::watched::LOOKED_AT_EVERY;
-use palisade_control::{Live, Reloaded};
+use anyhow::{Context, Result};
+use palisade_control::follow::{FollowError, Follower};
+use palisade_control::store::Store;
+use palisade_control::{Folder, Live, Reloaded};
 use palisade_filters::Policy;
+use palisade_filters::dlp::Scanner;
 use palisade_filters::policy::compile::CompileError;
 use parking_lot::Mutex;
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
 
-/// Keeps policy and configuration up to date, for ever. Reading and compiling happen on another thread.
-pub(crate) async fn keep(house: &Arc<House>, live: Live, settings: &Arc<Mutex<Settings>>) -> Infallible {
+/// A store that has nothing new says so after this long; a change is told at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Follows the store of this process.
+pub(crate) type StoreFollower = Follower<Arc<Store>>;
+
+/// What is believed, and followed.
+pub(crate) enum Source {
+    /// Documents that somebody edits.
+    Folder(Box<Live>),
+    /// Resources, and where their follower runs.
+    Store(Box<StoreFollower>, Handle),
+}
+
+impl Source {
+    /// Reads everything for the first time, and puts it in force.
+    pub(crate) fn open(
+        house: &House,
+        data_dir: &Path,
+        plane: Option<&Plane>,
+        scanner: &Arc<Scanner>,
+    ) -> Result<Self> {
+        let (source, policy, errors) = match plane {
+            None => {
+                let loaded = Live::load(Folder::open(data_dir)?, scanner.clone());
+                let (live, errors) = loaded.context("there is no policy to start with")?;
+                let policy = live.policy().clone();
+                (Self::Folder(Box::new(live)), policy, errors)
+            }
+            Some(plane) => {
+                let (follower, errors) = plane.follow(scanner)?;
+                let policy = follower.policy().clone();
+                (Self::Store(Box::new(follower), plane.threads().clone()), policy, errors)
+            }
+        };
+        report(house, policy.revision(), &errors);
+        house.enforce(policy);
+        Ok(source)
+    }
+
+    /// Keeps policy and configuration up to date, for ever.
+    pub(crate) async fn keep(self, house: &Arc<House>, settings: &Arc<Mutex<Settings>>) -> Infallible {
+        match self {
+            Self::Folder(live) => look(house, *live, settings).await,
+            Self::Store(follower, threads) => {
+                threads.spawn(follow(house.clone(), *follower));
+                refresh(house, settings).await
+            }
+        }
+    }
+}
+
+/// Follows a store. While it does not answer, the last policy stays in force.
+async fn follow(house: Arc<House>, mut follower: StoreFollower) {
+    let mut is_away = false;
+    loop {
+        match follower.next(PATIENCE).await {
+            Ok(heard) => {
+                if std::mem::replace(&mut is_away, false) {
+                    tracing::info!("the store answers again, and is followed");
+                }
+                put_in_force(&house, heard.policy, &heard.errors, heard.changed);
+            }
+            Err(error @ FollowError::Ended) => {
+                tracing::error!(%error, "the store is not followed any more; the last policy stays in force");
+                return;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut is_away, true) {
+                    tracing::error!(%error, "the store cannot be followed; the last policy stays in force");
+                }
+            }
+        }
+    }
+}
+
+/// Keeps the configuration alone up to date.
+async fn refresh(house: &Arc<House>, settings: &Arc<Mutex<Settings>>) -> Infallible {
+    loop {
+        let is_ordered = tick(house).await;
+        let (house, settings) = (house.clone(), settings.clone());
+        let looked = tokio::task::spawn_blocking(move || settings.lock().refresh(&house, is_ordered));
+        if let Err(error) = looked.await {
+            tracing::error!(%error, "the configuration cannot be read any more; it stays as it is");
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// Waits until it is time to look, or somebody orders it.
+async fn tick(house: &House) -> bool {
+    tokio::select! {
+        () = house.reload.notified() => true,
+        () = tokio::time::sleep(LOOKED_AT_EVERY) => false,
+    }
+}
+
+/// Keeps documents and configuration up to date. Reading and compiling happen on another thread.
+async fn look(house: &Arc<House>, live: Live, settings: &Arc<Mutex<Settings>>) -> Infallible {
     let mut live = Some(live);
     loop {
-        let is_ordered = tokio::select! {
-            () = house.reload.notified() => true,
-            () = tokio::time::sleep(LOOKED_AT_EVERY) => false,
-        };
+        let is_ordered = tick(house).await;
         let Some(mut taken) = live.take() else { return std::future::pending().await };
         let (house_of, settings) = (house.clone(), settings.clone());
         let looked = tokio::task::spawn_blocking(move || {
@@ -68,7 +170,7 @@ fn retire(before: Option<Arc<Policy>>) {
 }
 
 /// Says which revision is loaded, and what could not be used.
-pub(crate) fn report(house: &House, revision: u64, errors: &[CompileError]) {
+fn report(house: &House, revision: u64, errors: &[CompileError]) {
     let revision = i64::try_from(revision).unwrap_or(i64::MAX);
     house.metrics.revision.with_label_values(&["loaded"]).set(revision);
     if !errors.is_empty() {

@@ -20,6 +20,7 @@ pub(crate) struct House {
     pub(crate) proxy: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) metrics: SocketAddr,
+    api: Option<SocketAddr>,
     pub(crate) arguments: Vec<String>,
 }
 
@@ -28,6 +29,7 @@ struct Ready {
     proxy: String,
     admin: String,
     metrics: String,
+    api: Option<String>,
 }
 
 /// What an installation is made of.
@@ -73,12 +75,24 @@ impl House {
         house
     }
 
+    /// A folder without documents for a process that is not started yet.
+    pub(crate) fn prepared(config: &str) -> Self {
+        Self::prepare(&Plan { config: config.to_owned(), ..Plan::default() }, &[])
+    }
+
+    /// Where the admin API is.
+    pub(crate) fn api(&self) -> SocketAddr {
+        self.api.expect("a process with a store")
+    }
+
     /// Writes the documents.
     fn prepare(plan: &Plan, reported: &[String]) -> Self {
         let folder = TempDir::new().unwrap();
         let data = folder.path().join("data");
         std::fs::create_dir_all(data.join("orgs")).unwrap();
-        std::fs::write(data.join("platform.toml"), &plan.platform).unwrap();
+        if !plan.platform.is_empty() {
+            std::fs::write(data.join("platform.toml"), &plan.platform).unwrap();
+        }
         for (id, text) in &plan.organisations {
             std::fs::write(data.join(format!("orgs/{id}.toml")), text).unwrap();
         }
@@ -98,6 +112,7 @@ impl House {
             ("--proxy-listen", "127.0.0.1:0"),
             ("--admin-listen", "127.0.0.1:0"),
             ("--metrics-listen", "127.0.0.1:0"),
+            ("--api-listen", "127.0.0.1:0"),
             ("--ready-file", folder.path().join("ready.json").to_str().unwrap()),
         ] {
             // Where a unix socket is, only the configuration says.
@@ -106,7 +121,7 @@ impl House {
             }
         }
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { folder, process: None, proxy: nowhere, admin: nowhere, metrics: nowhere, arguments }
+        Self { folder, process: None, proxy: nowhere, admin: nowhere, metrics: nowhere, api: None, arguments }
     }
 
     /// Starts a process on the folder as it is.
@@ -158,6 +173,7 @@ impl House {
         let address = |url: &str| url.split_once("://").map_or(nowhere, |(_, there)| there.parse().unwrap());
         (self.proxy, self.admin) = (address(&ready.proxy), address(&ready.admin));
         self.metrics = address(&ready.metrics);
+        self.api = ready.api.as_deref().map(address);
     }
 
     /// Starts a process that must not come to serve; its end and what it said.

@@ -198,6 +198,11 @@ impl Admitted<'_> {
         self.route.body_bytes_max()
     }
 
+    /// Whether nobody in particular asks: to sign in, to make an account.
+    pub fn is_of_a_stranger(&self) -> bool {
+        self.principal.is_none()
+    }
+
     /// Who asks.
     pub(super) fn principal(&self) -> Result<&Principal, Problem> {
         self.principal.as_ref().ok_or_else(|| Problem::unauthenticated("nobody is signed in"))

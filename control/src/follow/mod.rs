@@ -2,8 +2,8 @@
 //!
 //! A [`Follower`] reads everything once, then waits for the news of its [`Origin`], and reads anew only what the owners
 //! have that changed. Needs an origin; proves that every accepted change is in force soon after, that an organisation
-//! that is deleted is gone with the next policy, and that what cannot be used leaves the last good state in force and is
-//! said once. A change of the platform concerns every organisation: these are compiled anew in parts, and what else
+//! that is deleted is gone with the next policy, and that what cannot be used leaves the last good state in force and
+//! is said once. A change of the platform concerns every organisation: these are compiled anew in parts, and what else
 //! changes meanwhile comes before the next part. Does not: judge, listen, or write.
 
 mod assembly;

@@ -134,7 +134,7 @@ pub enum StoreError {
         what: String,
     },
     /// No schema at all.
-    #[error("there is no store at {0}; make one with `Store::migrate`")]
+    #[error("there is no store at {0}; make one")]
     NotMigrated(String),
     /// The schema is of another time.
     #[error(

@@ -58,7 +58,7 @@ pub struct All {
     pub resources: Vec<(Kind, Resource)>,
     /// The owner's revision.
     pub revision: u64,
-    /// From which hashes of what the owner's texts hold are keyed: the same everywhere and as long as the owner is there.
+    /// From which hashes of what the owner's texts hold are keyed: the same everywhere, as long as the owner is there.
     pub hash_secret: Secret,
 }
 

@@ -3,7 +3,7 @@
 //! By the role that owns it, in one explicit call: the service has no right to change a table. The roles of the service
 //! are made before, by whoever runs the database, and are given here what they need.
 
-use super::{options, unprivileged};
+use super::{PostgresPlace, options, unprivileged};
 use crate::store::SCHEMA;
 use crate::store::error::StoreError;
 use crate::store::sql::failed;
@@ -27,6 +27,14 @@ pub struct PostgresOwner {
     pub service: String,
     /// The name of the role that calls the directory's functions.
     pub directory: String,
+}
+
+impl PostgresOwner {
+    /// For the roles that a place connects as.
+    pub fn of(owner: Secret, place: &PostgresPlace) -> Result<Self, StoreError> {
+        let role = |url: &Secret| Ok::<_, StoreError>(options(url)?.get_username().to_owned());
+        Ok(Self { owner, service: role(&place.service)?, directory: role(&place.directory)? })
+    }
 }
 
 /// Makes or updates the schema, all of it or nothing.

@@ -190,6 +190,11 @@ async fn close(slot: Slot) {
 }
 
 impl SqlitePlace {
+    /// Whether something was sealed already, so that only one master key opens it.
+    pub fn is_sealed(&self) -> bool {
+        std::fs::read_dir(&self.keys).is_ok_and(|mut keys| keys.next().is_some())
+    }
+
     pub(super) fn platform_file(&self) -> PathBuf {
         self.folder.join("platform.db")
     }
