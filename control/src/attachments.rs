@@ -137,7 +137,7 @@ impl Folder {
     }
 
     /// Where a list of an organisation is.
-    fn listed(&self, id: &str, file: &Path) -> Result<PathBuf, Unread> {
+    pub(crate) fn listed(&self, id: &str, file: &Path) -> Result<PathBuf, Unread> {
         let own = Path::new(LISTS).join(id);
         let is_plain = file.components().all(|part| matches!(part, Component::Normal(_)));
         if is_plain && file.starts_with(&own) && file != own {

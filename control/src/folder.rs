@@ -114,6 +114,13 @@ impl Folder {
         Ok(Self { root: data_dir.to_owned(), hash_secret, tables: Arc::default() })
     }
 
+    /// A folder that is only looked at: nothing is written there. What is compiled of it keys its hashes by a secret
+    /// that nobody keeps.
+    pub fn look(data_dir: &Path) -> Result<Self, FolderError> {
+        let hash_secret = Secret::new(hexadecimal(&random::<SECRET_BYTES>()?));
+        Ok(Self { root: data_dir.to_owned(), hash_secret, tables: Arc::default() })
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.root
@@ -199,6 +206,13 @@ pub(crate) fn random<const BYTES: usize>() -> Result<[u8; BYTES], FolderError> {
     Ok(bytes)
 }
 
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
 /// Random digits that are kept in a file of ours.
 struct Digits {
     name: &'static str,
@@ -226,10 +240,7 @@ impl Digits {
         if let Some(digits) = self.read(root)? {
             return Ok(digits);
         }
-        let digits = random::<SECRET_BYTES>()?.iter().fold(String::new(), |mut out, byte| {
-            let _ = write!(out, "{byte:02x}");
-            out
-        });
+        let digits = hexadecimal(&random::<SECRET_BYTES>()?);
         write::replace(&lock, &self.path(root), &format!("{digits}\n"))?;
         Ok(Secret::new(digits))
     }

@@ -35,6 +35,7 @@ mod mock;
 mod plane;
 mod record;
 mod relay;
+mod remote;
 mod reply;
 mod run;
 mod serve;
@@ -60,6 +61,7 @@ use exact::ExactCommand;
 use mock::MockOptions;
 use settings::{Log, Settings};
 use std::net::IpAddr;
+use std::process::ExitCode;
 use store_commands::{OperatorCommand, StoreCommand};
 use texts::{RedactFlags, ScanFlags};
 
@@ -140,12 +142,20 @@ enum Command {
         #[command(subcommand)]
         command: ExactCommand,
     },
+    /// Make a control plane believe what a folder of documents says
+    Apply(remote::ApplyCommand),
+    /// Print what `apply` would change; the exit status is 1 if that is something
+    Diff(remote::DiffCommand),
+    /// Write an organisation of a control plane into a file, with its secrets
+    Export(remote::ExportCommand),
+    /// Make an organisation of what `export` wrote
+    Import(remote::ImportCommand),
     /// Print the version
     Version,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Palisade::parse().command {
+fn main() -> anyhow::Result<ExitCode> {
+    let done = match Palisade::parse().command {
         Command::Serve { flags, upgrade } => {
             let config = Config::load(&flags)?;
             let log = Log::start(&config)?;
@@ -163,8 +173,13 @@ fn main() -> anyhow::Result<()> {
         Command::Geoip { flags, address } => commands::geoip(&flags, address),
         Command::Credint { flags, command } => credint::run(&flags, &command),
         Command::Exact { command } => exact::run(command),
+        Command::Apply(command) => return Ok(remote::apply(&command)),
+        Command::Diff(command) => return Ok(remote::diff(&command)),
+        Command::Export(command) => return Ok(remote::export(&command)),
+        Command::Import(command) => return Ok(remote::import(&command)),
         Command::Version => version(),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 #[expect(clippy::print_stdout, reason = "what a user reads")]

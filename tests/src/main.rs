@@ -17,6 +17,7 @@
 mod attacks;
 mod audit;
 mod commands;
+mod control_plane;
 mod credint;
 mod detectors;
 mod drain;
@@ -53,6 +54,7 @@ mod provider;
 mod quotas;
 mod reload;
 mod remembered;
+mod remote;
 mod restoring;
 mod routing;
 mod scenario;

@@ -1,8 +1,8 @@
 //! How does a whole document become an owner's resources? For folders of documents under version control.
 //!
 //! The document is taken apart, compared with what is stored at one moment, and the difference is one change, or is
-//! only told. What the document does not name stays, unless whoever applies says that it is all there is. Whoever
-//! applies needs each permission of the difference, for all of the owner's.
+//! only told, with why it would not be accepted. What the document does not name stays, unless whoever applies says
+//! that it is all there is. Whoever applies needs each permission of the difference, for all of the owner's.
 
 use super::Api;
 use super::answer::Answer;
@@ -11,7 +11,8 @@ use super::guard::Admitted;
 use super::problem::Problem;
 use crate::access::{Permission, Reach, Refused, Verb};
 use crate::resources::{
-    ComposeError, Edit, Expected, KINDS, KindRow, Piece, Side, decompose_organisation, decompose_platform,
+    ComposeError, ControlError, Edit, Expected, FieldError, KINDS, KindRow, Piece, Side,
+    decompose_organisation, decompose_platform,
 };
 use crate::store::{Owner, ResourceId};
 use serde_json::Value;
@@ -57,12 +58,31 @@ impl Api {
             changes.push(Changed { verb: "delete", ..left });
         }
         permitted(call, &changes)?;
-        let revision = if asked.dry_run || edits.is_empty() {
-            None
-        } else {
-            Some(self.control.apply(&call.owner, &edits, &call.actor()?).await?.revision)
-        };
-        Ok(Answer::of(&Applied { changes, unnamed, revision }))
+        let (mut problems, mut revision) = (Vec::new(), None);
+        if asked.dry_run {
+            problems = self.problems(&call.owner, &edits).await?;
+        } else if !edits.is_empty() {
+            revision = Some(self.control.apply(&call.owner, &edits, &call.actor()?).await?.revision);
+        }
+        Ok(Answer::of(&Applied { changes, unnamed, problems, revision }))
+    }
+
+    /// Why this change would not be accepted as things are.
+    async fn problems(&self, owner: &Owner, edits: &[Edit]) -> Result<Vec<bodies::Wrong>, Problem> {
+        if edits.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.control.check(owner, edits).await {
+            Ok(()) => Ok(Vec::new()),
+            Err(ControlError::Invalid(errors)) => {
+                let wrong = |FieldError { pointer, message }| bodies::Wrong { pointer, message };
+                Ok(errors.into_iter().map(wrong).collect())
+            }
+            Err(error @ (ControlError::Breaks { .. } | ControlError::Refused(_))) => {
+                Ok(vec![bodies::Wrong { pointer: String::new(), message: error.to_string() }])
+            }
+            Err(failed) => Err(failed.into()),
+        }
     }
 
     /// All resources of an owner that the table knows, at one moment.

@@ -200,8 +200,19 @@ pub(super) struct Applied {
     pub(super) changes: Vec<Changed>,
     /// What is there and not named, and stays because `prune` is not set.
     pub(super) unnamed: Vec<Changed>,
+    /// With `dry_run`: why it would not be accepted as things are.
+    pub(super) problems: Vec<Wrong>,
     /// The revision of the change; none: nothing was changed.
     pub(super) revision: Option<u64>,
+}
+
+/// Something that would not be accepted.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Wrong {
+    /// Where in a resource's document, if that is known.
+    pub(super) pointer: String,
+    /// What.
+    pub(super) message: String,
 }
 
 /// One resource of it.

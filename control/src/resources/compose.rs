@@ -97,7 +97,7 @@ pub fn compose_platform<'a>(
 
 /// Takes an organisation's document apart, as `orgs/<id>.toml` has it.
 pub fn decompose_organisation(document: Value) -> Result<Vec<Piece>, ComposeError> {
-    whole_of::<OrganisationDocument>(&document)?;
+    whole_of::<OrganisationDocument>(&readable(Side::Organisation, &document)?)?;
     let Value::Object(mut document) = document else { return Ok(Vec::new()) };
     document.remove("id");
     decompose(Side::Organisation, document)
@@ -105,9 +105,27 @@ pub fn decompose_organisation(document: Value) -> Result<Vec<Piece>, ComposeErro
 
 /// Takes the platform's document apart, as `platform.toml` has it.
 pub fn decompose_platform(document: Value) -> Result<Vec<Piece>, ComposeError> {
-    whole_of::<PlatformDocument>(&document)?;
+    whole_of::<PlatformDocument>(&readable(Side::Platform, &document)?)?;
     let Value::Object(document) = document else { return Ok(Vec::new()) };
     decompose(Side::Platform, document)
+}
+
+/// A document as its type reads it, which knows secrets by their places alone: of those that are given themselves, only
+/// that they are texts counts here.
+fn readable(side: Side, document: &Value) -> Result<Value, ComposeError> {
+    let mut document = document.clone();
+    for row in KINDS.iter().filter(|row| row.side == side && !row.secrets.is_empty()) {
+        let Shape::List { place, .. } = row.shape else { continue };
+        let way = place.iter().fold(String::new(), |way, name| way + "/" + name);
+        let Some(Value::Array(elements)) = document.pointer_mut(&way) else { continue };
+        for (at, element) in elements.iter_mut().enumerate() {
+            secrets::take_given(row, element).map_err(|problem| {
+                let pointer = format!("{way}/{at}{}", problem.pointer);
+                ComposeError { kind: "", id: None, problem: FieldError { pointer, ..problem } }
+            })?;
+        }
+    }
+    Ok(document)
 }
 
 fn whole<T: DeserializeOwned>(document: Map<String, Value>) -> Result<T, ComposeError> {

@@ -219,6 +219,19 @@ impl Control {
         Err(ControlError::Contended)
     }
 
+    /// Whether these edits would be accepted as things are. Nothing is written, also not who has which key: that a key
+    /// is another organisation's is found out by making the change.
+    pub async fn check(&self, owner: &Owner, edits: &[Edit]) -> Result<(), ControlError> {
+        let mut next = Snapshot::read(&self.of(owner), Side::of(owner)).await?;
+        for edit in edits {
+            next.edit(edit).map_err(|error| said_of(edit, edits.len(), error))?;
+        }
+        match owner {
+            Owner::Platform => self.check_platform(next).await,
+            Owner::Organisation(id) => self.check_organisation(id, next).await,
+        }
+    }
+
     async fn attempt(&self, owner: &Owner, edits: &[Edit], by: &Actor) -> Result<Made, ControlError> {
         let resources = self.of(owner);
         let mut next = Snapshot::read(&resources, Side::of(owner)).await?;

@@ -7,7 +7,7 @@
 
 use super::change::{Edit, Expected, Snapshot, parsed};
 use super::claims;
-use super::compose::{Piece, decompose_organisation};
+use super::compose::{ComposeError, Piece, decompose_organisation};
 use super::control::{Actor, Control};
 use super::error::ControlError;
 use super::fields;
@@ -69,6 +69,26 @@ pub struct ExportedResource {
     pub id: String,
     /// What it says, with its secrets.
     pub document: Value,
+}
+
+impl Export {
+    /// What a document of an organisation says, as `orgs/<id>.toml` has it.
+    pub fn of_document(id: &OrganisationId, document: Value) -> Result<Self, ComposeError> {
+        let pieces = decompose_organisation(document)?.into_iter();
+        let resources = pieces.map(|piece| ExportedResource {
+            kind: piece.kind.name.to_owned(),
+            id: piece.id.to_string(),
+            document: piece.document,
+        });
+        Ok(Self { format: FORMAT, organisation: id.to_string(), resources: resources.collect() })
+    }
+
+    /// Without what only one organisation can have: its keys, and the issuers it believes.
+    #[must_use]
+    pub fn without_claimed(mut self) -> Self {
+        self.resources.retain(|resource| !["api-keys", "jwt-issuers"].contains(&resource.kind.as_str()));
+        self
+    }
 }
 
 impl std::fmt::Debug for Export {

@@ -9,6 +9,8 @@ on_both! {
     pages_follow_each_other
     each_mistake_says_what_it_is
     a_whole_document_is_applied_told_and_pruned
+    a_dry_run_says_why_it_would_be_refused
+    a_document_may_bring_its_secrets
     what_is_written_wrong_is_named_by_its_field
 }
 
@@ -222,4 +224,46 @@ async fn a_whole_document_is_applied_told_and_pruned(world: World) {
     let token = desk.post(&ann, "/api/v1/orgs/acme/api-tokens", &new).await.is(201).json();
     let told = desk.post(&Badge::bearer(token["secret"].as_str().unwrap()), apply, &dry).await.is(403).json();
     assert_eq!(told["permission"], "groups.create");
+}
+
+async fn a_dry_run_says_why_it_would_be_refused(world: World) {
+    let desk = Desk::new(&world).await;
+    let operator = desk.operator().await;
+    let ann = desk.provisioned(&operator, "acme").await;
+    let routes = json!([{ "name": "r", "models": ["m"], "targets": ["nowhere"] }]);
+    let document = json!({ "id": "acme", "routes": routes });
+    let apply = "/api/v1/orgs/acme/apply";
+    let told = desk.post(&ann, apply, &json!({ "document": document, "dry_run": true })).await.is(200).json();
+    assert!(told["problems"][0]["message"].as_str().unwrap().contains("`nowhere`"), "{told}");
+    assert_eq!((&told["changes"][0]["kind"], &told["revision"]), (&json!("routes"), &Value::Null));
+    desk.get(&ann, "/api/v1/orgs/acme/routes").await.is(404);
+    let told = desk.post(&ann, apply, &json!({ "document": document })).await.is(422);
+    assert!(told.text().contains("`nowhere`"), "{}", told.text());
+    let fine = json!({ "document": { "id": "acme", "groups": [{ "name": "dev" }] }, "dry_run": true });
+    let told = desk.post(&ann, apply, &fine).await.is(200).json();
+    assert_eq!((&told["problems"], &told["changes"][0]["id"]), (&json!([]), &json!("dev")));
+}
+
+async fn a_document_may_bring_its_secrets(world: World) {
+    let desk = Desk::new(&world).await;
+    let operator = desk.operator().await;
+    let provider = |key: &Value| json!({ "name": "p", "base_url": "https://p.example", "models": ["*"], "api_key": key });
+    let apply = "/api/v1/platform/apply";
+    let with = |key: Value| json!({ "document": { "providers": [provider(&key)] } });
+    let told = desk.post(&operator, apply, &with(json!({ "value": "sk-a-long-secret" }))).await.is(200);
+    assert!(!told.text().contains("sk-a-long"), "{}", told.text());
+    let told =
+        desk.post(&operator, apply, &with(json!({ "value": "sk-a-long-secret" }))).await.is(200).json();
+    assert_eq!((&told["changes"], &told["revision"]), (&json!([]), &Value::Null));
+    let told = desk.post(&operator, apply, &with(json!({ "value": "sk-another" }))).await.is(200).json();
+    assert_eq!(told["changes"][0]["members"], json!(["api_key"]));
+    for wrong in [
+        json!({ "value": 7 }),
+        json!({ "value": "" }),
+        json!({ "value": "sk-a-long-secret", "env": "A_API_KEY" }),
+    ] {
+        let told = desk.post(&operator, apply, &with(wrong)).await.is(422);
+        assert_eq!(told.json()["errors"][0]["pointer"], "/document/providers/0/api_key");
+        assert!(!told.text().contains("sk-a-long"), "{}", told.text());
+    }
 }
