@@ -19,6 +19,7 @@ pub mod resources;
 pub mod sources;
 pub mod stamp;
 pub mod store;
+pub mod usage;
 
 mod attachments;
 mod edit;

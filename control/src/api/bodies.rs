@@ -4,11 +4,13 @@
 //! answer that is for whoever asked for it.
 
 use super::problem::Problem;
+use crate::usage::Counts;
 use palisade_filters::secret::Secret;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 /// Reads a body as what it should be.
@@ -226,6 +228,69 @@ pub(super) struct Changed {
     pub(super) id: String,
     /// Which of its members differ.
     pub(super) members: Vec<String>,
+}
+
+/// How much of an organisation's was used.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Usage {
+    /// The first day.
+    pub(super) from: String,
+    /// The last.
+    pub(super) to: String,
+    /// Sums, by what was asked for; none, if nothing was.
+    pub(super) items: Vec<UsageItem>,
+    /// All together.
+    pub(super) total: UsageItem,
+}
+
+/// How much organisations used.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct OrganisationsUsage {
+    /// The first day.
+    pub(super) from: String,
+    /// The last.
+    pub(super) to: String,
+    /// Each by its id.
+    pub(super) items: Vec<UsageItem>,
+    /// What `after` is for the next page, if there is one.
+    pub(super) next: Option<String>,
+}
+
+/// A sum.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct UsageItem {
+    /// Of what: a day, the id of a key (`jwt` for callers without one), a model, a user, a group, an organisation.
+    /// `none`: of what has no such name; `other`: of names that had no room.
+    pub(super) name: Option<String>,
+    /// Requests that came to an end.
+    pub(super) requests: u64,
+    /// Those that a policy rule refused, or ended.
+    pub(super) blocked: u64,
+    /// Those that something was taken out of.
+    pub(super) redacted: u64,
+    /// Tokens of prompts.
+    pub(super) tokens_in: u64,
+    /// Tokens of answers.
+    pub(super) tokens_out: u64,
+    /// What they cost, in millionths of US dollars, as far as prices are known.
+    pub(super) cost_microdollars: u64,
+    /// Findings, by category.
+    pub(super) findings: BTreeMap<String, u64>,
+}
+
+impl UsageItem {
+    pub(super) fn new(name: Option<String>, counts: &Counts) -> Self {
+        Self {
+            name,
+            requests: counts.requests,
+            blocked: counts.blocked,
+            redacted: counts.redacted,
+            tokens_in: counts.tokens_in,
+            tokens_out: counts.tokens_out,
+            cost_microdollars: counts.nanodollars / 1_000,
+            findings: counts.findings.clone(),
+        }
+    }
 }
 
 /// A new key.

@@ -151,7 +151,7 @@ fn permitted(
 fn is_versioned(takes: Takes) -> bool {
     match takes {
         Takes::Version | Takes::Document(_) | Takes::Patch | Takes::Versioned(_) | Takes::Changes(_) => true,
-        Takes::Nothing | Takes::Part | Takes::Json(_) | Takes::Whole(_) => false,
+        Takes::Nothing | Takes::Part | Takes::Query(_) | Takes::Json(_) | Takes::Whole(_) => false,
     }
 }
 
@@ -179,7 +179,7 @@ fn precondition(route: &Route, expected: Option<Expected>) -> Result<Option<Expe
 /// Is the body what is read here?
 fn media_type(takes: Takes, head: &Head) -> Result<(), Problem> {
     let (needed, header) = match takes {
-        Takes::Nothing | Takes::Part | Takes::Version => return Ok(()),
+        Takes::Nothing | Takes::Part | Takes::Query(_) | Takes::Version => return Ok(()),
         Takes::Document(_) | Takes::Json(_) | Takes::Versioned(_) | Takes::Whole(_) => {
             ("application/json", "accept")
         }

@@ -21,6 +21,7 @@ mod resources;
 mod rights;
 mod routes;
 mod sessions;
+mod usage;
 
 pub use answer::Reply;
 pub use call::Head;
@@ -69,6 +70,7 @@ impl Api {
             Action::Session(action) => self.on_session(call, action, body).await,
             Action::Account(action) => self.on_account(call, action, body).await,
             Action::Right(action) => self.on_right(call, action, body).await,
+            Action::Usage(action) => self.on_usage(call, action).await,
             Action::OpenApi => Ok(Answer::of(&self.openapi)),
         }
     }
@@ -82,8 +84,8 @@ pub fn openapi() -> Value {
 /// Reads a body, if there is to be one.
 fn read(call: &Admitted<'_>, body: &Bytes) -> Result<Value, Problem> {
     match call.route.takes {
-        // A list reads its query by itself.
-        Takes::Part => {}
+        // These read their query by themselves.
+        Takes::Part | Takes::Query(_) => {}
         Takes::Nothing
         | Takes::Version
         | Takes::Document(_)

@@ -3,7 +3,7 @@
 
 use super::call::{COOKIE, PAGE_MAX};
 use super::problem::{NAMES, Name};
-use super::routes::{Action, Form, Guard, ROOT, Route, Takes};
+use super::routes::{Action, Form, Guard, Queried, ROOT, Route, Takes, Values};
 use http::Method;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
@@ -11,6 +11,8 @@ use serde_json::{Map, Value, json};
 
 /// What stands before names of shared parts.
 const SCHEMAS: &str = "#/components/schemas";
+
+const ORGANISATION_PATTERN: &str = "^[a-z0-9-]{1,64}$";
 
 /// The document of these routes.
 pub(super) fn document(routes: &[Route]) -> Value {
@@ -94,6 +96,7 @@ fn tag(route: &Route) -> &'static str {
         Action::Session(_) => "session",
         Action::Account(_) => "accounts",
         Action::Right(_) => "rights",
+        Action::Usage(_) => "usage",
         Action::OpenApi => "description",
     }
 }
@@ -119,7 +122,7 @@ fn parameters(route: &Route) -> Vec<Value> {
     let mut all: Vec<Value> = free
         .map(|name| {
             let pattern = match name {
-                "org" => "^[a-z0-9-]{1,64}$",
+                "org" => ORGANISATION_PATTERN,
                 _ => "^[A-Za-z0-9_][A-Za-z0-9_.:@+-]{0,127}$",
             };
             json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "pattern": pattern } })
@@ -135,6 +138,7 @@ fn parameters(route: &Route) -> Vec<Value> {
             json!({ "name": "limit", "in": "query", "description": "resources of a page at most",
                 "schema": { "type": "integer", "minimum": 1, "maximum": PAGE_MAX } }),
         ]),
+        Takes::Query(known) => all.extend(known.iter().map(queried)),
         Takes::Version | Takes::Patch | Takes::Changes(_) => all.push(version),
         Takes::Document(_) | Takes::Versioned(_) if route.method != Method::PUT => all.push(version),
         Takes::Document(_) | Takes::Versioned(_) => all.extend([
@@ -147,9 +151,19 @@ fn parameters(route: &Route) -> Vec<Value> {
     all
 }
 
+fn queried(known: &Queried) -> Value {
+    let schema = match known.of {
+        Values::Day => json!({ "type": "string", "format": "date" }),
+        Values::Words(words) => json!({ "type": "string", "enum": words }),
+        Values::Organisation => json!({ "type": "string", "pattern": ORGANISATION_PATTERN }),
+        Values::Number(most) => json!({ "type": "integer", "minimum": 1, "maximum": most }),
+    };
+    json!({ "name": known.name, "in": "query", "description": known.about, "schema": schema })
+}
+
 fn request_body(takes: Takes, generator: &mut SchemaGenerator) -> Option<Value> {
     let (media_type, schema) = match takes {
-        Takes::Nothing | Takes::Part | Takes::Version => return None,
+        Takes::Nothing | Takes::Part | Takes::Query(_) | Takes::Version => return None,
         Takes::Document(row) => ("application/json", row.schema(generator).to_value()),
         Takes::Patch => (
             "application/merge-patch+json",

@@ -6,6 +6,7 @@
 use crate::access::{AccessError, Refused};
 use crate::resources::{ControlError, FieldError};
 use crate::store::StoreError;
+use crate::usage::UsageError;
 use serde_json::{Map, Value};
 
 /// What names of problems begin with. They are names, nothing is found there.
@@ -219,6 +220,16 @@ impl From<StoreError> for Problem {
             | StoreError::Io { .. }
             | StoreError::Random(_)
             | StoreError::Database(_) => Self::internal(said),
+        }
+    }
+}
+
+impl From<UsageError> for Problem {
+    fn from(error: UsageError) -> Self {
+        let said = error.to_string();
+        match error {
+            UsageError::Store(error) => error.into(),
+            UsageError::Unfit(_) | UsageError::Busy | UsageError::Damaged(_) => Self::internal(said),
         }
     }
 }

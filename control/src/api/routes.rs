@@ -62,6 +62,8 @@ pub(super) enum Takes {
     Nothing,
     /// Which part of a list, in the query.
     Part,
+    /// These names in the query.
+    Query(&'static [Queried]),
     /// The version that is meant.
     Version,
     /// A document in place of a version, or of nothing.
@@ -76,6 +78,27 @@ pub(super) enum Takes {
     Changes(Form),
     /// A whole owner.
     Whole(Form),
+}
+
+/// A name in a query.
+#[derive(Debug)]
+pub(super) struct Queried {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) of: Values,
+}
+
+/// What stands behind it.
+#[derive(Debug)]
+pub(super) enum Values {
+    /// A day such as `2026-11-26`.
+    Day,
+    /// One of these.
+    Words(&'static [&'static str]),
+    /// An organisation's id.
+    Organisation,
+    /// A number from 1 to this.
+    Number(usize),
 }
 
 /// How JSON looks.
@@ -102,6 +125,7 @@ pub(super) enum Action {
     Session(SessionAction),
     Account(AccountAction),
     Right(RightAction),
+    Usage(UsageAction),
     OpenApi,
 }
 
@@ -179,6 +203,13 @@ pub(super) enum RightAction {
     RevokeGrant,
 }
 
+/// With what was counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum UsageAction {
+    Organisation,
+    Platform,
+}
+
 /// The names of the free parts of a path with what stands there.
 pub(super) type Parts = Vec<(String, String)>;
 
@@ -229,7 +260,7 @@ impl Route {
     /// What its body may weigh.
     pub(super) fn body_bytes_max(&self) -> usize {
         match self.takes {
-            Takes::Nothing | Takes::Part | Takes::Version => 0,
+            Takes::Nothing | Takes::Part | Takes::Query(_) | Takes::Version => 0,
             Takes::Document(_) | Takes::Patch => DOCUMENT_BYTES_MAX,
             Takes::Json(_) | Takes::Versioned(_) | Takes::Changes(_) => SMALL_BYTES_MAX,
             Takes::Whole(_) => WHOLE_BYTES_MAX,

@@ -40,4 +40,5 @@ mod resources;
 mod server;
 mod sqlite;
 mod tampering;
+mod usage;
 mod world;

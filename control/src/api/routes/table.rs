@@ -1,13 +1,36 @@
 //! The rows of the table: those of each kind, made from the table of kinds, and those that are there besides.
 
 use super::{
-    AccountAction, Action, Form, Guard, ORGANISATION, Operation, OrganisationAction, PLATFORM, ROOT,
-    RightAction, Route, SessionAction, Takes, form,
+    AccountAction, Action, Form, Guard, ORGANISATION, Operation, OrganisationAction, PLATFORM, Queried, ROOT,
+    RightAction, Route, SessionAction, Takes, UsageAction, Values, form,
 };
 use crate::access::Verb;
 use crate::api::bodies;
+use crate::api::usage::PAGE_MAX as USAGE_PAGE_MAX;
 use crate::resources::{KINDS, KindRow, Side};
 use http::Method;
+
+const FROM: Queried = Queried {
+    name: "from",
+    about: "the first day; 29 days before the last, if it is not said",
+    of: Values::Day,
+};
+const TO: Queried = Queried { name: "to", about: "the last day; today, if it is not said", of: Values::Day };
+const USAGE: &[Queried] = &[
+    FROM,
+    TO,
+    Queried {
+        name: "by",
+        about: "what sums are made by",
+        of: Values::Words(&["day", "key", "model", "user", "group"]),
+    },
+];
+const USAGE_OF_ALL: &[Queried] = &[
+    FROM,
+    TO,
+    Queried { name: "after", about: "the `next` of the page before", of: Values::Organisation },
+    Queried { name: "limit", about: "organisations of a page at most", of: Values::Number(USAGE_PAGE_MAX) },
+];
 
 /// All routes.
 pub(in crate::api) fn routes() -> Vec<Route> {
@@ -15,6 +38,7 @@ pub(in crate::api) fn routes() -> Vec<Route> {
     all.extend(organisations());
     for (side, base) in [(Side::Organisation, ORGANISATION), (Side::Platform, PLATFORM)] {
         all.extend(owner(side, base));
+        all.push(usage(side, base));
         all.extend(accounts(base));
         all.extend(invitations(base));
         all.extend(rights(side, base));
@@ -178,6 +202,28 @@ fn owner(side: Side, base: &str) -> Vec<Route> {
         .takes(Takes::Part)
         .gives(200, Form::Objects),
     ]
+}
+
+/// How much was used.
+fn usage(side: Side, base: &str) -> Route {
+    let (what, takes, form, about) = match side {
+        Side::Organisation => (
+            UsageAction::Organisation,
+            USAGE,
+            form::<bodies::Usage>(),
+            "requests, findings, tokens and dollars; names of keys, users, groups and models need `api-keys.read`",
+        ),
+        Side::Platform => (
+            UsageAction::Platform,
+            USAGE_OF_ALL,
+            form::<bodies::OrganisationsUsage>(),
+            "requests, findings, tokens and dollars of each organisation",
+        ),
+    };
+    let guard = Guard::May("usage", Verb::Read);
+    Route::new(Method::GET, format!("{base}/usage"), Action::Usage(what), guard, about)
+        .takes(Takes::Query(takes))
+        .gives(200, form)
 }
 
 /// People who administer.

@@ -13,6 +13,7 @@ use palisade_control::access::{Access, Cost};
 use palisade_control::api::{Api, Head, Reply};
 use palisade_control::folder::Folder;
 use palisade_control::resources::Control;
+use palisade_control::store::Store;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,6 +28,7 @@ const CHEAP: Cost = Cost { memory_kib: 8, passes: 1 };
 pub(crate) struct Desk {
     pub(crate) api: Api,
     pub(crate) access: Arc<Access>,
+    store: Arc<Store>,
     _data: TempDir,
 }
 
@@ -92,9 +94,14 @@ impl Desk {
         let store = Arc::new(world.open().await);
         let folder = Folder::open(data.path()).unwrap();
         let control = Arc::new(Control::new(store.clone(), SCANNER.clone(), folder));
-        let access = Access::new(store, CHEAP, Arc::new(|_| false), Arc::new(|_| {})).unwrap();
+        let access = Access::new(store.clone(), CHEAP, Arc::new(|_| false), Arc::new(|_| {})).unwrap();
         let access = Arc::new(access);
-        Self { api: Api::new(control, access.clone()), access, _data: data }
+        Self { api: Api::new(control, access.clone()), access, store, _data: data }
+    }
+
+    /// What it stands on.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Sends a request with a body as it is.
