@@ -33,18 +33,16 @@ pub(crate) fn announce(
     news: &News<'_>,
 ) -> Result<()> {
     let demo = news.demo;
-    let proxy = url(&server.proxy, &config.proxy);
+    let proxy = server.proxy.as_ref().map(|address| url(address, &config.proxy));
     let admin = url(&server.admin, &config.admin);
     let metrics = url(&server.metrics, &config.metrics);
     let api = server.api.as_ref().map(|address| url(address, &config.api));
-    tracing::info!(%proxy, %admin, %metrics, api, "serving");
+    tracing::info!(proxy, %admin, %metrics, api, "serving");
     if let Some(path) = ready_file {
         let mut ready: Map<String, Value> = Map::new();
-        for (name, url) in [("proxy", &proxy), ("admin", &admin), ("metrics", &metrics)] {
-            ready.insert(name.to_owned(), url.as_str().into());
-        }
-        if let Some(api) = &api {
-            ready.insert("api".to_owned(), api.as_str().into());
+        let all = [("proxy", &proxy), ("admin", &Some(admin)), ("metrics", &Some(metrics)), ("api", &api)];
+        for (name, url) in all {
+            ready.extend(url.iter().map(|url| (name.to_owned(), url.as_str().into())));
         }
         ready.insert("process".to_owned(), std::process::id().into());
         if let Some(demo) = demo {
@@ -56,8 +54,8 @@ pub(crate) fn announce(
     if let (Some(api), Some(link)) = (&api, &news.first_operator) {
         print_invitation(api, link)?;
     }
-    if let Some(demo) = demo {
-        crate::demo::print(&proxy, demo);
+    if let (Some(demo), Some(proxy)) = (demo, &proxy) {
+        crate::demo::print(proxy, demo);
     }
     Ok(())
 }

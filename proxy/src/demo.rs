@@ -3,7 +3,7 @@
 use crate::announce::Demo;
 use crate::config::{Config, Flags};
 use crate::mock::{self, MockOptions};
-use crate::run;
+use crate::run::{self, Role};
 use crate::settings::{Log, Settings};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -55,7 +55,7 @@ pub(crate) fn demo(options: DemoFlags) -> Result<()> {
     )?;
     let has_anthropic = double.is_some() || has("ANTHROPIC_API_KEY");
     let demo = Demo { key: key.key, organisation: "demo".to_owned(), has_anthropic };
-    run::run(Settings::new(config, flags, log), false, Some(&demo))
+    run::run(Settings::new(config, flags, log), Role::Everything, false, Some(&demo))
 }
 
 /// The double on a thread of its own, on a free port.

@@ -46,6 +46,8 @@ pub(crate) struct House {
     pub(crate) memory: Memory,
     /// The drain is over: what is still under way ends now.
     is_cut: AtomicBool,
+    /// Whether requests are judged here; if not, no policy is needed.
+    pub(crate) judges: bool,
     in_flight: AtomicUsize,
     is_idle: Notify,
     /// An operator asks for a reload now.
@@ -84,6 +86,7 @@ impl House {
             is_stopping: AtomicBool::new(false),
             bodies: Bodies::new(),
             is_cut: AtomicBool::new(false),
+            judges: true,
             in_flight: AtomicUsize::new(0),
             is_idle: Notify::new(),
             reload: Notify::new(),
@@ -133,9 +136,9 @@ impl House {
         self.is_stopping.load(Ordering::Acquire)
     }
 
-    /// Whether requests can be judged and are wanted.
+    /// Whether requests can be judged, where they are, and are wanted.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.is_stopping() && self.policy.load().is_some()
+        !self.is_stopping() && (!self.judges || self.policy.load().is_some())
     }
 
     /// The limits of this moment: they can be changed while the process runs.

@@ -59,6 +59,7 @@ use demo::DemoFlags;
 use detection::RulesCommand;
 use exact::ExactCommand;
 use mock::MockOptions;
+use run::Role;
 use settings::{Log, Settings};
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -84,6 +85,14 @@ enum Command {
         #[command(flatten)]
         flags: Flags,
         /// Take over from the process that serves this data folder, without a connection refused
+        #[arg(long)]
+        upgrade: bool,
+    },
+    /// Serve the control plane alone: the store and its admin API, and no applications
+    Control {
+        #[command(flatten)]
+        flags: Flags,
+        /// Take over from the process that serves this data folder; the store must be a database
         #[arg(long)]
         upgrade: bool,
     },
@@ -159,7 +168,16 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Serve { flags, upgrade } => {
             let config = Config::load(&flags)?;
             let log = Log::start(&config)?;
-            run::run(Settings::new(config, flags, log), upgrade, None)
+            run::run(Settings::new(config, flags, log), Role::Everything, upgrade, None)
+        }
+        Command::Control { flags, upgrade } => {
+            let config = Config::load(&flags)?;
+            anyhow::ensure!(
+                config.store.is_some(),
+                "the control plane needs `[store]` in the file of `--config`"
+            );
+            let log = Log::start(&config)?;
+            run::run(Settings::new(config, flags, log), Role::Control, upgrade, None)
         }
         Command::Demo(flags) => demo::demo(flags),
         Command::Mock(options) => mock::run(options),

@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::plane::Plane;
 use crate::server::{Plan, Server};
 use crate::settings::Settings;
-use crate::source::Source;
+use crate::source::{self, Source};
 use crate::systemd;
 use crate::upgrade::{self, Inherited, Post};
 use crate::watched;
@@ -34,8 +34,39 @@ pub(crate) fn scanner() -> Result<Arc<Scanner>> {
     Ok(Arc::new(Scanner::new(rules::shipped().context("the detection rules cannot be used")?)))
 }
 
+/// What a process is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It serves applications and, with a store, has the control plane.
+    Everything,
+    /// It has the control plane alone: it judges nothing, and holds no policy.
+    Control,
+}
+
+/// What serves applications, before the doors open.
+struct DataPlane {
+    source: Source,
+    following: Following,
+    kept: Kept,
+}
+
+impl DataPlane {
+    fn open(
+        config: &Config,
+        house: &Arc<House>,
+        plane: Option<&Plane>,
+        scanner: &Arc<Scanner>,
+        runtime: &Runtime,
+    ) -> Result<Self> {
+        let source = Source::open(house, &config.data_dir, plane, scanner)?;
+        let following = runtime.block_on(Following::begin(house));
+        let kept = Kept::restore(house.meters.clone(), config.data_dir.join("meters"))?;
+        Ok(Self { source, following, kept })
+    }
+}
+
 /// Serves until SIGTERM or SIGINT, then lets what is under way finish.
-pub(crate) fn run(settings: Settings, is_upgrade: bool, demo: Option<&Demo>) -> Result<()> {
+pub(crate) fn run(settings: Settings, role: Role, is_upgrade: bool, demo: Option<&Demo>) -> Result<()> {
     let config = &settings.config.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Asked for before anything else, so that no signal finds the process without an answer.
@@ -45,18 +76,19 @@ pub(crate) fn run(settings: Settings, is_upgrade: bool, demo: Option<&Demo>) -> 
     let program = std::env::current_exe().context("this program's own file cannot be found")?;
     let mut inherited =
         if is_upgrade { Inherited::from_predecessor(&config.data_dir)? } else { Inherited::from_systemd()? };
-    let (house, credentials) = furnish(config, &runtime, inherited.has_predecessor())?;
+    let (house, credentials) = furnish(config, &runtime, role, inherited.has_predecessor())?;
 
     let scanner = scanner()?;
     let plane = Plane::open(config, &house, &scanner)?;
-    let source = Source::open(&house, &config.data_dir, plane.as_ref(), &scanner)?;
-    let following = runtime.block_on(Following::begin(&house));
-    let kept = Kept::restore(house.meters.clone(), config.data_dir.join("meters"))?;
+    let data = match role {
+        Role::Everything => Some(DataPlane::open(config, &house, plane.as_ref(), &scanner, &runtime)?),
+        Role::Control => None,
+    };
 
     let bells = Bells::new();
     let plan = Plan {
         workers: config.workers,
-        proxy: &config.proxy,
+        proxy: data.as_ref().map(|_| &config.proxy),
         admin: &config.admin,
         metrics: &config.metrics,
         api: plane.as_ref().map(|_| &config.api),
@@ -68,23 +100,25 @@ pub(crate) fn run(settings: Settings, is_upgrade: bool, demo: Option<&Demo>) -> 
         first_operator = plane.first_operator()?;
     }
     // Not before the doors are open: a process that cannot start must take nothing over from one that runs.
-    let keeper = kept.keep()?;
+    let (source, following, keeper) = match data {
+        Some(DataPlane { source, following, kept }) => (Some(source), Some(following), Some(kept.keep()?)),
+        None => (None, None, None),
+    };
     announce(config, &server, settings.ready_file(), &News { demo, first_operator })?;
     inherited.serving();
     server.own_files();
     systemd::serving();
     let successor = Successor { program, relieved: Arc::new(Notify::new()) };
-    let post = Post::open(&config.data_dir, server.spares(), successor.relieved.clone());
-    if let Err(error) = &post {
-        tracing::warn!(%error, "no new process will be able to take over from this one");
-    }
+    let post = successor.awaited(config, &server);
 
     let settings = Arc::new(Mutex::new(settings));
     runtime.block_on(async {
-        tokio::spawn(following.keep());
+        if let Some(following) = following {
+            tokio::spawn(following.keep());
+        }
         tokio::spawn(watched::keep_looking((credentials, house.clone()), credint::look));
-        let why = serve(&house, source.keep(&house, &settings), &mut signals, &successor).await;
-        if let (Ok(post), true) = (&post, why != Leaving::Relieved) {
+        let why = serve(&house, source::keep(source, &house, &settings), &mut signals, &successor).await;
+        if let (Some(post), true) = (&post, why != Leaving::Relieved) {
             post.close();
         }
         let config = settings.lock().config.clone();
@@ -95,7 +129,10 @@ pub(crate) fn run(settings: Settings, is_upgrade: bool, demo: Option<&Demo>) -> 
         plane.end();
     }
     // After the last exchange is settled. Neither keeps the other from its end.
-    let kept = keeper.finish().context("counters of budgets cannot be written to their end");
+    let kept = match keeper {
+        Some(keeper) => keeper.finish().context("counters of budgets cannot be written to their end"),
+        None => Ok(()),
+    };
     let counts = house.spool.close().context("events cannot be written to their end")?;
     kept?;
     tracing::info!(events = counts.written, "stopped");
@@ -103,7 +140,12 @@ pub(crate) fn run(settings: Settings, is_upgrade: bool, demo: Option<&Demo>) -> 
 }
 
 /// Makes what all requests share, without a policy yet.
-fn furnish(config: &Config, runtime: &Runtime, is_shared: bool) -> Result<(Arc<House>, credint::Files)> {
+fn furnish(
+    config: &Config,
+    runtime: &Runtime,
+    role: Role,
+    is_shared: bool,
+) -> Result<(Arc<House>, credint::Files)> {
     let seats = descriptors::enough_for_connections(config.limits.connections);
     let spool = open_spool(config, is_shared)?;
     let geo = GeoWatch::open(&config.geoip)?;
@@ -115,7 +157,8 @@ fn furnish(config: &Config, runtime: &Runtime, is_shared: bool) -> Result<(Arc<H
         getrandom::fill(key).context("the system has no random bytes")?;
     }
     let keys = (memory_key, jwt_key);
-    let house = House::new(metrics, spool, geo.geo().clone(), config.limits.clone(), edge, keys);
+    let mut house = House::new(metrics, spool, geo.geo().clone(), config.limits.clone(), edge, keys);
+    house.judges = role == Role::Everything;
     runtime.spawn(watched::keep_looking(geo, GeoWatch::look));
     house.intelligence.store(credentials.intelligence());
     Ok((Arc::new(house), credentials))
@@ -136,6 +179,17 @@ struct Successor {
     program: PathBuf,
     /// Rings once it serves.
     relieved: Arc<Notify>,
+}
+
+impl Successor {
+    /// Waits for it from now on.
+    fn awaited(&self, config: &Config, server: &Server) -> Option<Post> {
+        let post = Post::open(&config.data_dir, server.spares(), self.relieved.clone());
+        post.inspect_err(
+            |error| tracing::warn!(%error, "no new process will be able to take over from this one"),
+        )
+        .ok()
+    }
 }
 
 /// Goes on until the process is to leave.

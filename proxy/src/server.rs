@@ -52,7 +52,8 @@ pub(crate) struct Server {
     files: Vec<SocketFile>,
     /// Every listening socket once more, for a process that takes over.
     spares: Spares,
-    pub(crate) proxy: Address,
+    /// None, if this process serves no applications.
+    pub(crate) proxy: Option<Address>,
     pub(crate) admin: Address,
     pub(crate) metrics: Address,
     pub(crate) api: Option<Address>,
@@ -63,7 +64,8 @@ pub(crate) struct Server {
 /// What to listen on.
 pub(crate) struct Plan<'a> {
     pub(crate) workers: usize,
-    pub(crate) proxy: &'a Listen,
+    /// Where applications connect, if they do here.
+    pub(crate) proxy: Option<&'a Listen>,
     pub(crate) admin: &'a Listen,
     pub(crate) metrics: &'a Listen,
     /// The admin API, if this process has it.
@@ -107,7 +109,7 @@ impl Server {
         inherited: &mut Inherited,
     ) -> Result<Self> {
         let mut opening = Opening { inherited, files: Vec::new(), spares: Vec::new() };
-        let proxy = opening.open("proxy", plan.proxy, plan.workers)?;
+        let proxy = plan.proxy.map(|listen| opening.open("proxy", listen, plan.workers)).transpose()?;
         let admin = opening.open("admin", plan.admin, 1)?;
         let metrics = opening.open("metrics", plan.metrics, 1)?;
         let api = plan.api.map(|listen| opening.open("api", listen, 1)).transpose()?;
@@ -117,7 +119,7 @@ impl Server {
             doors: Vec::new(),
             files,
             spares: Arc::new(Mutex::new(spares)),
-            proxy: proxy.address.clone(),
+            proxy: proxy.as_ref().map(|proxy| proxy.address.clone()),
             admin: admin.address.clone(),
             metrics: metrics.address.clone(),
             api: api.as_ref().map(|api| api.address.clone()),
@@ -127,7 +129,9 @@ impl Server {
         let place =
             |name, rules, stop, close| Place { threads: Threads::Own(name), rules, house, stop, close };
         let workers = place("palisade-worker", Rules::DataPlane, &stop, &close);
-        server.doors = server.run(proxy, || Arc::new(Door::new(house.clone())), &workers)?;
+        if let Some(proxy) = proxy {
+            server.doors = server.run(proxy, || Arc::new(Door::new(house.clone())), &workers)?;
+        }
         let desk = place("palisade-admin", Rules::None, &end, &end);
         server.run(admin, || Arc::new(Desk::admin(house.clone())), &desk)?;
         let desk = place("palisade-metrics", Rules::None, &end, &end);

@@ -60,16 +60,21 @@ impl Source {
         house.enforce(policy);
         Ok(source)
     }
+}
 
-    /// Keeps policy and configuration up to date, for ever.
-    pub(crate) async fn keep(self, house: &Arc<House>, settings: &Arc<Mutex<Settings>>) -> Infallible {
-        match self {
-            Self::Folder(live) => look(house, *live, settings).await,
-            Self::Store(follower, threads) => {
-                threads.spawn(follow(house.clone(), *follower));
-                refresh(house, settings).await
-            }
+/// Keeps policy and configuration up to date, for ever; without a source, the configuration alone.
+pub(crate) async fn keep(
+    source: Option<Source>,
+    house: &Arc<House>,
+    settings: &Arc<Mutex<Settings>>,
+) -> Infallible {
+    match source {
+        Some(Source::Folder(live)) => look(house, *live, settings).await,
+        Some(Source::Store(follower, threads)) => {
+            threads.spawn(follow(house.clone(), *follower));
+            refresh(house, settings).await
         }
+        None => refresh(house, settings).await,
     }
 }
 

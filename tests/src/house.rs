@@ -26,7 +26,7 @@ pub(crate) struct House {
 
 #[derive(Deserialize)]
 struct Ready {
-    proxy: String,
+    proxy: Option<String>,
     admin: String,
     metrics: String,
     api: Option<String>,
@@ -171,7 +171,8 @@ impl House {
         let nowhere = self.proxy;
         // A unix socket has no port: who put it there knows where it is.
         let address = |url: &str| url.split_once("://").map_or(nowhere, |(_, there)| there.parse().unwrap());
-        (self.proxy, self.admin) = (address(&ready.proxy), address(&ready.admin));
+        self.admin = address(&ready.admin);
+        self.proxy = ready.proxy.as_deref().map_or(nowhere, address);
         self.metrics = address(&ready.metrics);
         self.api = ready.api.as_deref().map(address);
     }

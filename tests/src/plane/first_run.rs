@@ -115,6 +115,30 @@ fn where_all_operators_are_gone_whoever_has_the_store_invites_another() {
 }
 
 #[test]
+fn the_control_plane_alone_serves_its_api_and_no_applications() {
+    let mut house = House::prepared(SQLITE);
+    house.arguments[0] = "control".to_owned();
+    house.launch();
+    assert_eq!(http::get(house.admin, "/readyz").status, 200, "it needs no policy");
+    assert_eq!(house.proxy.port(), 0, "there is no door for applications");
+    let mut site = Site::on(house);
+    let operator = site.operator();
+    site.provide(&operator);
+    let ann = site.admin_of(&operator, "acme");
+    let (key, _) = site.key(&ann, "acme");
+    site.house.stop();
+    // What it wrote is what a process with both planes serves.
+    site.house.arguments[0] = "serve".to_owned();
+    site.house.launch();
+    assert_eq!(site.chat(&key).status, 200);
+    site.house.stop();
+    std::fs::write(site.house.folder.path().join("palisade.toml"), "").unwrap();
+    site.house.arguments[0] = "control".to_owned();
+    let (status, log) = site.house.fail();
+    assert!(!status.success() && log.contains("the control plane needs `[store]`"), "{log}");
+}
+
+#[test]
 fn documents_in_the_folder_are_said_not_to_be_in_force() {
     let organisations = vec![crate::house::organisation("acme", "")];
     let house = House::start(&Plan { config: SQLITE.to_owned(), organisations, ..Plan::default() });
