@@ -9,14 +9,15 @@ use crate::health::Health;
 use crate::issuers::Issuers;
 use crate::meter::Meters;
 use crate::metrics::Metrics;
+use crate::usage::Usage;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use palisade_audit::Spool;
 use palisade_filters::credint::Intelligence;
 use palisade_filters::documents::OnFull;
 use palisade_filters::policy::Tenant;
 use palisade_filters::{Memory, Policy, Refusal};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, watch};
 
@@ -50,6 +51,8 @@ pub(crate) struct House {
     pub(crate) judges: bool,
     in_flight: AtomicUsize,
     is_idle: Notify,
+    /// Where usage is counted, if somebody keeps it.
+    pub(crate) usage: OnceLock<Usage>,
     /// An operator asks for a reload now.
     pub(crate) reload: Notify,
 }
@@ -89,6 +92,7 @@ impl House {
             judges: true,
             in_flight: AtomicUsize::new(0),
             is_idle: Notify::new(),
+            usage: OnceLock::new(),
             reload: Notify::new(),
         }
     }

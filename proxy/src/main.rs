@@ -49,6 +49,7 @@ mod texts;
 mod tls;
 mod upgrade;
 mod upstream;
+mod usage;
 mod watched;
 
 use clap::{Parser, Subcommand};

@@ -3,8 +3,8 @@
 use crate::health::STATES;
 use palisade_filters::Stage;
 use prometheus::{
-    CounterVec, Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    CounterVec, Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ pub(crate) struct Metrics {
     pub(crate) issuer_fetches: IntCounterVec,
     /// Set when the page is read.
     issuer_keys: IntGaugeVec,
+    pub(crate) usage_dropped: IntCounter,
     pub(crate) connections: IntGauge,
     pub(crate) api_connections: IntGauge,
     pub(crate) turned_away: IntCounterVec,
@@ -91,6 +92,10 @@ fn issuer_fetches() -> Result<IntCounterVec, prometheus::Error> {
 fn issuer_keys() -> Result<IntGaugeVec, prometheus::Error> {
     let help = "Places where issuers have their keys: fresh, kept from before while they fail, or none.";
     gauges("palisade_issuer_keys", help, &["state"])
+}
+
+fn usage_dropped() -> Result<IntCounter, prometheus::Error> {
+    IntCounter::new("palisade_usage_dropped_total", "Requests that are not counted in usage.")
 }
 
 impl Metrics {
@@ -151,6 +156,7 @@ impl Metrics {
             detector_duration: detector_duration()?,
             issuer_fetches: issuer_fetches()?,
             issuer_keys: issuer_keys()?,
+            usage_dropped: usage_dropped()?,
             connections: IntGauge::new("palisade_connections", "Open connections of applications.")?,
             api_connections: IntGauge::new("palisade_api_connections", "Open connections to the admin API.")?,
             turned_away: counter(
@@ -186,6 +192,7 @@ impl Metrics {
             Box::new(self.body_bytes.clone()),
             Box::new(self.issuer_fetches.clone()),
             Box::new(self.issuer_keys.clone()),
+            Box::new(self.usage_dropped.clone()),
             Box::new(self.connections.clone()),
             Box::new(self.api_connections.clone()),
             Box::new(self.turned_away.clone()),

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::house::House;
 use crate::listen::{Address, Listen};
 use crate::source::StoreFollower;
+use crate::usage::{self, Bringing};
 use anyhow::{Context, Result};
 use palisade_control::Folder;
 use palisade_control::access::{Access, AccessEvent, Cost, Link};
@@ -34,6 +35,7 @@ pub(crate) struct Plane {
     store: Arc<Store>,
     access: Arc<Access>,
     desk: Arc<ApiDesk>,
+    usage: Arc<Bringing>,
 }
 
 impl Plane {
@@ -57,7 +59,10 @@ impl Plane {
         let access = Arc::new(access.context("accounts cannot be kept")?);
         let api = Arc::new(Api::new(control, access.clone()));
         let desk = Arc::new(ApiDesk::new(house.clone(), api, &config.api).map_err(anyhow::Error::msg)?);
-        Ok(Some(Self { runtime, folder, store, access, desk }))
+        let usage = usage::begin(house, store.clone())?;
+        let kept = usage.clone();
+        runtime.get_handle().spawn(async move { kept.keep().await });
+        Ok(Some(Self { runtime, folder, store, access, desk, usage }))
     }
 
     /// Where its tasks run.
@@ -84,6 +89,7 @@ impl Plane {
 
     /// Ends its threads; not from within a runtime. What was accepted is on the disk by then.
     pub(crate) fn end(self) {
+        self.threads().block_on(self.usage.finish());
         self.runtime.shutdown_timeout(ENDS_WITHIN);
     }
 }

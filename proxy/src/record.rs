@@ -29,6 +29,8 @@ pub(crate) struct Record {
     is_known: bool,
     hides_model: bool,
     client_request_id: Option<String>,
+    /// Whose key it is, if it is a person's.
+    user: Option<Box<str>>,
 }
 
 impl Record {
@@ -39,7 +41,17 @@ impl Record {
         event.dialect = Cow::Borrowed(dialect.name());
         let now = Instant::now();
         let (is_known, hides_model) = (false, false);
-        Self { house, event, dialect, started: now, lap: now, is_known, hides_model, client_request_id }
+        Self {
+            house,
+            event,
+            dialect,
+            started: now,
+            lap: now,
+            is_known,
+            hides_model,
+            client_request_id,
+            user: None,
+        }
     }
 
     /// Whose API the caller speaks.
@@ -91,6 +103,7 @@ impl Record {
             found.iter().all(|found| found.confidence < caller.tenant().threshold)
         };
         self.event.client_request_id = self.client_request_id.as_ref().filter(is_clean).cloned();
+        self.user.clone_from(&caller.key().user);
         self.event.organisation = Some(caller.tenant().id.clone());
         match &caller.key().bearer {
             None => self.event.key_id = Some(caller.key().id.clone()),
@@ -416,6 +429,9 @@ impl Drop for Record {
         );
         // Before a tenant is known, anyone could fill the disk: those are counted only.
         if self.is_known {
+            if let Some(usage) = self.house.usage.get() {
+                usage.count(&self.event, self.user.as_deref());
+            }
             self.house.spool.record(std::mem::take(&mut self.event));
         }
     }

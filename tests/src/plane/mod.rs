@@ -7,6 +7,7 @@ mod door;
 mod effects;
 mod failures;
 mod first_run;
+mod usage;
 
 use crate::house::{House, Plan};
 use crate::http::{self, Answer, Connection};
