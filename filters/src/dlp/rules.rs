@@ -118,7 +118,7 @@ pub struct Anchor {
     pub literals: Vec<String>,
     /// The name of a list of the file, instead of `literals`: names that several rules share.
     pub list: Option<String>,
-    /// The match begins ahead of the literal, at the first of the bytes of this class that touch it.
+    /// The match begins ahead of the literal or the `@`, at the first of the bytes of this class that touch it.
     pub lead: Option<String>,
     /// An `@` with something before it.
     #[serde(default)]
@@ -404,8 +404,8 @@ pub(super) fn check_anchor(anchor: &Anchor) -> Result<(), String> {
     if anchor.before > DIGITS_LEAD_BYTES_MAX || (anchor.before > 0 && anchor.digits.is_none()) {
         return Err(format!("`before` goes with `digits` and is at most {DIGITS_LEAD_BYTES_MAX}"));
     }
-    if anchor.lead.is_some() && anchor.literals.is_empty() {
-        return Err("`lead` goes with `literals`".to_owned());
+    if anchor.lead.is_some() && anchor.literals.is_empty() && !anchor.at_sign {
+        return Err("`lead` goes with `literals` or `at_sign`".to_owned());
     }
     for literal in &anchor.literals {
         let length = literal.len();

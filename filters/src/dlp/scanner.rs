@@ -373,9 +373,11 @@ impl Scan {
         match hit.kind {
             Kind::Digits => self.ask(scanner, view, Candidate::Digits { at }, found),
             Kind::AtSign => {
-                let start = local_part_start(view.text, at);
-                for rule in scanner.at_sign_rules.iter().copied().filter(|_| start < at) {
-                    self.ask(scanner, view, Candidate::Rule { rule, start, anchor: at }, found);
+                for rule in scanner.at_sign_rules.iter().copied() {
+                    let start = scanner.matcher(rule).map_or(at, |matcher| before_at(view.text, at, matcher));
+                    if start < at {
+                        self.ask(scanner, view, Candidate::Rule { rule, start, anchor: at }, found);
+                    }
                 }
             }
             Kind::Literal(literal) => {
@@ -447,6 +449,15 @@ fn lead_start(text: &[u8], at: usize, class: &ByteSet) -> usize {
     let floor = at.saturating_sub(LEAD_BYTES_MAX);
     let before = text.get(floor..at).unwrap_or_default();
     before.iter().rposition(|byte| !class.contains(*byte)).map_or(floor, |stop| floor + stop + 1)
+}
+
+/// Where a match of this rule begins that has its `@` at `at`: of the bytes before it that the rule takes, at the first
+/// one that it can begin with.
+fn before_at(text: &[u8], at: usize, matcher: &Matcher) -> usize {
+    let Some(class) = matcher.lead() else { return local_part_start(text, at) };
+    let start = lead_start(text, at, class);
+    let lead = text.get(start..at).unwrap_or_default();
+    start + lead.iter().position(|byte| matcher.may_begin_with(*byte)).unwrap_or(lead.len())
 }
 
 /// Where the local part of an e-mail address before `at` begins (RFC 5322 dot-atom, at most 64 bytes).
