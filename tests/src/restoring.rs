@@ -287,9 +287,6 @@ proptest! {
     ) {
         let (cleared, placeholder) = asked(place.surface(), true, JANE);
         let text = text.replace("john@", "john\u{0}").replace('@', &placeholder).replace('\u{0}', "@");
-        // What is escaped in a tool's arguments is read in a stream as it is written: see the threat model.
-        let is_escaped = |one: char| one.is_control() || matches!(one, '"' | '\\');
-        let text = if place.is_tool() { text.replace(is_escaped, " ") } else { text };
         let text = if place.is_tool() { json!({"a": text, "b": [text, 1]}).to_string() } else { text };
         let mut whole = place.read_whole(&cleared, &text, "send_mail");
         let stream = place.stream(&cut(&text, &places), "send_mail");

@@ -6,6 +6,7 @@
 
 use super::detection::{Detection, Reading};
 use super::matcher::View;
+use super::quotes::Quotes;
 use super::regions::{self, REGION_BYTES_MAX, Region};
 use super::replacement::{self, Key, Mode};
 use super::rules::CONTEXT_BEFORE_BYTES_MAX;
@@ -129,6 +130,9 @@ impl Lane {
         for mut found in found {
             // What an organisation looks for takes no room of what the platform found.
             let is_own = |found: &Found| detection.is_own(found.rule);
+            if self.quotes.is_some() {
+                found.begin_behind_escape(bytes);
+            }
             let of_its_kind = self.known.iter().rev().filter(|known| is_own(known) == is_own(&found));
             if detection.covers(of_its_kind.take(KNOWN_MAX), &found) {
                 continue;
@@ -227,45 +231,6 @@ impl Lane {
         let pending = self.pending.iter_mut().map(|(found, _)| found);
         for found in pending.chain(&mut self.known) {
             found.span = found.span.start.saturating_sub(by)..found.span.end.saturating_sub(by);
-        }
-    }
-}
-
-/// Where a cursor stands in a JSON text: the least that must be known to replace a part and keep it JSON.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Quotes {
-    in_string: bool,
-    after_backslash: bool,
-}
-
-impl Quotes {
-    pub(super) fn read(&mut self, text: &str) {
-        for byte in text.bytes() {
-            match byte {
-                _ if self.after_backslash => self.after_backslash = false,
-                b'\\' if self.in_string => self.after_backslash = true,
-                b'"' => self.in_string = !self.in_string,
-                _ => {}
-            }
-        }
-    }
-
-    /// Writes `with` for `text` so that what was a string stays one, and what was a number becomes one.
-    pub(super) fn replace(&mut self, text: &str, with: &str, out: &mut String) {
-        if self.after_backslash {
-            out.push('\\');
-        }
-        if !self.in_string {
-            out.push('"');
-        }
-        out.push_str(with);
-        self.read(text);
-        if self.after_backslash {
-            // The second half of an escape follows and needs its first.
-            out.push('\\');
-        }
-        if !self.in_string {
-            out.push('"');
         }
     }
 }

@@ -27,6 +27,7 @@ mod matcher;
 pub(crate) mod originals;
 mod own;
 mod places;
+mod quotes;
 mod regions;
 mod scanner;
 mod seams;

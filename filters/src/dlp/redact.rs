@@ -3,9 +3,10 @@
 //! Finds, judges and plans: the edits that redact, where the first thing stands that may not leave at all, and what
 //! is remembered. The same for prompts and for answers that came in one piece; streams go by `lane`.
 
-use super::lane::{Action, Quotes};
+use super::lane::Action;
 use super::originals::Taken;
 use super::projection::{Form, Meaning, Part, Projection};
+use super::quotes::Quotes;
 use super::regions;
 use super::replacement::{self, Mode};
 use super::scanner::Found;
@@ -82,7 +83,9 @@ fn redact_part<R: Meaning>(
 ) {
     let place = projection.place(body, part);
     let mut redacted = Vec::new();
-    for found in found {
+    let found =
+        if part.role.holds_json() { behind_escapes(projection, part, found) } else { Cow::Borrowed(found) };
+    for found in &*found {
         let value = found.value(&projection.text);
         let judgement = judge.judge(found, value);
         // A key cannot be replaced without changing what the object means.
@@ -123,6 +126,27 @@ fn redact_part<R: Meaning>(
             out.edits.push(Edit { raw, with });
         }
     }
+}
+
+/// Findings in a part that holds JSON, each behind the escape that it begins in, once more in their order. The same
+/// value is found once.
+fn behind_escapes<'a, R: Meaning>(
+    projection: &Projection<R>,
+    part: &Part<R>,
+    found: &'a [Found],
+) -> Cow<'a, [Found]> {
+    let text = projection.text.get(..part.text.end).unwrap_or_default();
+    if memchr::memchr(b'\\', text.get(part.value..).unwrap_or_default()).is_none() {
+        return Cow::Borrowed(found);
+    }
+    let mut found = found.to_vec();
+    for found in found.iter_mut().filter(|found| found.span.start >= part.value) {
+        found.begin_behind_escape(text);
+    }
+    // What is known of a credential stands first.
+    found.sort_by_key(|found| (found.order(), found.known.is_none()));
+    found.dedup_by(|next, kept| next.order() == kept.order() && next.revealed == kept.revealed);
+    Cow::Owned(found)
 }
 
 /// Follows the quotes of a JSON text from one region to the next.

@@ -7,6 +7,7 @@ use super::rules::{self, RuleDocument};
 use super::{Detection, Found, Scanner, proof};
 use crate::credint::{self, Delta, Intelligence};
 use proptest::prelude::*;
+use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 pub(super) static PLATFORM: LazyLock<Detection> =
@@ -394,5 +395,69 @@ fn what_is_under_way_in_a_disguise_is_not_let_go_of() {
         let single: Vec<String> = text.chars().map(String::from).collect();
         let single: Vec<&str> = single.iter().map(String::as_str).collect();
         assert_eq!(through(&single, Syntax::Plain, LABEL).0, whole);
+    }
+}
+
+/// A text as a string of JSON, whose writer escapes what must be, and of the rest what `also` says.
+fn as_json(text: &str, also: impl Fn(char) -> bool) -> String {
+    let mut out = String::from("\"");
+    for character in text.chars() {
+        let mut units = [0; 2];
+        match character {
+            _ if also(character) => {
+                for unit in character.encode_utf16(&mut units) {
+                    write!(out, "\\u{unit:04x}").unwrap();
+                }
+            }
+            '\u{8}' => out += r"\b",
+            '\u{c}' => out += r"\f",
+            '\n' => out += r"\n",
+            '\r' => out += r"\r",
+            '\t' => out += r"\t",
+            '"' | '\\' => out.extend(['\\', character]),
+            _ => out.push(character),
+        }
+    }
+    out + "\""
+}
+
+/// Values, and what stands between them: much of it is an escape in JSON.
+const VALUES: &[&str] = &[
+    "jane.doe@corp.example.org",
+    "nina.u00e9f@corp.example.org",
+    "4111 1111 1111 1111",
+    "4111111111111111",
+    "DE89 3704 0044 0532 0130 00",
+    "AKIA0J063O1BW72GHW8G",
+    "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",
+    "ssn 536-90-4399",
+];
+const GLUE: &str = "[\n\r\t\u{c}\"\\\\ ,;é🦀]{1,3}|[ ,] ?(un|b|f)";
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_read_of_redacted_arguments_is_what_was_to_be_read_redacted(
+        picks in prop::collection::vec((prop::sample::select(VALUES), GLUE), 1..6),
+        first in GLUE,
+        places in prop::collection::vec(any::<usize>(), 0..40),
+        mode in prop::sample::select(&Mode::ALL),
+        escapes in 0..3,
+    ) {
+        let text = first + &picks.iter().map(|(value, glue)| (*value).to_owned() + glue).collect::<String>();
+        let also = |character: char| match escapes {
+            0 => false,
+            1 => !character.is_ascii() || character.is_ascii_control(),
+            _ => !character.is_ascii() || character == '"',
+        };
+        let arguments = format!("{{\"a\": {}}}", as_json(&text, also));
+        let action = Action::Redact(mode);
+        let (streamed, _) = through(&cut(&arguments, &places), Syntax::Json, action);
+        prop_assert_eq!(&streamed, &through(&[&arguments], Syntax::Json, action).0);
+        let read: Result<serde_json::Value, _> = serde_json::from_str(&streamed);
+        prop_assert!(read.is_ok(), "{} of {}", streamed, arguments);
+        let read = read.unwrap()["a"].as_str().unwrap().to_owned();
+        prop_assert_eq!(read, redacted_in(mode, &text), "{}", arguments);
     }
 }
