@@ -15,6 +15,7 @@ mod network;
 mod northern_eastern_europe;
 mod payment;
 mod secrets;
+mod spelt;
 mod symbols;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,10 @@ pub enum Validator {
     Luhn,
     /// See `payment::payment_card`.
     PaymentCard,
+    /// See `spelt::spelt_card`.
+    SpeltCard,
+    /// See `spelt::spelt_card_in_words`.
+    SpeltCardInWords,
     /// See `payment::iban`.
     Iban,
     /// See `payment::lei`.
@@ -306,6 +311,8 @@ impl Validator {
         match self {
             Self::Luhn => payment::luhn,
             Self::PaymentCard => payment::payment_card,
+            Self::SpeltCard => spelt::spelt_card,
+            Self::SpeltCardInWords => spelt::spelt_card_in_words,
             Self::Iban => payment::iban,
             Self::Lei => payment::lei,
             Self::AbaRouting => payment::aba_routing,

@@ -19,6 +19,22 @@ const VALID: &[(Validator, &[&str])] = &[
         ],
     ),
     (
+        SpeltCard,
+        &[
+            "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1",
+            "41111 11111 11111 1",
+            "4111/1111/1111/1111",
+            "37 82 82 24 63 10 00 5",
+        ],
+    ),
+    (
+        SpeltCardInWords,
+        &[
+            "four one one one one one one one one one one one one one one one",
+            "Three, seven, eight, two, eight, two, two, four, six, three, one, oh, oh, nought, five",
+        ],
+    ),
+    (
         Iban,
         &[
             "GB82 WEST 1234 5698 7654 32",
@@ -203,6 +219,20 @@ const VALID: &[(Validator, &[&str])] = &[
 
 /// Look-alikes: reserved, voided, mistyped, or saying where a value comes from instead of saying it.
 const INVALID: &[(Validator, &[&str])] = &[
+    // As it is printed, with two separators, in one piece, of no network, with a wrong check digit, too long.
+    (
+        SpeltCard,
+        &[
+            "4111 1111 1111 1111",
+            "3782 822463 10005",
+            "41111 1111-11111 11",
+            "4111111111111111",
+            "1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 2",
+            "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 2",
+            "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1",
+        ],
+    ),
+    (SpeltCardInWords, &["four one one one one one one one one one one one one one one two", "four one one"]),
     (PaymentCard, &["4111111111111112", "0000000000000000", "41111111111", "4111x11111111111"]),
     (Iban, &["GB82WEST12345698765433", "XX82WEST12345698765432", "GB82WEST123456987654320"]),
     (AbaRouting, &["021000022", "500000005"]),
