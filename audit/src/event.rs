@@ -9,6 +9,7 @@
 
 mod attempt;
 mod bound;
+mod detectors;
 mod geo;
 mod jwt;
 mod passed_over;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 pub use attempt::{Attempt, Outcome};
 pub use bound::{ATTEMPTS_MAX, FINDINGS_MAX, GROUPS_MAX, REASONS_MAX, STAGES_MAX, TEXT_BYTES_MAX};
+pub use detectors::{DetectorFailure, OnFailure};
 pub use geo::{Code, DISGUISES_MAX, Disguise, Geo};
 pub use jwt::{Channel, Jwt};
 pub use passed_over::{Passed, PassedOver};
@@ -122,6 +124,9 @@ pub struct Event {
     /// What was found in the prompt and in the answer.
     #[serde(skip_serializing_if = "is_default")]
     pub findings: Vec<Finding>,
+    /// Services that were to look at the prompt, and gave no usable answer.
+    #[serde(skip_serializing_if = "is_default")]
+    pub detector_failures: Vec<DetectorFailure>,
     /// The revision it was judged under.
     #[serde(skip_serializing_if = "is_default")]
     pub policy: Revision,
@@ -191,6 +196,7 @@ impl Default for Event {
             refusal: None,
             reasons: Vec::new(),
             findings: Vec::new(),
+            detector_failures: Vec::new(),
             policy: Revision::default(),
             tokens: None,
             cost_nanodollars: None,
@@ -478,6 +484,7 @@ pub struct Revision {
 #[expect(missing_docs, reason = "each field is named after the list it counts")]
 pub struct Omitted {
     pub findings: u32,
+    pub detector_failures: u32,
     pub reasons: u32,
     pub attempts: u32,
     pub passed_over: u32,

@@ -5,6 +5,7 @@
 //! cannot be used is a failure like silence. What a failure means for the request is the organisation's word.
 
 use crate::house::House;
+use crate::record::Record;
 use crate::upstream::{Upstreams, authority};
 use bytes::Bytes;
 use palisade_filters::dlp::service::{Endpoint, Question, Told};
@@ -70,8 +71,13 @@ impl Failure {
     }
 }
 
-/// Asks all that is to be asked; an answer each, unless there is none.
-pub(crate) async fn ask(house: &House, upstreams: &Upstreams, questions: &[Question]) -> Vec<Option<Told>> {
+/// Asks all that is to be asked; an answer each, unless there is none: then that is noted.
+pub(crate) async fn ask(
+    house: &House,
+    upstreams: &Upstreams,
+    questions: &[Question],
+    record: &mut Record,
+) -> Vec<Option<Told>> {
     let mut all = Vec::with_capacity(questions.len());
     for question in questions {
         let name = &question.service.endpoint.document.name;
@@ -82,6 +88,7 @@ pub(crate) async fn ask(house: &House, upstreams: &Upstreams, questions: &[Quest
         let took = house.metrics.detector_duration.with_label_values(&[name]);
         took.observe(began.elapsed().as_secs_f64());
         if let Err(failure) = &told {
+            record.undetected(name, failure.name(), question.service.on_failure);
             tracing::warn!(detector = %name, ?failure, "a detector gave no usable answer");
         }
         all.push(told.ok());

@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
     target_states: IntGaugeVec,
     pub(crate) breakers_opened: IntCounterVec,
     pub(crate) detector_requests: IntCounterVec,
+    pub(crate) detector_failures: IntCounterVec,
     pub(crate) detector_duration: HistogramVec,
     pub(crate) body_bytes: IntGauge,
     pub(crate) issuer_fetches: IntCounterVec,
@@ -72,6 +73,12 @@ fn histograms(name: &str, help: &str) -> Result<HistogramVec, prometheus::Error>
 fn detector_requests() -> Result<IntCounterVec, prometheus::Error> {
     let help = "Questions to detectors, by how they ended.";
     counter("palisade_detector_requests_total", help, &["detector", "outcome"])
+}
+
+fn detector_failures() -> Result<IntCounterVec, prometheus::Error> {
+    let help =
+        "Prompts that a detector gave no usable answer about, by what their organisation says for that case.";
+    counter("palisade_detector_failures_total", help, &["detector", "on_failure"])
 }
 
 fn detector_duration() -> Result<HistogramVec, prometheus::Error> {
@@ -153,6 +160,7 @@ impl Metrics {
             )?,
             breakers_opened: breakers_opened()?,
             detector_requests: detector_requests()?,
+            detector_failures: detector_failures()?,
             detector_duration: detector_duration()?,
             issuer_fetches: issuer_fetches()?,
             issuer_keys: issuer_keys()?,
@@ -188,6 +196,7 @@ impl Metrics {
             Box::new(self.target_states.clone()),
             Box::new(self.breakers_opened.clone()),
             Box::new(self.detector_requests.clone()),
+            Box::new(self.detector_failures.clone()),
             Box::new(self.detector_duration.clone()),
             Box::new(self.body_bytes.clone()),
             Box::new(self.issuer_fetches.clone()),

@@ -8,7 +8,7 @@ use crate::house::{House, now_ms};
 use palisade_audit::event::{self, Attempt, Ended, Event, Outcome, Time, TokenSource, Tokens};
 use palisade_filters::answer::Report;
 use palisade_filters::dlp::lane::Action;
-use palisade_filters::documents::{Channel, Direction};
+use palisade_filters::documents::{Channel, Direction, OnFailure};
 use palisade_filters::geoip::{Disguise, Disguises};
 use palisade_filters::policy::decide::{Chain, Reason};
 use palisade_filters::quota::{Limit, Usage};
@@ -151,6 +151,18 @@ impl Record {
         if let Some(reason) = cleared.would_block() {
             self.because(reason, event::Action::Block, None);
         }
+    }
+
+    /// A service that was to look at the prompt gave no usable answer; what follows is the organisation's word.
+    pub(crate) fn undetected(&mut self, detector: &str, why: &'static str, on_failure: OnFailure) {
+        let (on_failure, name) = match on_failure {
+            OnFailure::Refuse => (event::OnFailure::Refuse, "refuse"),
+            OnFailure::Allow => (event::OnFailure::Allow, "allow"),
+        };
+        self.house.metrics.detector_failures.with_label_values(&[detector, name]).inc();
+        let failure =
+            event::DetectorFailure { detector: detector.into(), why: Cow::Borrowed(why), on_failure };
+        self.event.detector_failures.push(failure);
     }
 
     /// A policy rule had a part in it, or would have had one.

@@ -102,7 +102,7 @@ async fn clear(
     let (model, scanned) = in_its_place(bytes, scan).await?.inspect_err(|_| record.asked("", bytes))?;
     record.asked(&model, bytes);
     let scanned = scanned?;
-    let told = detectors::ask(house, upstreams, scanned.questions()).await;
+    let told = detectors::ask(house, upstreams, scanned.questions(), record).await;
     let of_visitor = visitor.clone();
     let decide = move || filters::decide(&of_visitor, scanned, told);
     Ok(in_its_place(bytes, decide).await??)

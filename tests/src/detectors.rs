@@ -75,11 +75,26 @@ impl Site {
         let (answer, forwarded) = self.ask("strict", "I met Jane Doe");
         assert_eq!((answer.status, forwarded), (503, None), "{why}: {}", answer.text());
         assert_eq!(answer.json()["error"]["code"], "detector_unavailable", "{why}");
+        self.tells(&answer, why, "refuse");
         let (answer, forwarded) = self.ask("lenient", "I met Jane Doe");
         assert_eq!(answer.status, 200, "{why}: {}", answer.text());
         assert!(forwarded.unwrap().contains("I met Jane Doe"), "{why}");
+        self.tells(&answer, why, "allow");
         let page = http::get(self.house.metrics, "/metrics").text();
         let line = format!("palisade_detector_requests_total{{detector=\"presidio\",outcome=\"{why}\"}}");
+        assert!(page.contains(&line), "{line} is not in\n{page}");
+    }
+}
+
+impl Site {
+    /// That the event of a request says which service failed, and what followed by whose word; and the metrics, too.
+    fn tells(&self, answer: &Answer, why: &str, on_failure: &str) {
+        let event = serde_json::to_value(self.house.event_of(answer)).unwrap();
+        let expected = json!([{"detector": "presidio", "why": why, "on_failure": on_failure}]);
+        assert_eq!(event["detector_failures"], expected);
+        let page = http::get(self.house.metrics, "/metrics").text();
+        let line =
+            "palisade_detector_failures_total{detector=\"presidio\",on_failure=\"".to_owned() + on_failure;
         assert!(page.contains(&line), "{line} is not in\n{page}");
     }
 }
@@ -111,6 +126,7 @@ fn a_person_is_redacted_in_characters_of_any_width() {
     let event = serde_json::to_value(site.house.event_of(&answer)).unwrap();
     assert_eq!(event["findings"][0]["rule"], "detector.presidio.PERSON");
     assert_eq!(event["findings"][0]["action"], "redact");
+    assert_eq!(event["detector_failures"], Value::Null, "it did not fail");
     // Who has no detector asks none.
     let (answer, _) = site.ask("without", "Jane Doe");
     assert_eq!((answer.status, service.received().len()), (200, 1));

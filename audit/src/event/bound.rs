@@ -16,6 +16,8 @@ pub const TEXT_BYTES_MAX: usize = 128;
 pub const FINDINGS_MAX: usize = 100;
 /// Reasons named one by one: three chains rarely match more than a dozen rules.
 pub const REASONS_MAX: usize = 64;
+/// Services that failed, named one by one: a platform has few.
+pub(super) const DETECTORS_MAX: usize = 16;
 /// Attempts named one by one: retries are capped well below.
 pub const ATTEMPTS_MAX: usize = 16;
 /// Groups of the caller.
@@ -29,6 +31,8 @@ impl Event {
         self.bound_texts();
         self.omitted = Omitted {
             findings: self.omitted.findings.saturating_add(cut(&mut self.findings, FINDINGS_MAX)),
+            detector_failures: (self.omitted.detector_failures)
+                .saturating_add(cut(&mut self.detector_failures, DETECTORS_MAX)),
             reasons: self.omitted.reasons.saturating_add(cut(&mut self.reasons, REASONS_MAX)),
             attempts: self.omitted.attempts.saturating_add(cut(&mut self.route, ATTEMPTS_MAX)),
             passed_over: self.omitted.passed_over.saturating_add(cut(&mut self.passed_over, ATTEMPTS_MAX)),
@@ -41,6 +45,10 @@ impl Event {
             named.into_iter().for_each(clip_shared);
             clip_word(&mut finding.place);
             finding.hash.iter_mut().for_each(clip_string);
+        }
+        for failure in &mut self.detector_failures {
+            clip_shared(&mut failure.detector);
+            clip_word(&mut failure.why);
         }
         for reason in &mut self.reasons {
             clip_shared(&mut reason.rule);

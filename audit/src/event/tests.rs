@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::bound::DETECTORS_MAX;
 use super::*;
 
 /// Bytes of an ordinary event: what a day of traffic costs in disk.
@@ -66,6 +67,11 @@ fn plain() -> Event {
             Time::from_unix_ms(1_767_225_600_123),
         )
     }
+}
+
+fn failure(detector: &Arc<str>, why: &str) -> DetectorFailure {
+    let why = Cow::Owned(why.to_owned());
+    DetectorFailure { detector: detector.clone(), why, on_failure: OnFailure::Allow }
 }
 
 /// Every list over its limit, every text too long and made of what JSON writes with six bytes.
@@ -132,6 +138,7 @@ fn monstrous() -> Event {
         refusal: Some(Refusal { stage: word.clone(), code: word.clone() }),
         reasons: vec![reason; REASONS_MAX * 2],
         findings: vec![finding; 10_000],
+        detector_failures: vec![failure(&shared, &word); DETECTORS_MAX * 2],
         policy: Revision { number: u64::MAX, platform: shared.clone(), organisation: shared },
         stages: Stages(vec![(word, u32::MAX); STAGES_MAX * 2]),
         ..plain()
@@ -174,7 +181,15 @@ fn the_largest_event_fits_a_frame_and_says_what_was_cut() {
     let mut event = monstrous();
     event.bound();
     assert!(serde_json::to_vec(&event).unwrap().len() <= crate::spool::FRAME_BYTES_MAX);
-    let cut = Omitted { findings: 9_900, reasons: 64, attempts: 16, passed_over: 16, groups: 64, stages: 32 };
+    let cut = Omitted {
+        findings: 9_900,
+        detector_failures: 16,
+        reasons: 64,
+        attempts: 16,
+        passed_over: 16,
+        groups: 64,
+        stages: 32,
+    };
     assert_eq!(event.omitted, cut);
     let once = event.clone();
     event.bound();
