@@ -22,10 +22,12 @@ const CHECKSUM_CHARS: usize = 6;
 
 /// What a secret is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     Token,
     Session,
     Invite,
+    /// Lets one proxy in.
+    Enroll,
 }
 
 impl Purpose {
@@ -34,36 +36,37 @@ impl Purpose {
             Self::Token => "token",
             Self::Session => "session",
             Self::Invite => "invite",
+            Self::Enroll => "enroll",
         }
     }
 }
 
 /// A new secret, shown once.
 #[derive(Debug)]
-pub(super) struct New {
-    pub(super) id: ResourceId,
-    pub(super) text: Secret,
+pub(crate) struct New {
+    pub(crate) id: ResourceId,
+    pub(crate) text: Secret,
     /// What is stored of it, in hexadecimal.
-    pub(super) sha256: String,
+    pub(crate) sha256: String,
 }
 
 /// A secret whose form and checksum are right. Whether it exists is another question.
 #[derive(Debug)]
-pub(super) struct WellFormed {
-    pub(super) owner: Owner,
-    pub(super) id: ResourceId,
+pub(crate) struct WellFormed {
+    pub(crate) owner: Owner,
+    pub(crate) id: ResourceId,
     sha256: String,
 }
 
 impl WellFormed {
     /// Whether it is the one whose hash was stored. The time it takes says nothing of the hash.
-    pub(super) fn is_that_of(&self, sha256: &str) -> bool {
+    pub(crate) fn is_that_of(&self, sha256: &str) -> bool {
         self.sha256.as_bytes().ct_eq(sha256.as_bytes()).into()
     }
 }
 
 /// Makes a new one.
-pub(super) fn create(purpose: Purpose, owner: &Owner) -> Result<New, AccessError> {
+pub(crate) fn create(purpose: Purpose, owner: &Owner) -> Result<New, AccessError> {
     let (mut id, mut secret) = ([0; 9], [0; 32]);
     getrandom::fill(&mut id).map_err(StoreError::Random)?;
     getrandom::fill(&mut secret).map_err(StoreError::Random)?;
@@ -81,7 +84,7 @@ fn made(purpose: Purpose, owner: &Owner, id: &[u8], secret: &[u8]) -> Result<New
 }
 
 /// Reads one as it is presented.
-pub(super) fn parse(purpose: Purpose, text: &str) -> Option<WellFormed> {
+pub(crate) fn parse(purpose: Purpose, text: &str) -> Option<WellFormed> {
     let rest = text.strip_prefix(MARK)?.strip_prefix(purpose.name())?.strip_prefix('_')?;
     let (rest, end) = rest.rsplit_once('_')?;
     let (whose, id) = rest.rsplit_once('_')?;
@@ -103,7 +106,7 @@ fn checksum(secret: &str) -> String {
 }
 
 /// As hashes of secrets are stored.
-pub(super) fn hashed(secret: &str) -> String {
+pub(crate) fn hashed(secret: &str) -> String {
     hex(&Sha256::digest(secret.as_bytes()))
 }
 
@@ -119,7 +122,7 @@ mod tests {
 
     #[test]
     fn one_is_read_as_what_it_was_made_for_and_as_nothing_else() {
-        let purposes = [Purpose::Token, Purpose::Session, Purpose::Invite];
+        let purposes = [Purpose::Token, Purpose::Session, Purpose::Invite, Purpose::Enroll];
         for owner in owners() {
             for purpose in purposes {
                 let new = create(purpose, &owner).unwrap();

@@ -12,7 +12,7 @@
 
 mod accounts;
 mod attempts;
-mod credential;
+pub(crate) mod credential;
 mod documents;
 mod error;
 mod grants;

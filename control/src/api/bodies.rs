@@ -103,6 +103,36 @@ pub(super) struct RecoveryCodes {
     pub(super) recovery_codes: Vec<String>,
 }
 
+/// A proxy that is to be let in.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewEnrolment {
+    /// For people.
+    pub(super) name: String,
+    /// The organisations that it may see; none: all.
+    pub(super) organisations: Option<Vec<String>>,
+    /// How long its token lets it in, such as `1h`, which it is if it is not said; at most `7d`.
+    pub(super) lifetime: Option<String>,
+}
+
+/// A token that lets a proxy in.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct MadeEnrolment {
+    /// The token, for `palisade enroll --token`. It is not shown again.
+    pub(super) token: String,
+    /// What became of it so far.
+    pub(super) enrolment: Value,
+}
+
+/// Some proxies.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Enrolments {
+    /// They.
+    pub(super) items: Vec<Value>,
+    /// What comes next, if there is more.
+    pub(super) next: Option<String>,
+}
+
 /// Who asks.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Me {

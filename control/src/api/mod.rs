@@ -13,6 +13,7 @@ mod answer;
 mod apply;
 mod bodies;
 mod call;
+mod enrolments;
 mod guard;
 mod openapi;
 mod organisations;
@@ -28,6 +29,7 @@ pub use call::Head;
 pub use guard::Admitted;
 
 use crate::access::Access;
+use crate::feed::Feed;
 use crate::resources::{Control, FieldError};
 use answer::Answer;
 use bytes::Bytes;
@@ -42,6 +44,8 @@ use std::sync::Arc;
 pub struct Api {
     control: Arc<Control>,
     access: Arc<Access>,
+    /// Who lets proxies in, if they are.
+    feed: Option<Arc<Feed>>,
     routes: Vec<Route>,
     openapi: Value,
 }
@@ -51,7 +55,13 @@ impl Api {
     pub fn new(control: Arc<Control>, access: Arc<Access>) -> Self {
         let routes = routes::routes();
         let openapi = openapi::document(&routes);
-        Self { control, access, routes, openapi }
+        Self { control, access, feed: None, routes, openapi }
+    }
+
+    /// And over who lets proxies in.
+    #[must_use]
+    pub fn with_feed(self, feed: Arc<Feed>) -> Self {
+        Self { feed: Some(feed), ..self }
     }
 
     /// Does what may be done.
@@ -71,6 +81,7 @@ impl Api {
             Action::Account(action) => self.on_account(call, action, body).await,
             Action::Right(action) => self.on_right(call, action, body).await,
             Action::Usage(action) => self.on_usage(call, action).await,
+            Action::Enrolment(action) => self.on_enrolment(call, action, body).await,
             Action::OpenApi => Ok(Answer::of(&self.openapi)),
         }
     }

@@ -97,6 +97,7 @@ fn tag(route: &Route) -> &'static str {
         Action::Account(_) => "accounts",
         Action::Right(_) => "rights",
         Action::Usage(_) => "usage",
+        Action::Enrolment(_) => "enrolments",
         Action::OpenApi => "description",
     }
 }

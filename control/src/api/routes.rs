@@ -126,6 +126,7 @@ pub(super) enum Action {
     Account(AccountAction),
     Right(RightAction),
     Usage(UsageAction),
+    Enrolment(EnrolmentAction),
     OpenApi,
 }
 
@@ -208,6 +209,15 @@ pub(super) enum RightAction {
 pub(super) enum UsageAction {
     Organisation,
     Platform,
+}
+
+/// With proxies that are let in.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum EnrolmentAction {
+    List,
+    Read,
+    Invite,
+    Withdraw,
 }
 
 /// The names of the free parts of a path with what stands there.

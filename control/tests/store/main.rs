@@ -32,6 +32,7 @@ mod access;
 mod api;
 mod conformance;
 mod crash;
+mod feed;
 mod follow;
 mod history;
 mod memos;

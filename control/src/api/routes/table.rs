@@ -1,8 +1,8 @@
 //! The rows of the table: those of each kind, made from the table of kinds, and those that are there besides.
 
 use super::{
-    AccountAction, Action, Form, Guard, ORGANISATION, Operation, OrganisationAction, PLATFORM, Queried, ROOT,
-    RightAction, Route, SessionAction, Takes, UsageAction, Values, form,
+    AccountAction, Action, EnrolmentAction, Form, Guard, ORGANISATION, Operation, OrganisationAction,
+    PLATFORM, Queried, ROOT, RightAction, Route, SessionAction, Takes, UsageAction, Values, form,
 };
 use crate::access::Verb;
 use crate::api::bodies;
@@ -46,6 +46,7 @@ pub(in crate::api) fn routes() -> Vec<Route> {
             all.extend(kind(row, &format!("{base}/{}", row.name)));
         }
     }
+    all.extend(enrolments());
     let about = "this document";
     all.push(Route::new(Method::GET, format!("{ROOT}/openapi.json"), Action::OpenApi, Guard::Open, about));
     all
@@ -110,6 +111,26 @@ fn sign_in() -> Vec<Route> {
         .gives(201, Form::Object),
         of(Method::GET, "/me", Do::Me, Guard::Signed, "who asks, and what it may do at home")
             .gives(200, form::<bodies::Me>()),
+    ]
+}
+
+/// Proxies that are let in.
+fn enrolments() -> Vec<Route> {
+    use EnrolmentAction as Do;
+    let (all, one) = (format!("{PLATFORM}/enrolments"), format!("{PLATFORM}/enrolments/{{id}}"));
+    let of = |method, path: &str, what, verb, about: &str| {
+        Route::new(method, path, Action::Enrolment(what), Guard::May("enrolments", verb), about)
+    };
+    vec![
+        of(Method::GET, &all, Do::List, Verb::Read, "proxies that were let in, or are about to be")
+            .takes(Takes::Part)
+            .gives(200, form::<bodies::Enrolments>()),
+        of(Method::POST, &all, Do::Invite, Verb::Create, "a token that lets one proxy in, once; shown once")
+            .takes(Takes::Json(form::<bodies::NewEnrolment>()))
+            .gives(201, form::<bodies::MadeEnrolment>()),
+        of(Method::GET, &one, Do::Read, Verb::Read, "one of them").gives(200, Form::Object),
+        of(Method::DELETE, &one, Do::Withdraw, Verb::Delete, "end its token or its certificates, at once")
+            .gives(204, Form::Nothing),
     ]
 }
 

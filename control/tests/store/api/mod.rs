@@ -11,6 +11,7 @@ use core::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use palisade_control::access::{Access, Cost};
 use palisade_control::api::{Api, Head, Reply};
+use palisade_control::feed::Feed;
 use palisade_control::folder::Folder;
 use palisade_control::resources::Control;
 use palisade_control::store::Store;
@@ -102,6 +103,12 @@ impl Desk {
     /// What it stands on.
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The same, where proxies are let in.
+    pub(crate) async fn with_feed(self, now: SystemTime) -> Self {
+        let feed = Feed::open(self.store.clone(), now).await.unwrap();
+        Self { api: self.api.with_feed(Arc::new(feed)), ..self }
     }
 
     /// Sends a request with a body as it is.

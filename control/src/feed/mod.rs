@@ -1,0 +1,213 @@
+//! How does a proxy that is not in this process learn what it is to enforce? The feed, without a socket.
+//!
+//! A proxy is let in once with a token, and then known by its certificate, which one small [`Authority`] of our own
+//! signs. What it may see, the record of its enrolment says, which is asked with each request, and again after each
+//! wait: a proxy whose enrolment was withdrawn hears nothing more. It asks what every follower asks of its origin.
+//!
+//! Needs a store, and somebody who listens, verified the certificate, and passes on its hash. Proves that nobody is
+//! answered whose certificate does not hold, and nobody about an organisation that is not theirs. Does not: listen,
+//! know TLS, log, or look at a clock.
+
+mod authority;
+mod enrolments;
+mod error;
+mod key;
+mod scope;
+pub mod wire;
+
+pub use authority::{Authority, Identity, LIFETIME};
+pub use enrolments::{EnrolmentView, Enrolments, NewEnrolment, TOKEN_LIFETIME, TOKEN_LIFETIME_MAX};
+pub use error::FeedError;
+pub use key::{Key, pin_of};
+pub use scope::ORGANISATIONS_MAX;
+
+use crate::follow::{News, Origin, READ_MAX};
+use crate::store::{Kind, OrganisationId, Owner, Store, StoreError};
+use enrolments::Guest;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long somebody waits for news at most. Whoever listens may wait longer than that, and not much.
+pub const PATIENCE_MAX: Duration = Duration::from_secs(30);
+/// What is read of a request: the names of so many owners.
+pub const BODY_BYTES_MAX: usize = 64 << 10;
+/// Kinds of resources of this room.
+pub(crate) const KINDS: [&str; 3] = ["feed-authority", "feed-certificates", "enrolments"];
+
+/// The feed.
+#[derive(Debug)]
+pub struct Feed {
+    store: Arc<Store>,
+    authority: Authority,
+    kinds: Kinds,
+}
+
+#[derive(Debug)]
+struct Kinds {
+    enrolments: Kind,
+    certificates: Kind,
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Asked<'a> {
+    /// Its method.
+    pub method: &'a str,
+    /// Its path, without a query.
+    pub path: &'a str,
+    /// What stands behind the `?`.
+    pub query: &'a str,
+    /// SHA-256 of the certificate that it came with, if there was one that the [`Authority`] signed.
+    pub certificate: Option<[u8; 32]>,
+    /// Its body.
+    pub body: &'a [u8],
+    /// When it came.
+    pub now: SystemTime,
+}
+
+/// What is answered: a status and JSON.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status of HTTP.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+    /// What is for the log alone, if something went wrong on this side.
+    pub cause: Option<String>,
+}
+
+impl Feed {
+    /// Over a store. The first time, it gets its authority.
+    pub async fn open(store: Arc<Store>, now: SystemTime) -> Result<Self, FeedError> {
+        let authority = Authority::open(&store, now).await?;
+        let [_, certificates, enrolments] = KINDS;
+        let kind = |name| Kind::new(name).map_err(StoreError::from);
+        let kinds = Kinds { enrolments: kind(enrolments)?, certificates: kind(certificates)? };
+        Ok(Self { store, authority, kinds })
+    }
+
+    /// Who signs.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Answers a request.
+    pub async fn answer(&self, asked: &Asked<'_>) -> Answer {
+        match self.answered(asked).await {
+            Ok(body) => Answer { status: 200, body, cause: None },
+            Err(error) => refused(&error),
+        }
+    }
+
+    async fn answered(&self, asked: &Asked<'_>) -> Result<Vec<u8>, FeedError> {
+        let path = asked.path.strip_prefix(wire::ROOT).ok_or(FeedError::NotFound("path"))?;
+        if (asked.method, path) == ("POST", "enroll") {
+            return written(&self.enroll(&read(asked.body)?, asked.now).await?);
+        }
+        let guest = self.guest(asked.certificate.as_ref(), asked.now).await?;
+        match (asked.method, path) {
+            ("GET", "end") => written(&wire::End { end: self.store.end().await? }),
+            ("GET", "news") => written(&self.news(&guest, asked).await?),
+            ("GET", "organisations") => written(&self.organisations(&guest, asked).await?),
+            ("POST", "read") => written(&self.read(&guest, &read(asked.body)?).await?),
+            ("POST", "renew") => written(&self.renew(&guest, &read(asked.body)?, asked.now).await?),
+            (_, _) => Err(FeedError::NotFound("path")),
+        }
+    }
+
+    /// Who changed of those that a guest may know of. Others wake nobody.
+    async fn news(&self, guest: &Guest, asked: &Asked<'_>) -> Result<wire::Changed, FeedError> {
+        let after = number(asked.query, "after").unwrap_or(0);
+        let patience =
+            Duration::from_millis(number(asked.query, "patience_ms").unwrap_or(0)).min(PATIENCE_MAX);
+        let begun = Instant::now();
+        let mut position = after;
+        loop {
+            let left = patience.saturating_sub(begun.elapsed());
+            let News { mut owners, position: heard, end } = self.store.news(position, left).await?;
+            // It may have been withdrawn meanwhile, which is a change that wakes who waits.
+            self.guest(asked.certificate.as_ref(), asked.now + begun.elapsed()).await?;
+            owners.retain(|owner| guest.scope.has(owner));
+            let is_more = heard < end;
+            position = heard;
+            if !owners.is_empty() || (begun.elapsed() >= patience && !is_more) {
+                return Ok(News { owners, position, end }.into());
+            }
+        }
+    }
+
+    async fn organisations(
+        &self,
+        guest: &Guest,
+        asked: &Asked<'_>,
+    ) -> Result<wire::Organisations, FeedError> {
+        let after = value(asked.query, "after").map(OrganisationId::new).transpose();
+        let after = after.map_err(StoreError::from)?;
+        let organisations = match guest.scope.organisations() {
+            None => {
+                let all = Origin::organisations(&self.store, after.as_ref()).await?;
+                all.iter().map(ToString::to_string).collect()
+            }
+            // Also those that are gone: what they have says so.
+            Some(named) => {
+                let is_behind =
+                    |name: &String| after.as_ref().is_none_or(|after| name.as_str() > after.as_str());
+                named.into_iter().filter(is_behind).collect()
+            }
+        };
+        Ok(wire::Organisations { organisations })
+    }
+
+    async fn read(&self, guest: &Guest, asked: &wire::Read) -> Result<wire::Readings, FeedError> {
+        let wrong = |problem: String| FeedError::Invalid { pointer: "/owners", problem };
+        if asked.owners.len() > READ_MAX {
+            return Err(wrong(format!("at most {READ_MAX} are read at once")));
+        }
+        let owners: Result<BTreeSet<Owner>, _> = asked.owners.iter().map(|name| wire::owner(name)).collect();
+        let owners = owners.map_err(|error| wrong(error.to_string()))?;
+        if let Some(other) = owners.iter().find(|owner| !guest.scope.has(owner)) {
+            return Err(FeedError::Forbidden(other.to_string()));
+        }
+        let mut readings = Vec::with_capacity(owners.len());
+        for (owner, reading) in Origin::read(&self.store, &owners).await? {
+            let seen = guest.scope.seen(&owner, reading)?;
+            readings.push((owner, seen).into());
+        }
+        Ok(wire::Readings { readings })
+    }
+}
+
+/// What is said when it was not done.
+fn refused(error: &FeedError) -> Answer {
+    let (status, name) = error.name();
+    let problem = wire::Problem { name: name.to_owned(), detail: error.to_string() };
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    Answer { status, body, cause: error.cause() }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, FeedError> {
+    serde_json::from_slice(body).map_err(|error| FeedError::Invalid {
+        pointer: "",
+        // Not the error's own words: it may repeat a token.
+        problem: format!("this cannot be read, at line {} column {}", error.line(), error.column()),
+    })
+}
+
+fn written(answer: &impl Serialize) -> Result<Vec<u8>, FeedError> {
+    serde_json::to_vec(answer).map_err(FeedError::broken)
+}
+
+fn value<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+}
+
+fn number(query: &str, name: &str) -> Option<u64> {
+    value(query, name)?.parse().ok()
+}
