@@ -9,6 +9,8 @@ mod buckets;
 pub(super) mod commonness;
 mod paths;
 
+pub(super) use paths::widely;
+
 use super::rules::LITERAL_BYTES_MIN;
 use buckets::Buckets;
 use paths::{Masks, Path};

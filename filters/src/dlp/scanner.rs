@@ -430,13 +430,12 @@ impl Scan {
             self.open.push(Candidate::Digits { at });
             return;
         }
-        let mut count = None;
+        let Some(around) = scanner.digits.around(view, at) else { return };
         for block in scanner.digits.blocks() {
             let context = (&scanner.lexicon, &mut self.nearby);
-            let set = scanner.digits.candidates(block, view, at, self.threshold, context);
+            let set = scanner.digits.candidates(block, view, &around, self.threshold, context);
             for rule in scanner.digits.members(block, set) {
-                let count = *count.get_or_insert_with(|| digits::count(view.text, at).0);
-                if let Some(start) = at.checked_sub(rule.before).filter(|_| rule.least <= count) {
+                if let Some(start) = at.checked_sub(rule.before) {
                     self.ask(scanner, view, Candidate::Rule { rule: rule.rule, start, anchor: at }, found);
                 }
             }

@@ -29,22 +29,55 @@ pub(super) struct Buckets {
     pub(super) by_half: Box<[[[Table<16>; 2]; WINDOW]; GROUPS]>,
 }
 
+/// How often every window is asked once more whether another bucket would be a better place for it.
+const PASSES: usize = 4;
+
 /// A bucket as it is filled.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Bucket {
-    windows: Vec<[u8; WINDOW]>,
-    /// For each place, which bytes are in it.
-    bytes: [u128; WINDOW],
+    /// For each place, how many of its windows have a byte there.
+    counts: [[u16; 128]; WINDOW],
+    /// For each place, how likely a byte of a text is one of those.
+    likely: [f32; WINDOW],
 }
 
 impl Bucket {
-    fn with(&self, window: [u8; WINDOW]) -> [u128; WINDOW] {
-        let mut bytes = self.bytes;
-        for (set, byte) in bytes.iter_mut().zip(window) {
-            *set |= 1 << (byte & 0x7f);
+    const EMPTY: Self = Self { counts: [[0; 128]; WINDOW], likely: [0.0; WINDOW] };
+
+    /// How much more passes the bucket with this window.
+    fn dearer(&self, window: [u8; WINDOW], weights: &[f32; 128]) -> f32 {
+        let (mut before, mut behind) = (1.0, 1.0);
+        for ((byte, counts), likely) in window.into_iter().zip(&self.counts).zip(self.likely) {
+            let known = counts.get(usize::from(byte & 0x7f)).is_some_and(|count| *count > 0);
+            before *= likely;
+            behind *= if known { likely } else { likely + weight(weights, byte) };
         }
-        bytes
+        behind - before
     }
+
+    fn add(&mut self, window: [u8; WINDOW], weights: &[f32; 128]) {
+        for ((byte, counts), likely) in window.into_iter().zip(&mut self.counts).zip(&mut self.likely) {
+            let Some(count) = counts.get_mut(usize::from(byte & 0x7f)) else { continue };
+            *count += 1;
+            if *count == 1 {
+                *likely += weight(weights, byte);
+            }
+        }
+    }
+
+    fn remove(&mut self, window: [u8; WINDOW], weights: &[f32; 128]) {
+        for ((byte, counts), likely) in window.into_iter().zip(&mut self.counts).zip(&mut self.likely) {
+            let Some(count) = counts.get_mut(usize::from(byte & 0x7f)) else { continue };
+            *count -= 1;
+            if *count == 0 {
+                *likely -= weight(weights, byte);
+            }
+        }
+    }
+}
+
+fn weight(weights: &[f32; 128], byte: u8) -> f32 {
+    weights.get(usize::from(byte & 0x7f)).copied().unwrap_or(0.0)
 }
 
 impl Buckets {
@@ -52,19 +85,23 @@ impl Buckets {
     pub(super) fn new(mut windows: Vec<[u8; WINDOW]>, weight: impl Fn(u8) -> f32) -> Self {
         windows.sort_unstable();
         windows.dedup();
-        let weights: Vec<f32> = (0..128).map(weight).collect();
-        let passes =
-            |bytes: &[u128; WINDOW]| -> f32 { bytes.iter().map(|set| weigh(&weights, *set)).product() };
-        let mut buckets = vec![Bucket::default(); BUCKETS];
-        for window in windows {
-            let dearer = |bucket: &Bucket| passes(&bucket.with(window)) - passes(&bucket.bytes);
-            let cheapest = buckets.iter_mut().min_by(|one, other| dearer(one).total_cmp(&dearer(other)));
-            if let Some(bucket) = cheapest {
-                bucket.bytes = bucket.with(window);
-                bucket.windows.push(window);
+        let all: f32 = (0..128).map(&weight).sum();
+        let weights: [f32; 128] = std::array::from_fn(|byte| weight(byte as u8) / all);
+        let mut buckets = vec![Bucket::EMPTY; BUCKETS];
+        let mut places: Vec<Option<usize>> = vec![None; windows.len()];
+        for _ in 0..PASSES {
+            for (window, place) in windows.iter().zip(&mut places) {
+                if let Some(bucket) = place.and_then(|place| buckets.get_mut(place)) {
+                    bucket.remove(*window, &weights);
+                }
+                let costs = buckets.iter().map(|bucket| bucket.dearer(*window, &weights)).enumerate();
+                *place = costs.min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(place, _)| place);
+                if let Some(bucket) = place.and_then(|place| buckets.get_mut(place)) {
+                    bucket.add(*window, &weights);
+                }
             }
         }
-        Self::lay_out(&buckets)
+        Self::lay_out(windows.iter().zip(places).filter_map(|(window, place)| Some((*window, place?))))
     }
 
     /// The memory that they take.
@@ -72,7 +109,7 @@ impl Buckets {
         size_of::<Self>() + size_of_val(&*self.by_class) + size_of_val(&*self.by_half)
     }
 
-    fn lay_out(buckets: &[Bucket]) -> Self {
+    fn lay_out(windows: impl Iterator<Item = ([u8; WINDOW], usize)>) -> Self {
         let mut tables = Self {
             classes: Table([0; 128]),
             by_class: Box::new(std::array::from_fn(|_| std::array::from_fn(|_| Table([0; 64])))),
@@ -81,12 +118,10 @@ impl Buckets {
             })),
         };
         let mut next = 1;
-        for (number, bucket) in buckets.iter().enumerate() {
+        for (window, number) in windows {
             let (group, bit) = (number / 8, 1u8 << (number % 8));
-            for window in &bucket.windows {
-                for (place, byte) in window.iter().enumerate() {
-                    tables.enter(*byte, &mut next, (group, place), bit);
-                }
+            for (place, byte) in window.into_iter().enumerate() {
+                tables.enter(byte, &mut next, (group, place), bit);
             }
         }
         tables
@@ -116,13 +151,4 @@ fn set(place: Option<&mut u8>, change: impl FnOnce(&mut u8)) {
     if let Some(place) = place {
         change(place);
     }
-}
-
-fn weigh(weights: &[f32], mut set: u128) -> f32 {
-    let mut sum = 0.0;
-    while set != 0 {
-        sum += weights.get(set.trailing_zeros() as usize).copied().unwrap_or(0.0);
-        set &= set - 1;
-    }
-    sum
 }

@@ -7,7 +7,7 @@
 //! This is one of the modules of ours with `unsafe` in it, so here is the argument. There are two kinds:
 //!
 //! - **A path is entered** though the compiler does not know that this processor can. [`Path`] has a private variant
-//!   for each, and is only made by [`Path::all`], which asks the processor.
+//!   for each, and is only made by [`Path::all`], which asks the processor; [`widely`] asks it itself.
 //! - **Bytes are loaded** through a pointer, since that is what the instructions take. It comes from a reference to an
 //!   array of the length that is read, and unaligned loads ask no more.
 
@@ -101,6 +101,19 @@ impl Path {
             Kind::Neon => unsafe { arm::neon(buckets, text, (from, end), sink) },
         }
     }
+}
+
+/// Does work that the compiler turns into vectors, with wider ones where this processor has them: `work`, and what it
+/// calls, must be inlined.
+#[inline]
+#[expect(unsafe_code, reason = "argued at the head of this module")]
+pub(in crate::dlp) fn widely<R>(work: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor was asked on the line before.
+        return unsafe { x86::widely(work) };
+    }
+    work()
 }
 
 /// Cuts a text into blocks; the last is filled up with zeros, which begin nothing.
@@ -214,6 +227,11 @@ mod x86 {
             }
         };
         each_block(text, range, kernel, sink);
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn widely<R>(work: impl FnOnce() -> R) -> R {
+        work()
     }
 
     #[target_feature(enable = "avx2")]

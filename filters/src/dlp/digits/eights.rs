@@ -1,7 +1,7 @@
 //! Which of eight bytes are of a kind? All at once, in one word: the highest bit of each byte says so.
 
 /// The highest bit of each byte.
-pub(super) const HIGH: u64 = 0x8080_8080_8080_8080;
+pub(in crate::dlp) const HIGH: u64 = 0x8080_8080_8080_8080;
 const LOW: u64 = 0x0101_0101_0101_0101;
 
 /// Bytes from `first` to `last`, both ASCII.
@@ -13,13 +13,18 @@ fn between(eight: u64, first: u8, last: u8) -> u64 {
 }
 
 /// Digits.
-pub(super) fn digits(eight: u64) -> u64 {
+pub(in crate::dlp) fn digits(eight: u64) -> u64 {
     between(eight, b'0', b'9')
+}
+
+/// Letters of ASCII.
+pub(in crate::dlp) fn letters(eight: u64) -> u64 {
+    between(eight | (LOW * 0x20), b'a', b'z')
 }
 
 /// What words consist of: letters, digits and `_`.
 pub(super) fn words(eight: u64) -> u64 {
-    between(eight | (LOW * 0x20), b'a', b'z') | digits(eight) | between(eight, b'_', b'_')
+    letters(eight) | digits(eight) | between(eight, b'_', b'_')
 }
 
 #[cfg(test)]
@@ -36,6 +41,7 @@ mod tests {
                     let told = |set: u64| set >> (place * 8 + 7) & 1 == 1;
                     let eight = u64::from_le_bytes(eight);
                     assert_eq!(told(digits(eight)), byte.is_ascii_digit(), "{byte}");
+                    assert_eq!(told(letters(eight)), byte.is_ascii_alphabetic(), "{byte}");
                     assert_eq!(told(words(eight)), byte.is_ascii_alphanumeric() || byte == b'_', "{byte}");
                 }
             }

@@ -4,7 +4,7 @@
 //! not be sure enough. Sets of rules are bits, so that a place is asked about once for all of them. What is left, the
 //! rules' own automata decide.
 
-mod eights;
+pub(super) mod eights;
 mod shapes;
 
 pub(super) use shapes::Shapes;
@@ -31,7 +31,7 @@ const CONTEXT_AHEAD_BYTES_MAX: usize = 160;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct DigitRule {
     /// Digits needed.
-    pub(super) least: usize,
+    least: usize,
     /// Bytes of the match before them.
     pub(super) before: usize,
     pub(super) rule: u16,
@@ -49,6 +49,21 @@ const BLOCK_RULES: usize = SET_WORDS * 64;
 /// Some of the rules of a block.
 type Set = [u64; SET_WORDS];
 
+/// What stands around digits, told apart as far as it tells rules apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Around {
+    /// Where the first of them stands.
+    at: usize,
+    /// The number of the sets for what stands behind it.
+    shape: usize,
+    before: Before,
+    /// How many bytes of a word stand before it, and whether the first of those is the letter of an escape.
+    words: usize,
+    is_escape: bool,
+    /// How many there are, with separators between them.
+    count: usize,
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Digits {
@@ -60,6 +75,8 @@ pub(super) struct Digits {
     behind: Vec<u16>,
     /// The sets that those are.
     sets: Vec<Set>,
+    /// The number of those of which all are empty.
+    nothing: u16,
     /// Sets by what stands before it, for each [`Before`].
     before: Vec<Set>,
     /// Sets by the letters of a word before it, for each count.
@@ -69,6 +86,8 @@ pub(super) struct Digits {
     /// How sure rules are without a context word, in order, and for each the set of those that are as sure.
     levels: Vec<f32>,
     alone: Vec<Set>,
+    /// Sets by how many digits there are: the rules that ask for no more.
+    counts: Vec<Set>,
     /// How far behind the first digit a context word may end.
     ahead_bytes: usize,
 }
@@ -106,6 +125,7 @@ impl Digits {
                 digits.behind.push(*known.entry(set(&may)).or_insert(number));
             }
         }
+        digits.nothing = known.get(&vec![Set::default(); blocks]).copied().unwrap_or(u16::MAX);
         let mut sets: Vec<_> = known.into_iter().collect();
         sets.sort_unstable_by_key(|(_, number)| *number);
         digits.sets = sets.into_iter().flat_map(|(set, _)| set).collect();
@@ -113,6 +133,14 @@ impl Digits {
             (0..Before::COUNT).flat_map(|before| set(&|shapes| shapes.before >> before & 1 == 1)).collect();
         digits.words =
             (0..=WORD_MAX).flat_map(|words| set(&|shapes| shapes.words >> words & 1 == 1)).collect();
+        digits.counts = (0..=DIGITS_COUNTED_MAX)
+            .flat_map(|count| {
+                let mut set = vec![Set::default(); blocks];
+                let asking = (0..).zip(&all).filter(|(_, (digit, ..))| digit.least <= count);
+                asking.for_each(|(at, _)| insert(&mut set, at));
+                set
+            })
+            .collect();
         digits.levels = all.iter().map(|(digit, ..)| digit.alone).collect();
         digits.levels.sort_unstable_by(f32::total_cmp);
         digits.levels.dedup();
@@ -153,7 +181,7 @@ impl Digits {
 
     /// The memory that it takes.
     pub(super) fn memory_bytes(&self) -> usize {
-        let sets = [&self.sets, &self.before, &self.words, &self.by_word, &self.alone];
+        let sets = [&self.sets, &self.before, &self.words, &self.by_word, &self.alone, &self.counts];
         let sets: usize = sets.into_iter().map(|sets| size_of_val(&**sets)).sum();
         sets + size_of_val(&*self.rules) + size_of_val(&*self.behind) + size_of_val(&*self.levels)
     }
@@ -175,23 +203,30 @@ impl Digits {
         })
     }
 
-    /// The rules of a block that the digits at `at` could begin, by what stands around them and at this threshold.
+    /// What stands around the digits at `at`; none, if no rule could begin with them.
+    pub(super) fn around(&self, view: View<'_>, at: usize) -> Option<Around> {
+        let shape = self.behind.get(shape(view, at)).copied().unwrap_or(0);
+        if shape == self.nothing {
+            return None;
+        }
+        let (before, words, is_escape) = before(view.text, at);
+        let count = count(view.text, at).0.min(DIGITS_COUNTED_MAX);
+        Some(Around { at, shape: usize::from(shape), before, words, is_escape, count })
+    }
+
+    /// The rules of a block that these digits could begin, by what stands around them and at this threshold.
     pub(super) fn candidates(
         &self,
         block: usize,
         view: View<'_>,
-        at: usize,
+        around: &Around,
         threshold: f32,
         (lexicon, nearby): (&Lexicon, &mut Nearby),
     ) -> Set {
         let part =
             |sets: &[Set], number: usize| sets.get(number * self.blocks + block).copied().unwrap_or_default();
-        let number = self.behind.get(shape(view, at)).copied().unwrap_or(0);
-        let mut set = part(&self.sets, usize::from(number));
-        if is_empty(set) {
-            return set;
-        }
-        let (before, words, is_escape) = before(view.text, at);
+        let Around { at, shape, before, words, is_escape, count } = *around;
+        let mut set = both(part(&self.sets, shape), part(&self.counts, count));
         if is_escape {
             set = both(set, either(part(&self.words, words), part(&self.words, words - 1)));
         } else {
@@ -207,10 +242,10 @@ impl Digits {
         let level = self.levels.partition_point(|level| *level < threshold);
         let alone = part(&self.alone, level);
         let needing: u32 = set.iter().zip(alone).map(|(bits, alone)| (bits & !alone).count_ones()).sum();
-        let around = at.saturating_sub(CONTEXT_REACH_BYTES)..at + self.ahead_bytes;
-        let is_known = view.complete || view.text.len() >= around.end;
-        if is_known && nearby.is_worth(needing as usize, at, &around) {
-            let near = nearby.sets(lexicon, view.text, around, (&self.by_word, self.blocks));
+        let reach = at.saturating_sub(CONTEXT_REACH_BYTES)..at + self.ahead_bytes;
+        let is_known = view.complete || view.text.len() >= reach.end;
+        if is_known && nearby.is_worth(needing as usize, at, &reach) {
+            let near = nearby.sets(lexicon, view.text, reach, (&self.by_word, self.blocks));
             set = both(set, either(alone, near.get(block).copied().unwrap_or_default()));
         }
         set
@@ -379,8 +414,9 @@ mod tests {
     fn candidates(view: View<'_>, at: usize, threshold: f32) -> Vec<u16> {
         let (scanner, mut nearby) = (PLATFORM.platform(), Nearby::default());
         let digits = scanner.digits();
+        let Some(around) = digits.around(view, at) else { return Vec::new() };
         let blocks = digits.blocks().flat_map(|block| {
-            let set = digits.candidates(block, view, at, threshold, (scanner.lexicon(), &mut nearby));
+            let set = digits.candidates(block, view, &around, threshold, (scanner.lexicon(), &mut nearby));
             digits.members(block, set).map(|rule| rule.rule).collect::<Vec<_>>()
         });
         blocks.collect()

@@ -105,14 +105,6 @@ pub(super) fn is_low(byte: u8) -> bool {
     (byte < b'\t') | (byte.wrapping_sub(0x0e) < b' ' - 0x0e)
 }
 
-/// Whether two signs of quoted-printable stand as far apart as two bytes of it.
-#[expect(clippy::needless_bitwise_bool, reason = "no branch, so that many bytes are looked at at once")]
-#[inline]
-pub(super) fn holds_signs(text: &[u8]) -> bool {
-    let behind = text.get(QUOTED_BYTES..).unwrap_or_default();
-    text.iter().zip(behind).fold(false, |any, (one, next)| any | ((*one == b'=') & (*next == b'=')))
-}
-
 /// Where in the first `bytes` of a text something begins that is, or may become, quoted-printable; or `bytes`.
 pub(super) fn quoted_from(text: &[u8], bytes: usize, complete: bool, goes_on: bool) -> usize {
     let signs = memchr::memchr_iter(b'=', text.get(..bytes).unwrap_or_default());

@@ -3,63 +3,110 @@
 //! A cheap look at every text, so that plain ASCII pays next to nothing for shadows. It may say yes where nothing
 //! comes of it, never no where something would.
 
+use super::super::anchors::widely;
 use super::runs::{self, RUN_BYTES_MAX};
 use super::{SHADOW_GAP, escapes};
 
 /// Bytes looked at together: a loop that compilers turn into vectors.
-const CHUNK_BYTES: usize = 32;
+const CHUNK_BYTES: usize = 64;
+/// With what stands behind them that is looked at with the last of them.
+const SEEN_BYTES: usize = CHUNK_BYTES + escapes::QUOTED_BYTES;
+/// Bytes of which [`plain_bytes`] looks at together.
+const PLAIN_BYTES: usize = 32;
 
 /// Whether a text, or one of several with a byte 0xff between them, needs a shadow.
 pub(super) fn is_needed(text: &[u8]) -> bool {
-    plain_bytes(text) < text.len() || holds_quoted(text) || holds_run(text)
+    widely(
+        #[inline(always)]
+        || is_needed_widely(text),
+    )
+}
+
+/// What a chunk may hold.
+struct Signs {
+    /// What begins an escape, is not seen, or belongs to a character outside of ASCII.
+    mark: bool,
+    /// Two signs of quoted-printable, as far apart as they must be.
+    quoted: bool,
+    /// A byte that turns from one kind to another, as in runs.
+    turn: bool,
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it is compiled for each kind of vectors where it is inlined")]
+fn is_needed_widely(text: &[u8]) -> bool {
+    let mut known = 0;
+    for from in (0..text.len()).step_by(CHUNK_BYTES) {
+        let rest = text.get(from..).unwrap_or_default();
+        let signs = match rest.first_chunk::<SEEN_BYTES>() {
+            Some(seen) => Signs::of(seen),
+            None => Signs::of(&padded(rest)),
+        };
+        let here = rest.len().min(CHUNK_BYTES);
+        if signs.mark || signs.quoted && escapes::quoted_from(rest, here, true, false) < here {
+            return true;
+        }
+        if signs.turn && holds_run(text, from, from + here, &mut known) {
+            return true;
+        }
+    }
+    false
+}
+
+impl Signs {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it is compiled for each kind of vectors where it is inlined")]
+    #[expect(clippy::needless_bitwise_bool, reason = "no branch, so that many bytes are looked at at once")]
+    fn of(seen: &[u8; SEEN_BYTES]) -> Self {
+        let from = |place: usize| -> &[u8; CHUNK_BYTES] {
+            seen.get(place..).and_then(|rest| rest.first_chunk()).unwrap_or(&[b' '; CHUNK_BYTES])
+        };
+        let (mut mark, mut quoted, mut turn) = (false, false, false);
+        for ((byte, next), third) in from(0).iter().zip(from(1)).zip(from(escapes::QUOTED_BYTES)) {
+            mark |= is_mark(*byte);
+            quoted |= (*byte == b'=') & (*third == b'=');
+            turn |= runs::is_turn(*byte, *next);
+        }
+        Self { mark, quoted, turn }
+    }
+}
+
+#[cold]
+fn padded(rest: &[u8]) -> [u8; SEEN_BYTES] {
+    let mut seen = [b' '; SEEN_BYTES];
+    for (byte, known) in seen.iter_mut().zip(rest) {
+        *byte = *known;
+    }
+    seen
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it is compiled for each kind of vectors where it is inlined")]
+fn is_mark(byte: u8) -> bool {
+    // What is not seen ends at 0x7f, where what is no ASCII begins: one comparison for both.
+    let is_high = byte.wrapping_sub(0x7f) < SHADOW_GAP - 0x7f;
+    escapes::may_begin(byte) | escapes::is_low(byte) | is_high
 }
 
 /// How many bytes there are before the first one that begins an escape, is not seen, or belongs to a character outside
 /// of ASCII.
 pub(super) fn plain_bytes(text: &[u8]) -> usize {
-    // What is not seen ends at 0x7f, where what is no ASCII begins: one comparison for both.
-    let is_high = |byte: u8| byte.wrapping_sub(0x7f) < SHADOW_GAP - 0x7f;
-    let is_mark = |byte: u8| escapes::may_begin(byte) | escapes::is_low(byte) | is_high(byte);
-    let (chunks, _) = text.as_chunks::<CHUNK_BYTES>();
-    let holds_mark = |chunk: &[u8; CHUNK_BYTES]| chunk.iter().fold(false, |any, byte| any | is_mark(*byte));
-    let from = chunks.iter().position(holds_mark).unwrap_or(chunks.len()) * CHUNK_BYTES;
+    let (chunks, _) = text.as_chunks::<PLAIN_BYTES>();
+    let holds_mark = |chunk: &[u8; PLAIN_BYTES]| chunk.iter().fold(false, |any, byte| any | is_mark(*byte));
+    let from = chunks.iter().position(holds_mark).unwrap_or(chunks.len()) * PLAIN_BYTES;
     let rest = text.get(from..).unwrap_or_default();
     from + rest.iter().position(|byte| is_mark(*byte)).unwrap_or(rest.len())
 }
 
-/// Whether something is quoted-printable. Only where two of its signs stand as far apart as they must it looks closer.
-fn holds_quoted(text: &[u8]) -> bool {
-    (0..text.len()).step_by(CHUNK_BYTES).any(|from| {
-        let rest = text.get(from..).unwrap_or_default();
-        let here = rest.len().min(CHUNK_BYTES);
-        let is_suspect = match rest.first_chunk::<{ CHUNK_BYTES + escapes::QUOTED_BYTES }>() {
-            Some(chunk) => escapes::holds_signs(chunk),
-            None => escapes::holds_signs(rest),
-        };
-        is_suspect && escapes::quoted_from(rest, here, true, false) < here
-    })
-}
-
-/// Whether a run hides text. Only around bytes that turn from one kind to another it looks for runs at all.
-fn holds_run(text: &[u8]) -> bool {
-    let mut known = 0;
-    for from in (0..text.len()).step_by(CHUNK_BYTES) {
-        let end = text.len().min(from + CHUNK_BYTES);
-        let is_suspect = match text.get(from..).and_then(|rest| rest.first_chunk::<{ CHUNK_BYTES + 1 }>()) {
-            Some(chunk) => runs::holds_turn(chunk),
-            None => runs::holds_turn(text.get(from..).unwrap_or_default()),
-        };
-        if !is_suspect || end <= known {
-            continue;
-        }
-        let from = from.max(known);
-        let from = from - runs::members_at_end(text.get(known..from).unwrap_or_default());
-        known = end + members(text.get(end..).unwrap_or_default());
-        if holds_run_here(text.get(from..known).unwrap_or_default()) {
-            return true;
-        }
+/// Whether a run that touches a part of a text hides text. What lies before `known` was looked at.
+fn holds_run(text: &[u8], from: usize, end: usize, known: &mut usize) -> bool {
+    if end <= *known {
+        return false;
     }
-    false
+    let from = from.max(*known);
+    let from = from - runs::members_at_end(text.get(*known..from).unwrap_or_default());
+    *known = end + members(text.get(end..).unwrap_or_default());
+    holds_run_here(text.get(from..*known).unwrap_or_default())
 }
 
 /// The same, of a text in which every run is whole.

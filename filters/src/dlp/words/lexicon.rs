@@ -7,6 +7,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// No word ends at this node.
 const NONE: u16 = u16::MAX;
+/// Words are told apart from others by so many of their first bytes, before the tree is walked.
+const MARK_BYTES: usize = 3;
+/// Bits of the filter, as a power of two: at most 8 KiB, which stay in the first-level cache.
+const FILTER_BITS_MAX: u32 = 16;
+const FILTER_BITS_MIN: u32 = 9;
+/// So many bits for each word, if they are few.
+const FILTER_BITS_OF_WORD: usize = 16;
 
 /// The words of a rule set.
 #[derive(Debug)]
@@ -15,6 +22,11 @@ pub(in crate::dlp) struct Lexicon {
     nodes: Vec<Node>,
     /// By a byte that a word may begin with, in either case, the node behind it; 0 is none.
     first: Box<[u32; 256]>,
+    /// What most words of a text fail: a bit for each first [`MARK_BYTES`] of a word.
+    filter: Box<[u64]>,
+    filter_bits: u32,
+    /// Whether a word begins with something of ASCII that is neither letter nor digit.
+    begins_otherwise: bool,
     /// The rules of each word, in order.
     rules: Vec<Vec<u16>>,
 }
@@ -48,13 +60,50 @@ impl Lexicon {
             rules.sort_unstable();
             rules.dedup();
         }
-        let mut lexicon = Self { nodes: Vec::new(), first: Box::new([0; 256]), rules };
+        let bits = (words.len() * FILTER_BITS_OF_WORD).next_power_of_two().trailing_zeros();
+        let filter_bits = bits.clamp(FILTER_BITS_MIN, FILTER_BITS_MAX);
+        let begins_otherwise = |word: &Vec<u8>| {
+            word.first().is_some_and(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric())
+        };
+        let mut lexicon = Self {
+            nodes: Vec::new(),
+            first: Box::new([0; 256]),
+            filter: vec![0; 1 << (filter_bits - 6)].into(),
+            filter_bits,
+            begins_otherwise: words.iter().any(begins_otherwise),
+            rules,
+        };
+        for word in &words {
+            lexicon.mark(word);
+        }
         lexicon.grow(&words);
         let first = lexicon.first.clone();
         for (byte, node) in (0u8..=255).zip(lexicon.first.iter_mut()) {
             *node = first.get(usize::from(fold(byte))).copied().unwrap_or(0);
         }
         lexicon
+    }
+
+    /// Lets a word through the filter, whatever stands behind it if it is short, and however its spaces are written.
+    fn mark(&mut self, word: &[u8]) {
+        let forms = |place: usize| match word.get(place) {
+            None => (0..=u8::MAX).collect(),
+            Some(b' ') => vec![b' ', b'-', b'_'],
+            Some(byte) => vec![*byte],
+        };
+        let [first, second, third] = std::array::from_fn(forms);
+        for a in &first {
+            for b in &second {
+                for c in &third {
+                    self.set(mark([*a, *b, *c]));
+                }
+            }
+        }
+    }
+
+    fn set(&mut self, mark: u32) {
+        let bit = hash(mark, self.filter_bits);
+        set(self.filter.get_mut((bit >> 6) as usize), |word| *word |= 1 << (bit & 63));
     }
 
     fn grow(&mut self, words: &[Vec<u8>]) {
@@ -89,7 +138,7 @@ impl Lexicon {
     /// The memory that it takes.
     pub(in crate::dlp) fn memory_bytes(&self) -> usize {
         let rules: usize = self.rules.iter().map(|rules| size_of_val(rules) + size_of_val(&**rules)).sum();
-        size_of_val(&*self.nodes) + size_of_val(&*self.first) + rules
+        size_of_val(&*self.nodes) + size_of_val(&*self.first) + size_of_val(&*self.filter) + rules
     }
 
     /// How many words there are.
@@ -102,10 +151,17 @@ impl Lexicon {
         self.rules.get(usize::from(word)).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Whether any word begins with this byte.
+    /// Whether a word begins with something of ASCII that is neither letter nor digit.
+    pub(super) fn begins_otherwise(&self) -> bool {
+        self.begins_otherwise
+    }
+
+    /// Whether a text may begin with a word. It may say yes wrongly, never no.
     #[inline]
-    pub(super) fn may_begin(&self, byte: u8) -> bool {
-        self.first.get(usize::from(byte)).is_some_and(|node| *node > 0)
+    pub(super) fn may_be(&self, text: &[u8]) -> bool {
+        let Some(first) = text.first_chunk() else { return !text.is_empty() };
+        let bit = hash(mark(*first), self.filter_bits);
+        self.filter.get((bit >> 6) as usize).is_some_and(|word| word >> (bit & 63) & 1 == 1)
     }
 
     /// Calls `each` with every word that a text begins with, and its length.
@@ -124,6 +180,15 @@ impl Lexicon {
             length += 1;
         }
     }
+}
+
+/// The first bytes of a word, without case; other characters fold too, alike in text and filter.
+fn mark([a, b, c]: [u8; MARK_BYTES]) -> u32 {
+    u32::from_le_bytes([a, b, c, 0]) | 0x2020_2020
+}
+
+fn hash(mark: u32, bits: u32) -> u32 {
+    mark.wrapping_mul(0x9E37_79B1) >> (32 - bits)
 }
 
 fn set<T>(place: Option<&mut T>, change: impl FnOnce(&mut T)) {

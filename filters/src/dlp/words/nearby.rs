@@ -3,6 +3,7 @@
 //! Needs questions about places that come roughly in order, as anchors do; another order costs a second look and
 //! changes no answer. Whoever reads another text, or the same one further, clears it first.
 
+use super::super::digits::eights::{self, HIGH};
 use super::lexicon::Lexicon;
 use std::ops::Range;
 
@@ -121,21 +122,43 @@ impl Nearby {
             self.set.clear();
         }
         let end = part.end.min(text.len());
-        let mut is_behind_letter = is_letter(text, self.until.checked_sub(1));
-        for (at, byte) in (self.until..end).zip(text.get(self.until..end).unwrap_or_default()) {
+        let mut is_behind_letter = u64::from(is_letter(text, self.until.checked_sub(1)));
+        let (eights, rest) = text.get(self.until..end).unwrap_or_default().as_chunks::<8>();
+        let mut at = self.until;
+        for eight in eights {
+            let eight = u64::from_le_bytes(*eight);
+            let letters = eights::letters(eight);
+            let alphanumeric = letters | eights::digits(eight);
             // What stands behind a letter goes on its word.
-            let goes_on = is_behind_letter && byte.is_ascii_alphanumeric();
-            if !goes_on && lexicon.may_begin(*byte) {
+            let goes_on = (letters << 8 | is_behind_letter << 7) & alphanumeric;
+            is_behind_letter = letters >> 63;
+            let others = if lexicon.begins_otherwise() { HIGH } else { eight & HIGH };
+            let mut begins = (alphanumeric | others) & !goes_on;
+            while begins != 0 {
+                self.look(lexicon, text, at + begins.trailing_zeros() as usize / 8);
+                begins &= begins - 1;
+            }
+            at += 8;
+        }
+        let mut is_behind_letter = is_behind_letter == 1;
+        for byte in rest {
+            if !(is_behind_letter && byte.is_ascii_alphanumeric()) {
                 self.look(lexicon, text, at);
             }
             is_behind_letter = byte.is_ascii_alphabetic();
+            at += 1;
         }
         self.until = self.until.max(end);
     }
 
     /// Adds the words that begin here.
+    #[inline]
     fn look(&mut self, lexicon: &Lexicon, text: &[u8], at: usize) {
-        lexicon.words_at(text.get(at..).unwrap_or_default(), |word, length| {
+        let rest = text.get(at..).unwrap_or_default();
+        if !lexicon.may_be(rest) {
+            return;
+        }
+        lexicon.words_at(rest, |word, length| {
             let end = at + length;
             let last = end.checked_sub(1).and_then(|at| text.get(at));
             let goes_on = last.is_some_and(u8::is_ascii_alphanumeric) && is_letter(text, Some(end));
