@@ -115,7 +115,7 @@ async fn holds(followed: &mut Followed, case: u32, steps: Vec<Step>) -> Result<(
     let mut expected = Case {
         ids: (0..ORGANISATIONS).map(name).collect(),
         organisations: (0..ORGANISATIONS).map(|_| Expected::default()).collect(),
-        platform: Expected { is_there: true, now: Some(0), last: BTreeSet::new() },
+        platform: Expected { is_there: true, now: Some(0), last: BTreeSet::from([Some(0)]) },
     };
     set_provider(&followed.store, "p0").await;
     followed.origin.failures.store(0, Ordering::Relaxed);
