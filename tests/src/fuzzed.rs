@@ -21,6 +21,8 @@ mod jwts;
 mod normalisation;
 #[path = "fuzzed/prompts.rs"]
 mod prompts;
+#[path = "fuzzed/services.rs"]
+mod services;
 #[path = "fuzzed/spool.rs"]
 mod spool;
 
@@ -31,6 +33,7 @@ pub(crate) use heads::{forwarded_for, key, proxy_header};
 pub(crate) use jwts::jwt;
 pub(crate) use normalisation::normalisation;
 pub(crate) use prompts::{projection, splicing};
+pub(crate) use services::service;
 pub(crate) use spool::spool;
 
 /// What a target does with bytes.
@@ -54,13 +57,34 @@ const TARGETS: &[(&str, Target)] = &[
     ("credint_file", credint_file),
     ("exact_file", exact_file),
     ("documents", documents),
+    ("service", service),
     ("spool", spool),
 ];
 
 #[cfg(test)]
 mod tests {
-    use super::TARGETS;
+    use super::{TARGETS, answer, events, projection};
     use crate::process::workspace;
+
+    /// How many callers `picked` knows, and targets that ask it, with how many things each tells apart.
+    const MODES: u8 = 7;
+    const PICKING: [(&str, super::Target, u8); 3] =
+        [("projection", projection, 5), ("events", events, 4), ("answer", answer, 5)];
+
+    #[test]
+    fn what_the_fuzzer_found_stays_found_in_every_mode() {
+        for (name, target, things) in PICKING {
+            let folder = workspace().join("tests/fuzz/cases").join(name);
+            for file in std::fs::read_dir(&folder).unwrap() {
+                let mut case = std::fs::read(file.unwrap().path()).unwrap();
+                let Some(kind) = case.first().copied().filter(|kind| *kind < 0x80) else { continue };
+                for mode in 0..MODES {
+                    case[0] = kind % things + mode * things;
+                    target(&case);
+                }
+            }
+        }
+    }
 
     #[test]
     fn what_the_fuzzer_found_stays_found() {

@@ -1,6 +1,8 @@
-//! Who asks, in the targets that need a caller: one for whom everything found is redacted, and one for whom some of
-//! it is blocked. Providers of both dialects serve them every model.
+//! Who asks, in the targets that need a caller: for each mode one for whom everything found is redacted so, one for
+//! whom some of it is blocked, and one whose prompts a service is asked of. Providers of both dialects serve them every
+//! model.
 
+use palisade_filters::dlp::replacement::Mode;
 use palisade_filters::dlp::{Scanner, rules};
 use palisade_filters::policy::compile::{Grounds, Source};
 use palisade_filters::secret::Secret;
@@ -24,11 +26,28 @@ base_url = "http://127.0.0.1:1"
 models = ["*"]
 "#;
 
-const REDACTS: &str = r#"
-policy = [{ name = "everything", action = "redact", categories = [
-  "payment", "identity", "secret", "contact", "network", "health", "business",
-] }]
+/// A service that prompts can be asked of. Nobody does: what it says is the fuzzer's.
+const SERVICE: &str = r#"
+[[detectors]]
+name = "service"
+url = "http://127.0.0.1:1"
+allow_private_addresses = true
 "#;
+
+const ASKS: &str = r#"
+[[dlp.detectors]]
+name = "service"
+entities = ["PERSON", "LOCATION"]
+on_failure = "refuse"
+"#;
+
+fn redacts(mode: Mode) -> String {
+    let categories = r#"["payment", "identity", "secret", "contact", "network", "health", "business"]"#;
+    let mode = mode.name();
+    format!(
+        "policy = [{{ name = \"everything\", action = \"redact\", mode = \"{mode}\", categories = {categories} }}]\n"
+    )
+}
 
 const BLOCKS: &str = r#"
 policy = [
@@ -44,10 +63,34 @@ const NO_LABEL: &str = "[#]";
 pub(super) static SCANNER: LazyLock<Arc<Scanner>> =
     LazyLock::new(|| Arc::new(Scanner::new(rules::shipped().unwrap())));
 
-/// Both callers.
-pub(super) static VISITORS: LazyLock<[Visitor; 2]> = LazyLock::new(|| [REDACTS, BLOCKS].map(visitor));
+/// For whom everything is redacted: one a mode, the strictest first, which is the label.
+static REDACTING: LazyLock<Vec<Visitor>> =
+    LazyLock::new(|| Mode::ALL.iter().rev().map(|mode| visitor(PLATFORM, &redacts(*mode))).collect());
 
-fn visitor(rules: &str) -> Visitor {
+static BLOCKING: LazyLock<Visitor> = LazyLock::new(|| visitor(PLATFORM, BLOCKS));
+
+/// For whom everything is redacted by its label, once a service was asked.
+pub(super) static ASKING: LazyLock<Visitor> =
+    LazyLock::new(|| visitor(&format!("{PLATFORM}{SERVICE}"), &(redacts(Mode::Label) + ASKS)));
+
+/// For whom everything is redacted by its label.
+pub(super) fn labelled() -> &'static Visitor {
+    &REDACTING[0]
+}
+
+/// For whom everything is redacted by as many stars as it has characters.
+pub(super) fn masked() -> &'static Visitor {
+    &REDACTING[1]
+}
+
+/// What the first byte of a case says: who asks, and which of so many things.
+pub(super) fn picked(kind: u8, of: usize) -> (&'static Visitor, usize) {
+    let number = usize::from(kind & 0x7f);
+    let visitor = if kind >> 7 == 1 { &BLOCKING } else { &REDACTING[number / of % REDACTING.len()] };
+    (visitor, number % of)
+}
+
+fn visitor(platform: &str, rules: &str) -> Visitor {
     fn source<D: DeserializeOwned>(name: &str, text: &str) -> Source<D> {
         Source { name: name.to_owned(), fingerprint: 1, document: Ok(toml::from_str(text).unwrap()) }
     }
@@ -56,7 +99,7 @@ fn visitor(rules: &str) -> Visitor {
     let secrets = [("o".to_owned(), Secret::new(CREDENTIAL.to_owned()))].into();
     let hash_secret = Secret::new("00".repeat(32));
     let grounds = Grounds { scanner: SCANNER.clone(), secrets: &secrets, hash_secret: &hash_secret };
-    let platform = source("platform.toml", PLATFORM);
+    let platform = source("platform.toml", platform);
     let (policy, errors) = Policy::compile(None, &platform, &[source("orgs/acme.toml", &acme)], &grounds);
     assert_eq!(errors, []);
     let credentials = [key.key.expose().to_owned()];
@@ -66,12 +109,38 @@ fn visitor(rules: &str) -> Visitor {
     filters::recognize(located, &knock, &Arc::default()).unwrap()
 }
 
-/// A text in whose place of every label stands one that says nothing: labels have words, and words are context for what
-/// stands beside them.
+/// A text in whose place of every label, tag and hash stands one that says nothing: they have words, and words are
+/// context for what stands beside them.
 pub(super) fn without_labels(text: &str) -> String {
     static LABELS: LazyLock<BTreeSet<Arc<str>>> =
         LazyLock::new(|| SCANNER.detectors().iter().map(|detector| detector.label.clone()).collect());
-    LABELS.iter().fold(text.to_owned(), |text, label| text.replace(&**label, NO_LABEL))
+    let text = LABELS.iter().fold(text.to_owned(), |text, label| text.replace(&**label, NO_LABEL));
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some((before, behind)) = rest.split_once('[') {
+        out.push_str(before);
+        let named = behind.split_once(']').filter(|(inside, _)| is_name(inside));
+        (out, rest) = match named {
+            Some((_, after)) => (out + NO_LABEL, after),
+            None => (out + "[", behind),
+        };
+    }
+    out + rest
+}
+
+/// The same text, where what the floor wrote, in its own mode, brings no word nearer to what stands behind it.
+pub(super) fn widened(text: &str) -> String {
+    text.replace(NO_LABEL, &format!("[{}]", "#".repeat(2 * rules::CONTEXT_BEFORE_BYTES_MAX)))
+}
+
+/// Whether this is what stands in the brackets of a tag or a hash: a kind, and consonants.
+fn is_name(inside: &str) -> bool {
+    static KINDS: LazyLock<BTreeSet<Arc<str>>> =
+        LazyLock::new(|| SCANNER.detectors().iter().map(|detector| detector.entity.clone()).collect());
+    inside.rsplit_once('_').is_some_and(|(kind, name)| {
+        let is_symbol = |byte: u8| byte.is_ascii_uppercase() && !b"AEIOUY".contains(&byte);
+        KINDS.contains(kind) && matches!(name.len(), 10 | 26) && name.bytes().all(is_symbol)
+    })
 }
 
 /// Whether what was redacted in a text without labels is no more than what a label made possible by being shorter than
