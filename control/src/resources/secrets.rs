@@ -62,6 +62,12 @@ pub(super) fn keep(row: &KindRow, document: &mut Value, former: Option<&Value>) 
 pub(super) fn take_given(row: &KindRow, document: &mut Value) -> Result<Option<Secret>, FieldError> {
     for place in places(row) {
         let Some(given) = document.pointer_mut(place) else { continue };
+        if given.is_string() {
+            // Nobody else is to complain about it: it would be repeated.
+            *given = json!({ "env": "GIVEN" });
+            let message = "a secret is no text by itself; write `{ \"value\": \"…\" }`";
+            return Err(FieldError::new(place, message));
+        }
         let Some(value) = given.as_object().and_then(|members| members.get("value")) else { continue };
         let is_alone = given.as_object().is_some_and(|members| members.len() == 1);
         let secret = value.as_str().filter(|value| is_alone && !value.is_empty());
@@ -150,6 +156,15 @@ mod tests {
         assert_eq!(keep(given.clone()), Ok(given));
         let mut new = json!({ "base_url": "https://a", "api_key": { "value": "***" } });
         assert!(super::keep(providers(), &mut new, None).unwrap_err().message.contains("there is none"));
+    }
+
+    #[test]
+    fn a_secret_without_its_name_is_not_repeated() {
+        let mut document = json!({ "base_url": "https://a", "api_key": "sk-short" });
+        let refused = take_given(providers(), &mut document).unwrap_err();
+        assert_eq!(refused.pointer, "/api_key");
+        assert!(refused.message.contains("`{ \"value\": \"…\" }`"), "{refused}");
+        assert!(!format!("{refused:?} {document}").contains("sk-short"));
     }
 
     #[test]
