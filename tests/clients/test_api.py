@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,10 +42,7 @@ ENDING = {("POST", "/api/v1/orgs/{org}/suspend"), ("DELETE", "/api/v1/orgs/{org}
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    binary = os.environ.get("PALISADE_BINARY")
-    if not binary:
-        pytest.skip("needs PALISADE_BINARY")
-    yield from control_plane.started(str(Path(binary).resolve()), tmp_path_factory.mktemp("plane"))
+    yield from control_plane.started(tmp_path_factory.mktemp("plane"))
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,7 @@ from control_plane import ControlPlane
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    binary = os.environ.get("PALISADE_BINARY")
-    if not binary:
-        pytest.skip("needs PALISADE_BINARY")
-    yield from control_plane.started(str(Path(binary).resolve()), tmp_path_factory.mktemp("plane"))
+    yield from control_plane.started(tmp_path_factory.mktemp("plane"))
 
 
 def test_a_key_of_the_folder_works_on_the_store(plane: ControlPlane, house: Gateway, tmp_path: Path) -> None:

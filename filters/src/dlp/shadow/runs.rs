@@ -7,8 +7,6 @@ use super::SHADOW_GAP;
 
 /// The shortest run that is decoded, padding included: it hides seven characters.
 pub(super) const RUN_BYTES_MIN: usize = 12;
-/// The fewest of its bytes that are no padding.
-pub(super) const RUN_MEMBERS_MIN: usize = RUN_BYTES_MIN - PADDING_BYTES_MAX;
 /// A run from this length on may hide text anywhere in it; a shorter one is text from end to end, or nothing.
 pub(super) const LONG_RUN_BYTES: usize = 22;
 /// Bytes of padding behind a run.
@@ -72,7 +70,7 @@ pub(super) fn members_at_end(text: &[u8]) -> usize {
 /// Where in ASCII the next run begins that is long enough or may go on behind the end; the end, if there is none.
 /// It looks at one byte in ten, and at more only where that is part of a run.
 pub(super) fn next(bytes: &[u8], mut at: usize) -> usize {
-    let least = RUN_MEMBERS_MIN;
+    let least = RUN_BYTES_MIN - PADDING_BYTES_MAX;
     let members_before = |at: usize, end: usize| members_at_end(bytes.get(at..end).unwrap_or_default());
     while let Some(probe) = bytes.get(at + least - 1) {
         let end = at + least;
