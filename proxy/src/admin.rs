@@ -42,9 +42,7 @@ impl Desk {
         match (self.is_admin, method, path) {
             (_, "GET" | "HEAD", "/livez") => text(200, "ok\n"),
             (_, "GET" | "HEAD", "/readyz") if self.house.is_ready() => text(200, "ready\n"),
-            (_, "GET" | "HEAD", "/readyz") => {
-                text(503, "not ready: no policy is loaded, or the process is stopping\n")
-            }
+            (_, "GET" | "HEAD", "/readyz") => text(503, self.why_not_ready()),
             (true, "GET" | "HEAD", "/targets") => self.targets_page(),
             (true, "POST", "/reload") => {
                 self.house.reload.notify_one();
@@ -58,9 +56,19 @@ impl Desk {
         }
     }
 
+    fn why_not_ready(&self) -> &'static str {
+        if self.house.is_stopping() {
+            "not ready: the process is stopping\n"
+        } else if self.house.last_policy().is_none() {
+            "not ready: no policy is loaded\n"
+        } else {
+            "not ready: nothing was heard of the policy for longer than `max_staleness`\n"
+        }
+    }
+
     /// How the targets are doing, and what is switched off for everyone.
     fn targets_page(&self) -> Page {
-        let policy = self.house.policy();
+        let policy = self.house.last_policy();
         let switches = policy.iter().flat_map(|policy| policy.kill_switches());
         let switches: Vec<_> = switches
             .map(
@@ -76,8 +84,11 @@ impl Desk {
         let dropped = counts.dropped.total();
         self.house.metrics.spool_depth.set(i64::try_from(counts.depth).unwrap_or(i64::MAX));
         self.house.metrics.dropped.set(i64::try_from(dropped).unwrap_or(i64::MAX));
-        if let Ok(policy) = self.house.policy() {
+        if let Some(policy) = self.house.last_policy() {
             self.house.metrics.targets(self.house.health.counts(&policy));
+        }
+        if let Some(age) = self.house.freshness.age() {
+            self.house.metrics.policy_age.set(age.as_secs_f64());
         }
         self.house.metrics.issuers(self.house.issuers.counts());
         self.house.metrics.body_bytes.set(i64::try_from(self.house.bodies.bytes()).unwrap_or(i64::MAX));

@@ -37,11 +37,17 @@ pub(crate) fn announce(
     let admin = url(&server.admin, &config.admin);
     let metrics = url(&server.metrics, &config.metrics);
     let api = server.api.as_ref().map(|address| url(address, &config.api));
-    tracing::info!(proxy, %admin, %metrics, api, "serving");
+    let feed = server.feed.as_ref().map(|address| format!("https://{address}"));
+    tracing::info!(proxy, %admin, %metrics, api, feed, "serving");
     if let Some(path) = ready_file {
         let mut ready: Map<String, Value> = Map::new();
-        let all = [("proxy", &proxy), ("admin", &Some(admin)), ("metrics", &Some(metrics)), ("api", &api)];
-        for (name, url) in all {
+        for (name, url) in [
+            ("proxy", &proxy),
+            ("admin", &Some(admin)),
+            ("metrics", &Some(metrics)),
+            ("api", &api),
+            ("feed", &feed),
+        ] {
             ready.extend(url.iter().map(|url| (name.to_owned(), url.as_str().into())));
         }
         ready.insert("process".to_owned(), std::process::id().into());

@@ -2,6 +2,7 @@
 //!
 //! It says where to listen and what the limits are; what is *enforced* stands in the documents of the data folder.
 
+use crate::feed::FeedConfig;
 use crate::geoip::Kind;
 use crate::listen::{Address, Listen};
 use crate::store::StoreConfig;
@@ -11,6 +12,9 @@ use serde::Deserialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// That nothing is new is not heard of every moment.
+const STALENESS_MIN: Duration = Duration::from_secs(5);
 
 /// Flags that stand over the configuration.
 #[derive(Args, Clone, Debug, Default)]
@@ -30,6 +34,9 @@ pub(crate) struct Flags {
     /// Where the admin API is served, if there is a store
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) api_listen: Option<Address>,
+    /// Where proxies come that are elsewhere, if there is a store
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(crate) feed_listen: Option<Address>,
     /// Folder of documents and state
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
@@ -59,6 +66,11 @@ pub(crate) struct Config {
     pub(crate) api: Listen,
     /// Where resources are kept; without it, the folder of documents is what is believed.
     pub(crate) store: Option<StoreConfig>,
+    /// Where proxies come that are elsewhere; without it, none do.
+    pub(crate) feed: Option<FeedConfig>,
+    /// How long a policy is in force that is followed, and of which nothing was heard any more.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) max_staleness: Duration,
     /// Limits of one request and of all.
     pub(crate) limits: Limits,
     /// Databases of countries and networks.
@@ -198,6 +210,8 @@ impl Default for Config {
             metrics: Listen::local(9090),
             api: Listen::local(8082),
             store: None,
+            feed: None,
+            max_staleness: Duration::from_hours(1),
             limits: Limits::default(),
             geoip: GeoFiles::default(),
             credint: Credint::default(),
@@ -298,6 +312,14 @@ impl Config {
         if let Some(store) = &config.store {
             store.check().map_err(ConfigError::Value)?;
         }
+        config.feed = FeedConfig::of(config.feed, flags.feed_listen.as_ref(), config.store.is_some())
+            .map_err(ConfigError::Value)?;
+        if config.max_staleness < STALENESS_MIN {
+            return Err(ConfigError::Value(
+                "`max_staleness` is at least `5s`: that nothing is new is not heard of every moment"
+                    .to_owned(),
+            ));
+        }
         if let Some(data_dir) = &flags.data_dir {
             config.data_dir.clone_from(data_dir);
         }
@@ -372,6 +394,11 @@ impl fmt::Display for Config {
             None => writeln!(out, "store = none; the documents of the data folder are in force")?,
             Some(store) => writeln!(out, "store = {store}")?,
         }
+        match &self.feed {
+            None => writeln!(out, "feed = off")?,
+            Some(feed) => writeln!(out, "feed = {feed}")?,
+        }
+        writeln!(out, "max_staleness = {:?}", self.max_staleness)?;
         writeln!(out, "proxy.client_address = {}", self.proxy.client_address.name())?;
         writeln!(out, "proxy.trusted_proxies = {:?}", self.proxy.trusted_proxies)?;
         let limits = &self.limits;

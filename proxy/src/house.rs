@@ -4,6 +4,7 @@ use crate::bodies::Bodies;
 use crate::config::Limits;
 use crate::detectors::Detectors;
 use crate::edge::Edge;
+use crate::freshness::Freshness;
 use crate::geoip::Geo;
 use crate::health::Health;
 use crate::issuers::Issuers;
@@ -24,6 +25,8 @@ use tokio::sync::{Notify, watch};
 /// What all requests share.
 pub(crate) struct House {
     policy: ArcSwapOption<Policy>,
+    /// How long ago something was heard of it.
+    pub(crate) freshness: Freshness,
     /// Changes whenever the policy does: exchanges under way ask again whether they are still welcome.
     pub(crate) revision: watch::Sender<u64>,
     /// What is known of compromised credentials. A request takes it once.
@@ -76,6 +79,7 @@ impl House {
             issuers: Issuers::new(jwt_key),
             memory: Memory::new(memory_key, limits.remembered_findings.as_u64() as usize),
             policy: ArcSwapOption::empty(),
+            freshness: Freshness::new(),
             revision: watch::Sender::new(0),
             intelligence: ArcSwap::default(),
             meters: Arc::new(Meters::new()),
@@ -97,9 +101,14 @@ impl House {
         }
     }
 
-    /// The policy of this moment. A request asks once.
+    /// The policy of this moment, unless nothing was heard of it for too long. A request asks once.
     pub(crate) fn policy(&self) -> Result<Arc<Policy>, Refusal> {
-        self.policy.load_full().ok_or(Refusal::PolicyUnavailable)
+        self.last_policy().filter(|_| !self.freshness.is_stale()).ok_or(Refusal::PolicyUnavailable)
+    }
+
+    /// The last policy, however old it is: what is under way goes on by it.
+    pub(crate) fn last_policy(&self) -> Option<Arc<Policy>> {
+        self.policy.load_full()
     }
 
     /// Puts a policy in force, and gives back the one before.
@@ -107,6 +116,13 @@ impl House {
         let revision = policy.revision();
         let before = self.policy.swap(Some(policy));
         self.revision.send_replace(revision);
+        before
+    }
+
+    /// Nothing is judged here any more, and what is under way ends.
+    pub(crate) fn withdraw(&self) -> Option<Arc<Policy>> {
+        let before = self.policy.swap(None);
+        self.revision.send_modify(|_| ());
         before
     }
 
@@ -142,7 +158,7 @@ impl House {
 
     /// Whether requests can be judged, where they are, and are wanted.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.is_stopping() && (!self.judges || self.policy.load().is_some())
+        !self.is_stopping() && (!self.judges || self.policy().is_ok())
     }
 
     /// The limits of this moment: they can be changed while the process runs.

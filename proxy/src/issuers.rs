@@ -129,7 +129,7 @@ impl Following {
 
     /// Follows whom the policy names now, and nobody else.
     fn adopt(&mut self) -> Vec<oneshot::Receiver<()>> {
-        let Ok(policy) = self.house.policy() else { return Vec::new() };
+        let Some(policy) = self.house.last_policy() else { return Vec::new() };
         let wanted = policy.key_sources();
         let issuers = &self.house.issuers;
         let gone: Vec<_> = self.tasks.keys().filter(|source| !wanted.contains(*source)).cloned().collect();

@@ -20,7 +20,9 @@ mod drain;
 mod edge;
 mod exact;
 mod fault;
+mod feed;
 mod fetch;
+mod freshness;
 mod front;
 mod geoip;
 mod guesses;
@@ -59,6 +61,7 @@ use credint::CredintCommand;
 use demo::DemoFlags;
 use detection::RulesCommand;
 use exact::ExactCommand;
+use feed::EnrollFlags;
 use mock::MockOptions;
 use run::Role;
 use settings::{Log, Settings};
@@ -96,6 +99,21 @@ enum Command {
         /// Take over from the process that serves this data folder; the store must be a database
         #[arg(long)]
         upgrade: bool,
+    },
+    /// Serve applications alone, by the policy of a control plane elsewhere
+    Proxy {
+        #[command(flatten)]
+        flags: Flags,
+        /// Take over from the process that serves this data folder, without a connection refused
+        #[arg(long)]
+        upgrade: bool,
+    },
+    /// Have this machine let in by a control plane, with a token of an operator, so that it can serve as `proxy`
+    Enroll {
+        #[command(flatten)]
+        flags: Flags,
+        #[command(flatten)]
+        asked: EnrollFlags,
     },
     /// Serve a seeded organisation with a built-in provider double, to try it out
     Demo(DemoFlags),
@@ -180,6 +198,16 @@ fn main() -> anyhow::Result<ExitCode> {
             let log = Log::start(&config)?;
             run::run(Settings::new(config, flags, log), Role::Control, upgrade, None)
         }
+        Command::Proxy { flags, upgrade } => {
+            let config = Config::load(&flags)?;
+            anyhow::ensure!(
+                config.store.is_none(),
+                "`palisade proxy` follows a control plane elsewhere and has no `[store]`; `palisade serve` has one"
+            );
+            let log = Log::start(&config)?;
+            run::run(Settings::new(config, flags, log), Role::Proxy, upgrade, None)
+        }
+        Command::Enroll { flags, asked } => feed::enroll(&flags, &asked),
         Command::Demo(flags) => demo::demo(flags),
         Command::Mock(options) => mock::run(options),
         Command::Keys { flags, command } => commands::keys(&flags, command),

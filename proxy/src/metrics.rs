@@ -3,7 +3,7 @@
 use crate::health::STATES;
 use palisade_filters::Stage;
 use prometheus::{
-    CounterVec, Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    CounterVec, Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use std::time::Duration;
@@ -25,6 +25,9 @@ pub(crate) struct Metrics {
     pub(crate) quota_warnings: IntCounterVec,
     pub(crate) findings: IntCounterVec,
     pub(crate) revision: IntGaugeVec,
+    /// Set when the page is read.
+    pub(crate) policy_age: Gauge,
+    pub(crate) feed_behind: IntGauge,
     pub(crate) spool_depth: IntGauge,
     pub(crate) dropped: IntGauge,
     pub(crate) in_flight: IntGauge,
@@ -41,6 +44,7 @@ pub(crate) struct Metrics {
     pub(crate) usage_dropped: IntCounter,
     pub(crate) connections: IntGauge,
     pub(crate) api_connections: IntGauge,
+    pub(crate) feed_connections: IntGauge,
     pub(crate) turned_away: IntCounterVec,
 }
 
@@ -101,6 +105,20 @@ fn issuer_keys() -> Result<IntGaugeVec, prometheus::Error> {
     gauges("palisade_issuer_keys", help, &["state"])
 }
 
+fn policy_age() -> Result<Gauge, prometheus::Error> {
+    let help = "How long ago something was heard of the policy, where it is followed.";
+    Gauge::new("palisade_policy_age_seconds", help)
+}
+
+fn feed_behind() -> Result<IntGauge, prometheus::Error> {
+    let help = "Changes that are known to be there and are not in force yet.";
+    IntGauge::new("palisade_feed_behind", help)
+}
+
+fn feed_connections() -> Result<IntGauge, prometheus::Error> {
+    IntGauge::new("palisade_feed_connections", "Open connections of proxies that are elsewhere.")
+}
+
 fn usage_dropped() -> Result<IntCounter, prometheus::Error> {
     IntCounter::new("palisade_usage_dropped_total", "Requests that are not counted in usage.")
 }
@@ -149,6 +167,8 @@ impl Metrics {
                 "Policy revision: loaded, and documents refused by it.",
                 &["state"],
             )?,
+            policy_age: policy_age()?,
+            feed_behind: feed_behind()?,
             spool_depth: IntGauge::new("palisade_audit_spool_depth", "Events waiting to be written.")?,
             dropped: IntGauge::new("palisade_audit_dropped_total", "Events that could not be written.")?,
             body_bytes: IntGauge::new("palisade_body_bytes", "Memory that bodies take up.")?,
@@ -167,6 +187,7 @@ impl Metrics {
             usage_dropped: usage_dropped()?,
             connections: IntGauge::new("palisade_connections", "Open connections of applications.")?,
             api_connections: IntGauge::new("palisade_api_connections", "Open connections to the admin API.")?,
+            feed_connections: feed_connections()?,
             turned_away: counter(
                 "palisade_connections_turned_away_total",
                 "Connections closed before their first request, by reason.",
@@ -190,6 +211,8 @@ impl Metrics {
             Box::new(self.quota_warnings.clone()),
             Box::new(self.findings.clone()),
             Box::new(self.revision.clone()),
+            Box::new(self.policy_age.clone()),
+            Box::new(self.feed_behind.clone()),
             Box::new(self.spool_depth.clone()),
             Box::new(self.dropped.clone()),
             Box::new(self.in_flight.clone()),
@@ -204,6 +227,7 @@ impl Metrics {
             Box::new(self.usage_dropped.clone()),
             Box::new(self.connections.clone()),
             Box::new(self.api_connections.clone()),
+            Box::new(self.feed_connections.clone()),
             Box::new(self.turned_away.clone()),
         ];
         all.into_iter().try_for_each(|collector| self.registry.register(collector))

@@ -5,14 +5,17 @@
 
 use crate::api_desk::ApiDesk;
 use crate::config::Config;
+use crate::feed::{FeedConfig, FeedDesk};
 use crate::house::House;
 use crate::listen::{Address, Listen};
 use crate::source::StoreFollower;
-use crate::usage::{self, Bringing};
+use crate::tls::{Certificates, Made};
+use crate::usage::{self, Bringing, Destination};
 use anyhow::{Context, Result};
 use palisade_control::Folder;
 use palisade_control::access::{Access, AccessEvent, Cost, Link};
 use palisade_control::api::Api;
+use palisade_control::feed::{Feed, LIFETIME};
 use palisade_control::follow::Follower;
 use palisade_control::resources::Control;
 use palisade_control::store::Store;
@@ -35,7 +38,15 @@ pub(crate) struct Plane {
     store: Arc<Store>,
     access: Arc<Access>,
     desk: Arc<ApiDesk>,
+    feed: Option<FeedDoor>,
     usage: Arc<Bringing>,
+}
+
+/// Where proxies come that are elsewhere.
+struct FeedDoor {
+    desk: Arc<FeedDesk>,
+    listen: Listen,
+    certificates: Arc<Certificates>,
 }
 
 impl Plane {
@@ -57,12 +68,21 @@ impl Plane {
         let is_compromised = move |password: &[u8]| asked.intelligence.load().ask(password).is_some();
         let access = Access::new(store.clone(), Cost::OWASP, Arc::new(is_compromised), Arc::new(witness));
         let access = Arc::new(access.context("accounts cannot be kept")?);
-        let api = Arc::new(Api::new(control, access.clone()));
-        let desk = Arc::new(ApiDesk::new(house.clone(), api, &config.api).map_err(anyhow::Error::msg)?);
-        let usage = usage::begin(house, store.clone())?;
+        let mut api = Api::new(control, access.clone());
+        let feed = match &config.feed {
+            None => None,
+            Some(config) => {
+                let opened = runtime.get_handle().block_on(Feed::open(store.clone(), SystemTime::now()));
+                let feed = Arc::new(opened.context("proxies elsewhere cannot be let in")?);
+                api = api.with_feed(feed.clone());
+                Some(FeedDoor::open(house, feed, config)?)
+            }
+        };
+        let desk = ApiDesk::new(house.clone(), Arc::new(api), &config.api).map_err(anyhow::Error::msg)?;
+        let usage = usage::begin(house, Destination::Store(store.clone()))?;
         let kept = usage.clone();
         runtime.get_handle().spawn(async move { kept.keep().await });
-        Ok(Some(Self { runtime, folder, store, access, desk, usage }))
+        Ok(Some(Self { runtime, folder, store, access, desk: Arc::new(desk), feed, usage }))
     }
 
     /// Where its tasks run.
@@ -73,6 +93,16 @@ impl Plane {
     /// Where the API is heard.
     pub(crate) fn desk(&self) -> &Arc<ApiDesk> {
         &self.desk
+    }
+
+    /// Where the feed is heard, if it is.
+    pub(crate) fn feed_desk(&self) -> Option<&Arc<FeedDesk>> {
+        self.feed.as_ref().map(|door| &door.desk)
+    }
+
+    /// And by whom that is listened to, with which certificates.
+    pub(crate) fn feed_listen(&self) -> Option<(Listen, Arc<Certificates>)> {
+        self.feed.as_ref().map(|door| (door.listen.clone(), door.certificates.clone()))
     }
 
     /// Reads all of the store once, and can then follow it.
@@ -91,6 +121,21 @@ impl Plane {
     pub(crate) fn end(self) {
         self.threads().block_on(self.usage.finish());
         self.runtime.shutdown_timeout(ENDS_WITHIN);
+    }
+}
+
+impl FeedDoor {
+    fn open(house: &Arc<House>, feed: Arc<Feed>, config: &FeedConfig) -> Result<Self> {
+        let listen = config.listen();
+        let desk = FeedDesk::new(house.clone(), feed.clone(), &listen).map_err(anyhow::Error::msg)?;
+        let names = config.names().to_vec();
+        let maker = move |now| {
+            let made = feed.authority().listener(&names, now)?;
+            let authority = feed.authority().certificate().to_owned();
+            Ok(Made { chain: made.chain, key: made.key, authority, renew_at: now + LIFETIME * 2 / 3 })
+        };
+        let certificates = Arc::new(Certificates::made_by(Box::new(maker))?);
+        Ok(Self { desk: Arc::new(desk), listen, certificates })
     }
 }
 

@@ -317,7 +317,7 @@ pub(crate) async fn interrupted(
 
 pub(crate) fn is_welcome(house: &House, visitor: &Visitor) -> bool {
     let is_welcome = |policy: Arc<Policy>| still_welcome(&policy, &house.issuers.trust(), visitor, now_ms());
-    house.policy().is_ok_and(is_welcome)
+    house.last_policy().is_some_and(is_welcome)
 }
 
 fn is_stale(error: &Error) -> bool {

@@ -6,6 +6,7 @@ use crate::credint;
 use crate::descriptors;
 use crate::drain::{Bells, Leaving, Order, Signals, leave};
 use crate::edge::Edge;
+use crate::feed::Far;
 use crate::geoip::GeoWatch;
 use crate::house::House;
 use crate::issuers::Following;
@@ -17,6 +18,7 @@ use crate::settings::Settings;
 use crate::source::{self, Source};
 use crate::systemd;
 use crate::upgrade::{self, Inherited, Post};
+use crate::usage::{self, Bringing, Destination};
 use crate::watched;
 use anyhow::{Context, Result};
 use palisade_audit::Spool;
@@ -26,8 +28,14 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
+
+/// Threads that follow a control plane elsewhere.
+const FEED_THREADS: usize = 2;
+/// What is under way there when the process ends has this long.
+const ENDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// The detection rules that come with the product.
 pub(crate) fn scanner() -> Result<Arc<Scanner>> {
@@ -41,6 +49,8 @@ pub(crate) enum Role {
     Everything,
     /// It has the control plane alone: it judges nothing, and holds no policy.
     Control,
+    /// It serves applications, and follows a control plane elsewhere.
+    Proxy,
 }
 
 /// What serves applications, before the doors open.
@@ -50,15 +60,55 @@ struct DataPlane {
     kept: Kept,
 }
 
+/// Whose policy a process has.
+enum Origin<'a> {
+    Folder,
+    Store(&'a Plane),
+    Far(&'a Outpost),
+}
+
+/// What a process has that follows a control plane elsewhere. Like that, it has threads of its own.
+struct Outpost {
+    far: Arc<Far>,
+    runtime: pingora_runtime::Runtime,
+    usage: Arc<Bringing>,
+}
+
+impl Outpost {
+    fn open(config: &Config, house: &House) -> Result<Self> {
+        let far = Far::open(&config.data_dir)?;
+        tracing::info!("this proxy is {}", far.describe());
+        let runtime = pingora_runtime::Runtime::new_steal(FEED_THREADS, "palisade-feed");
+        let usage = usage::begin(house, Destination::Far(far.clone()))?;
+        let kept = usage.clone();
+        runtime.get_handle().spawn(async move { kept.keep().await });
+        Ok(Self { far, runtime, usage })
+    }
+
+    /// Brings the last of what was counted; not from within a runtime.
+    fn end(self) {
+        self.runtime.get_handle().block_on(self.usage.finish());
+        self.runtime.shutdown_timeout(ENDS_WITHIN);
+    }
+}
+
 impl DataPlane {
     fn open(
         config: &Config,
         house: &Arc<House>,
-        plane: Option<&Plane>,
+        origin: &Origin<'_>,
         scanner: &Arc<Scanner>,
         runtime: &Runtime,
     ) -> Result<Self> {
-        let source = Source::open(house, &config.data_dir, plane, scanner)?;
+        let (data_dir, max) = (&config.data_dir, config.max_staleness);
+        let source = match origin {
+            Origin::Folder => Source::folder(house, data_dir, scanner)?,
+            Origin::Store(plane) => Source::store(house, plane, scanner, max)?,
+            Origin::Far(outpost) => {
+                let far = (outpost.far.clone(), outpost.runtime.get_handle());
+                Source::far(house, far, data_dir, scanner, max)?
+            }
+        };
         let following = runtime.block_on(Following::begin(house));
         let kept = Kept::restore(house.meters.clone(), config.data_dir.join("meters"))?;
         Ok(Self { source, following, kept })
@@ -80,10 +130,14 @@ pub(crate) fn run(settings: Settings, role: Role, is_upgrade: bool, demo: Option
 
     let scanner = scanner()?;
     let plane = Plane::open(config, &house, &scanner)?;
-    let data = match role {
-        Role::Everything => Some(DataPlane::open(config, &house, plane.as_ref(), &scanner, &runtime)?),
-        Role::Control => None,
+    let outpost = (role == Role::Proxy).then(|| Outpost::open(config, &house)).transpose()?;
+    let origin = match (&outpost, &plane) {
+        (Some(outpost), _) => Origin::Far(outpost),
+        (None, Some(plane)) => Origin::Store(plane),
+        (None, None) => Origin::Folder,
     };
+    let data = (role != Role::Control).then(|| DataPlane::open(config, &house, &origin, &scanner, &runtime));
+    let data = data.transpose()?;
 
     let bells = Bells::new();
     let plan = Plan {
@@ -92,11 +146,12 @@ pub(crate) fn run(settings: Settings, role: Role, is_upgrade: bool, demo: Option
         admin: &config.admin,
         metrics: &config.metrics,
         api: plane.as_ref().map(|_| &config.api),
+        feed: plane.as_ref().and_then(Plane::feed_listen),
     };
     let mut server = Server::start(&plan, &house, &bells, &mut inherited)?;
     let mut first_operator = None;
     if let Some(plane) = &plane {
-        server.serve_api(plane.desk(), plane.threads(), &house, &bells)?;
+        server.serve_plane(plane, &house, &bells)?;
         first_operator = plane.first_operator()?;
     }
     // Not before the doors are open: a process that cannot start must take nothing over from one that runs.
@@ -128,6 +183,9 @@ pub(crate) fn run(settings: Settings, role: Role, is_upgrade: bool, demo: Option
     if let Some(plane) = plane {
         plane.end();
     }
+    if let Some(outpost) = outpost {
+        outpost.end();
+    }
     // After the last exchange is settled. Neither keeps the other from its end.
     let kept = match keeper {
         Some(keeper) => keeper.finish().context("counters of budgets cannot be written to their end"),
@@ -158,7 +216,7 @@ fn furnish(
     }
     let keys = (memory_key, jwt_key);
     let mut house = House::new(metrics, spool, geo.geo().clone(), config.limits.clone(), edge, keys);
-    house.judges = role == Role::Everything;
+    house.judges = role != Role::Control;
     runtime.spawn(watched::keep_looking(geo, GeoWatch::look));
     house.intelligence.store(credentials.intelligence());
     Ok((Arc::new(house), credentials))

@@ -5,7 +5,6 @@
 //! by us, before anything is announced; Pingora adopts them.
 
 use crate::admin::Desk;
-use crate::api_desk::ApiDesk;
 use crate::body;
 use crate::drain::Bells;
 use crate::edge::Connection;
@@ -13,6 +12,7 @@ use crate::front::{Front, Host, Rules};
 use crate::house::House;
 use crate::listen::{self, Address, Listen, Mode, SocketFile};
 use crate::metrics::Metrics;
+use crate::plane::Plane;
 use crate::record::Record;
 use crate::tls::Certificates;
 use crate::upgrade::{Inherited, Spare, Spares};
@@ -57,8 +57,10 @@ pub(crate) struct Server {
     pub(crate) admin: Address,
     pub(crate) metrics: Address,
     pub(crate) api: Option<Address>,
+    pub(crate) feed: Option<Address>,
     /// Bound, and nobody accepts there yet.
     api_door: Option<Bound>,
+    feed_door: Option<Bound>,
 }
 
 /// What to listen on.
@@ -70,6 +72,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) metrics: &'a Listen,
     /// The admin API, if this process has it.
     pub(crate) api: Option<&'a Listen>,
+    /// Where proxies come that are elsewhere, with the certificates of that door.
+    pub(crate) feed: Option<(Listen, Arc<Certificates>)>,
 }
 
 /// Where a door's threads are, and what tells them to end.
@@ -113,6 +117,11 @@ impl Server {
         let admin = opening.open("admin", plan.admin, 1)?;
         let metrics = opening.open("metrics", plan.metrics, 1)?;
         let api = plan.api.map(|listen| opening.open("api", listen, 1)).transpose()?;
+        let feed = plan.feed.as_ref().map(|(listen, certificates)| {
+            let bound = opening.open("feed", listen, 1)?;
+            anyhow::Ok(Bound { certificates: Some(certificates.clone()), ..bound })
+        });
+        let feed = feed.transpose()?;
         let Opening { files, spares, .. } = opening;
         let mut server = Self {
             runtimes: Vec::new(),
@@ -123,7 +132,9 @@ impl Server {
             admin: admin.address.clone(),
             metrics: metrics.address.clone(),
             api: api.as_ref().map(|api| api.address.clone()),
+            feed: feed.as_ref().map(|feed| feed.address.clone()),
             api_door: api,
+            feed_door: feed,
         };
         let (stop, close, end) = (bells.stop.subscribe(), bells.close.subscribe(), bells.end.subscribe());
         let place =
@@ -139,19 +150,19 @@ impl Server {
         Ok(server)
     }
 
-    /// Serves the admin API, on the threads of the control plane. It closes when the workers do.
-    pub(crate) fn serve_api(
-        &mut self,
-        desk: &Arc<ApiDesk>,
-        threads: &Handle,
-        house: &Arc<House>,
-        bells: &Bells,
-    ) -> Result<()> {
-        let Some(bound) = self.api_door.take() else { return Ok(()) };
+    /// Serves the admin API and the feed, on the threads of the control plane. They close when the workers do.
+    pub(crate) fn serve_plane(&mut self, plane: &Plane, house: &Arc<House>, bells: &Bells) -> Result<()> {
         let (stop, close) = (&bells.stop.subscribe(), &bells.close.subscribe());
-        let place = Place { threads: Threads::Of(threads), rules: desk.rules(), house, stop, close };
-        let serving = self.run(bound, || desk.clone(), &place)?;
-        self.doors.extend(serving);
+        let place = |rules| Place { threads: Threads::Of(plane.threads()), rules, house, stop, close };
+        if let Some(bound) = self.api_door.take() {
+            let desk = plane.desk();
+            let serving = self.run(bound, || desk.clone(), &place(desk.rules()))?;
+            self.doors.extend(serving);
+        }
+        if let (Some(bound), Some(desk)) = (self.feed_door.take(), plane.feed_desk()) {
+            let serving = self.run(bound, || desk.clone(), &place(desk.rules()))?;
+            self.doors.extend(serving);
+        }
         Ok(())
     }
 

@@ -1,8 +1,10 @@
-//! Where does the policy come from, and how does it stay up to date? From a folder of documents, or from a store.
+//! Where does the policy come from, and how does it stay up to date? From a folder of documents, from a store, or from a
+//! control plane elsewhere.
 //!
 //! Needs the house, which enforces what comes; proves that a change is in force within a second, and that what cannot
 //! be used leaves the last good state in force and is said. Reading and compiling happen where nobody waits.
 
+use crate::feed::{self, Far};
 use crate::house::House;
 use crate::plane::Plane;
 use crate::settings::Settings;
@@ -33,33 +35,52 @@ pub(crate) enum Source {
     Folder(Box<Live>),
     /// Resources, and where their follower runs.
     Store(Box<StoreFollower>, Handle),
+    /// Somebody else's, and where the follower runs. It may be that nothing of them is known yet.
+    Far(Arc<Far>, Folder, Arc<Scanner>, Handle),
 }
 
 impl Source {
-    /// Reads everything for the first time, and puts it in force.
-    pub(crate) fn open(
-        house: &House,
-        data_dir: &Path,
-        plane: Option<&Plane>,
-        scanner: &Arc<Scanner>,
-    ) -> Result<Self> {
-        let (source, policy, errors) = match plane {
-            None => {
-                let loaded = Live::load(Folder::open(data_dir)?, scanner.clone());
-                let (live, errors) = loaded.context("there is no policy to start with")?;
-                let policy = live.policy().clone();
-                (Self::Folder(Box::new(live)), policy, errors)
-            }
-            Some(plane) => {
-                let (follower, errors) = plane.follow(scanner)?;
-                let policy = follower.policy().clone();
-                (Self::Store(Box::new(follower), plane.threads().clone()), policy, errors)
-            }
-        };
-        report(house, policy.revision(), &errors);
-        house.enforce(policy);
-        Ok(source)
+    /// Documents, read for the first time and in force.
+    pub(crate) fn folder(house: &House, data_dir: &Path, scanner: &Arc<Scanner>) -> Result<Self> {
+        let loaded = Live::load(Folder::open(data_dir)?, scanner.clone());
+        let (live, errors) = loaded.context("there is no policy to start with")?;
+        begin(house, live.policy(), &errors);
+        Ok(Self::Folder(Box::new(live)))
     }
+
+    /// What this process's store holds, read for the first time and in force.
+    pub(crate) fn store(house: &House, plane: &Plane, scanner: &Arc<Scanner>, max: Duration) -> Result<Self> {
+        let (follower, errors) = plane.follow(scanner)?;
+        house.freshness.follow(max);
+        house.freshness.heard();
+        begin(house, follower.policy(), &errors);
+        Ok(Self::Store(Box::new(follower), plane.threads().clone()))
+    }
+
+    /// A control plane elsewhere. What is in force is known once it answers, or from before.
+    pub(crate) fn far(
+        house: &House,
+        (far, threads): (Arc<Far>, &Handle),
+        data_dir: &Path,
+        scanner: &Arc<Scanner>,
+        max: Duration,
+    ) -> Result<Self> {
+        let folder = Folder::open(data_dir)?;
+        if folder.has_documents() {
+            tracing::warn!(
+                folder = %data_dir.display(),
+                "the documents in the data folder are not in force: what the control plane says is"
+            );
+        }
+        house.freshness.follow(max);
+        Ok(Self::Far(far, folder, scanner.clone(), threads.clone()))
+    }
+}
+
+/// Puts the first policy in force.
+fn begin(house: &House, policy: &Arc<Policy>, errors: &[CompileError]) {
+    report(house, policy.revision(), errors);
+    house.enforce(policy.clone());
 }
 
 /// Keeps policy and configuration up to date, for ever; without a source, the configuration alone.
@@ -74,6 +95,10 @@ pub(crate) async fn keep(
             threads.spawn(follow(house.clone(), *follower));
             refresh(house, settings).await
         }
+        Some(Source::Far(far, folder, scanner, threads)) => {
+            threads.spawn(feed::follow(house.clone(), far, folder, scanner));
+            refresh(house, settings).await
+        }
         None => refresh(house, settings).await,
     }
 }
@@ -82,11 +107,13 @@ pub(crate) async fn keep(
 async fn follow(house: Arc<House>, mut follower: StoreFollower) {
     let mut is_away = false;
     loop {
-        match follower.next(PATIENCE).await {
+        match follower.next(house.freshness.patience(PATIENCE)).await {
             Ok(heard) => {
                 if std::mem::replace(&mut is_away, false) {
                     tracing::info!("the store answers again, and is followed");
                 }
+                house.freshness.heard();
+                house.metrics.feed_behind.set(i64::try_from(heard.behind).unwrap_or(i64::MAX));
                 put_in_force(&house, heard.policy, &heard.errors, heard.changed);
             }
             Err(error @ FollowError::Ended) => {
@@ -151,7 +178,7 @@ async fn look(house: &Arc<House>, live: Live, settings: &Arc<Mutex<Settings>>) -
 }
 
 /// Enforces what came, if it is new, and says what is wrong with it.
-fn put_in_force(house: &House, policy: Arc<Policy>, errors: &[CompileError], is_new: bool) {
+pub(crate) fn put_in_force(house: &House, policy: Arc<Policy>, errors: &[CompileError], is_new: bool) {
     report(house, policy.revision(), errors);
     if is_new {
         tracing::info!(revision = policy.revision(), "policy in force");
@@ -161,7 +188,7 @@ fn put_in_force(house: &House, policy: Arc<Policy>, errors: &[CompileError], is_
 
 /// Lets a policy go that another one follows: when no request looks anything up in it any more, and on a thread where
 /// nobody waits for it, as one of a hundred thousand organisations takes a while.
-fn retire(before: Option<Arc<Policy>>) {
+pub(crate) fn retire(before: Option<Arc<Policy>>) {
     let Some(mut before) = before else { return };
     tokio::spawn(async move {
         loop {

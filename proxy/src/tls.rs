@@ -1,8 +1,8 @@
 //! With which certificate do we speak, and whose do we believe? One listener's TLS, renewed while it serves.
 //!
-//! Needs the files that the operator named. They are read again every second; what changed and can be used is in force
-//! for the next handshake, what cannot be used is said once and changes nothing. Client certificates are verified
-//! against the operator's authority by rustls. It does not ask whether a certificate was revoked: short
+//! Needs the files that the operator named, or an authority of ours that makes what is shown. Files are read again every
+//! second; what changed and can be used is in force for the next handshake, what cannot be used is said once and
+//! changes nothing. Client certificates are verified against their authority by rustls. It does not ask whether a certificate was revoked: short
 //! lives and an authority of one's own are the answer.
 
 use crate::listen::{ClientCertificates, Tls};
@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use palisade_audit::event;
 use palisade_filters::api_key;
+use parking_lot::Mutex;
 use pingora_core::listeners::tls::Acceptor;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
@@ -17,22 +18,43 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest, Sha256};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How often the files are looked at. Certificates are renewed every few weeks.
 pub(crate) const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
+/// What could not be made is tried again.
+const MADE_AGAIN_AFTER: Duration = Duration::from_mins(1);
 /// A file of certificates is not larger.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// What a listener speaks TLS with.
 pub(crate) struct Certificates {
-    tls: Tls,
+    source: Source,
     acceptor: ArcSwap<Acceptor>,
-    /// A hash of the files that were tried last.
-    tried: AtomicU64,
+}
+
+/// Where they come from.
+enum Source {
+    /// Files, with a hash of those that were tried last.
+    Files(Tls, AtomicU64),
+    /// Whoever makes them, and when they are to be made anew.
+    Made(Maker, Mutex<SystemTime>),
+}
+
+/// Makes what a listener shows now.
+pub(crate) type Maker = Box<dyn Fn(SystemTime) -> Result<Made> + Send + Sync>;
+
+/// What was made, in PEM.
+pub(crate) struct Made {
+    pub(crate) chain: String,
+    pub(crate) key: String,
+    /// Whose certificates clients may show; they need none.
+    pub(crate) authority: String,
+    /// When others are made.
+    pub(crate) renew_at: SystemTime,
 }
 
 /// The contents of the files.
@@ -47,8 +69,16 @@ impl Certificates {
     pub(crate) fn load(tls: &Tls) -> Result<Self> {
         let files = Files::read(tls)?;
         let acceptor = Acceptor::from_server_config(Arc::new(files.server_config(tls)?));
-        let tried = AtomicU64::new(files.hash());
-        Ok(Self { tls: tls.clone(), acceptor: ArcSwap::from_pointee(acceptor), tried })
+        let source = Source::Files(tls.clone(), AtomicU64::new(files.hash()));
+        Ok(Self { source, acceptor: ArcSwap::from_pointee(acceptor) })
+    }
+
+    /// Has them made for the first time.
+    pub(crate) fn made_by(maker: Maker) -> Result<Self> {
+        let made = maker(SystemTime::now())?;
+        let acceptor = Acceptor::from_server_config(Arc::new(made.server_config()?));
+        let source = Source::Made(maker, Mutex::new(made.renew_at));
+        Ok(Self { source, acceptor: ArcSwap::from_pointee(acceptor) })
     }
 
     /// For the next handshake.
@@ -58,19 +88,35 @@ impl Certificates {
 
     /// Takes what changed.
     fn refresh(&self) {
-        let path = self.tls.certificate.display();
-        // A file that is just being replaced is looked at again.
-        let Ok(files) = Files::read(&self.tls) else { return };
-        if self.tried.swap(files.hash(), Ordering::AcqRel) == files.hash() {
-            return;
-        }
-        match files.server_config(&self.tls) {
+        let (name, config) = match &self.source {
+            Source::Files(tls, tried) => {
+                // A file that is just being replaced is looked at again.
+                let Ok(files) = Files::read(tls) else { return };
+                if tried.swap(files.hash(), Ordering::AcqRel) == files.hash() {
+                    return;
+                }
+                (tls.certificate.display().to_string(), files.server_config(tls))
+            }
+            Source::Made(maker, renew_at) => {
+                let (now, mut renew_at) = (SystemTime::now(), renew_at.lock());
+                if now < *renew_at {
+                    return;
+                }
+                let made = maker(now);
+                *renew_at = made.as_ref().map_or(now + MADE_AGAIN_AFTER, |made| made.renew_at);
+                ("made here".to_owned(), made.and_then(|made| made.server_config()))
+            }
+        };
+        match config {
             Ok(config) => {
                 self.acceptor.store(Arc::new(Acceptor::from_server_config(Arc::new(config))));
-                tracing::info!(certificate = %path, "certificates are renewed");
+                tracing::info!(certificate = name, "certificates are renewed");
             }
             Err(error) => {
-                tracing::error!(certificate = %path, "new certificates are not used, the last ones stay: {error:#}");
+                tracing::error!(
+                    certificate = name,
+                    "new certificates are not used, the last ones stay: {error:#}"
+                );
             }
         }
     }
@@ -85,6 +131,21 @@ impl Certificates {
                 return;
             }
         }
+    }
+}
+
+impl Made {
+    fn server_config(&self) -> Result<ServerConfig> {
+        let nowhere = PathBuf::from("made here");
+        let tls = Tls {
+            certificate: nowhere.clone(),
+            key: nowhere.clone(),
+            client_ca: Some(nowhere),
+            client_certificates: Some(ClientCertificates::Optional),
+        };
+        let bytes = |text: &String| text.as_bytes().to_vec();
+        let (chain, key, authority) = (bytes(&self.chain), bytes(&self.key), Some(bytes(&self.authority)));
+        Files { chain, key, authority }.server_config(&tls)
     }
 }
 

@@ -1,14 +1,15 @@
-//! How much did each organisation use? Counted where an exchange ends, brought to whoever keeps it every few seconds,
-//! off the way of requests.
+//! How much did each organisation use? Counted where an exchange ends, brought every few seconds, off the way of
+//! requests, to whoever keeps it: the store of this process, or a control plane elsewhere.
 //!
 //! An exchange hands over a few names and numbers, and waits for nothing: a queue that is full loses them, and says
 //! so. A process that is killed loses what it had not brought; one that is stopped brings it first.
 
+use crate::feed::Far;
 use crate::house::House;
 use anyhow::{Context, Result};
 use palisade_audit::event::{Decision, Event};
 use palisade_control::store::{Store, StoreError};
-use palisade_control::usage::{self, Counts, Day, Gathering, Row, UsageError};
+use palisade_control::usage::{self, Batch, Counts, Day, Gathering, Row, UsageError};
 use palisade_filters::api_key;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
@@ -22,6 +23,9 @@ const QUEUE: usize = 65_536;
 const BROUGHT_EVERY: Duration = Duration::from_secs(10);
 /// For the last of them, when the process is stopped.
 const LAST_WITHIN: Duration = Duration::from_secs(5);
+/// Rows and batches of one request to a control plane elsewhere, which fit into what it reads of one.
+const ROWS_TOGETHER: usize = 512;
+const BATCHES_TOGETHER: usize = 128;
 /// What stands for the key of a caller who has none.
 const JWT: &str = "jwt";
 
@@ -38,17 +42,25 @@ struct Counted {
     row: Row,
 }
 
-/// Who brings what was counted to the store.
+/// Who keeps what was counted.
+pub(crate) enum Destination {
+    /// This process.
+    Store(Arc<Store>),
+    /// Whom it follows.
+    Far(Arc<Far>),
+}
+
+/// Who brings what was counted.
 pub(crate) struct Bringing {
     gathering: Mutex<Gathering>,
     receiver: AsyncMutex<mpsc::Receiver<Counted>>,
-    store: Arc<Store>,
+    destination: Destination,
     is_last: Notify,
     dropped: IntCounter,
 }
 
 /// Begins to count the exchanges of a house.
-pub(crate) fn begin(house: &House, store: Arc<Store>) -> Result<Arc<Bringing>> {
+pub(crate) fn begin(house: &House, destination: Destination) -> Result<Arc<Bringing>> {
     let mut writer = [0; 8];
     getrandom::fill(&mut writer).context("the system has no random bytes")?;
     let (sender, receiver) = mpsc::channel(QUEUE);
@@ -56,7 +68,7 @@ pub(crate) fn begin(house: &House, store: Arc<Store>) -> Result<Arc<Bringing>> {
     let bringing = Bringing {
         gathering: Mutex::new(Gathering::new(api_key::hex(&writer))),
         receiver: AsyncMutex::new(receiver),
-        store,
+        destination,
         is_last: Notify::new(),
         dropped: dropped.clone(),
     };
@@ -150,8 +162,15 @@ impl Bringing {
             self.dropped.inc_by(gathering.take_dropped());
             gathering.batches()
         };
+        match &self.destination {
+            Destination::Store(store) => self.bring_to_store(store, batches).await,
+            Destination::Far(far) => self.bring_far(far, batches).await,
+        }
+    }
+
+    async fn bring_to_store(&self, store: &Store, batches: Vec<Batch>) {
         for batch in batches {
-            match usage::add(&self.store, &batch, SystemTime::now()).await {
+            match usage::add(store, &batch, SystemTime::now()).await {
                 // Of an organisation that is gone, nobody will ask any more.
                 Ok(()) | Err(UsageError::Store(StoreError::NoOrganisation(_))) => {}
                 Err(error @ (UsageError::Unfit(_) | UsageError::Damaged(_))) => {
@@ -166,4 +185,38 @@ impl Bringing {
             self.gathering.lock().settled(&batch);
         }
     }
+
+    async fn bring_far(&self, far: &Far, batches: Vec<Batch>) {
+        let mut left = batches.as_slice();
+        while !left.is_empty() {
+            let (now, later) = left.split_at(sent_together(left));
+            let settled = match far.bring(now.to_vec()).await {
+                Ok(settled) => settled,
+                Err(error) => {
+                    tracing::warn!(%error, "usage is kept later");
+                    return;
+                }
+            };
+            for batch in now {
+                if settled.refused.contains(&batch.sequence) {
+                    tracing::error!(organisation = %batch.organisation, "usage is not counted: the control plane cannot use it");
+                } else if !settled.settled.contains(&batch.sequence) {
+                    tracing::warn!("the control plane keeps usage later");
+                    return;
+                }
+                self.gathering.lock().settled(batch);
+            }
+            left = later;
+        }
+    }
+}
+
+/// How many of these go into one request, at least one.
+fn sent_together(batches: &[Batch]) -> usize {
+    let mut rows = 0;
+    let fits = batches.iter().take_while(|batch| {
+        rows += batch.rows.len();
+        rows <= ROWS_TOGETHER
+    });
+    fits.count().clamp(1, BATCHES_TOGETHER).min(batches.len())
 }

@@ -21,6 +21,7 @@ pub(crate) struct House {
     pub(crate) admin: SocketAddr,
     pub(crate) metrics: SocketAddr,
     api: Option<SocketAddr>,
+    feed: Option<SocketAddr>,
     pub(crate) arguments: Vec<String>,
 }
 
@@ -30,6 +31,7 @@ struct Ready {
     admin: String,
     metrics: String,
     api: Option<String>,
+    feed: Option<String>,
 }
 
 /// What an installation is made of.
@@ -85,6 +87,24 @@ impl House {
         self.api.expect("a process with a store")
     }
 
+    /// Where proxies come that are elsewhere.
+    pub(crate) fn feed(&self) -> SocketAddr {
+        self.feed.expect("a process with a feed")
+    }
+
+    /// A folder for another command than `serve`, not started yet.
+    pub(crate) fn prepared_as(command: &str, config: &str) -> Self {
+        let mut house = Self::prepared(config);
+        command.clone_into(&mut house.arguments[0]);
+        house
+    }
+
+    /// Puts another value in the place of a flag's.
+    pub(crate) fn set_flag(&mut self, flag: &str, value: &str) {
+        let at = self.arguments.iter().position(|argument| argument == flag).unwrap();
+        value.clone_into(&mut self.arguments[at + 1]);
+    }
+
     /// Writes the documents.
     fn prepare(plan: &Plan, reported: &[String]) -> Self {
         let folder = TempDir::new().unwrap();
@@ -120,8 +140,12 @@ impl House {
                 arguments.extend([flag.to_owned(), value.to_owned()]);
             }
         }
+        if plan.config.contains("[feed]") {
+            arguments.extend(["--feed-listen".to_owned(), "127.0.0.1:0".to_owned()]);
+        }
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { folder, process: None, proxy: nowhere, admin: nowhere, metrics: nowhere, api: None, arguments }
+        let (process, api, feed) = (None, None, None);
+        Self { folder, process, proxy: nowhere, admin: nowhere, metrics: nowhere, api, feed, arguments }
     }
 
     /// Starts a process on the folder as it is.
@@ -175,6 +199,7 @@ impl House {
         self.proxy = ready.proxy.as_deref().map_or(nowhere, address);
         self.metrics = address(&ready.metrics);
         self.api = ready.api.as_deref().map(address);
+        self.feed = ready.feed.as_deref().map(address);
     }
 
     /// Starts a process that must not come to serve; its end and what it said.

@@ -17,6 +17,7 @@ use palisade_filters::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long a token lives if it is not said: as long as it takes to start a machine.
@@ -29,6 +30,8 @@ const NAME_BYTES_MAX: usize = 100;
 const CERTIFICATES_MAX: usize = 4;
 /// How often a change is tried while others write there.
 const ATTEMPTS_MAX: usize = 32;
+/// Of the name that a proxy's writer of usage has.
+const WRITER_CHARS: usize = 16;
 /// Characters that the hash of the authority takes in base 62.
 const PIN_CHARS: usize = 43;
 
@@ -109,6 +112,15 @@ struct OfDocument {
 pub(super) struct Guest {
     pub(super) id: ResourceId,
     pub(super) scope: Scope,
+}
+
+impl Guest {
+    /// What a guest's writer of usage is called in the store: no proxy writes under another one's name.
+    pub(super) fn writer(&self, own: &str) -> String {
+        let mut name = hex(&Sha256::digest(format!("{} {own}", self.id)));
+        name.truncate(WRITER_CHARS);
+        name
+    }
 }
 
 /// What is to become of an enrolment.

@@ -23,6 +23,7 @@ pub use scope::ORGANISATIONS_MAX;
 
 use crate::follow::{News, Origin, READ_MAX};
 use crate::store::{Kind, OrganisationId, Owner, Store, StoreError};
+use crate::usage::{self, Batch, UsageError};
 use enrolments::Guest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -33,7 +34,9 @@ use std::time::{Duration, Instant, SystemTime};
 /// How long somebody waits for news at most. Whoever listens may wait longer than that, and not much.
 pub const PATIENCE_MAX: Duration = Duration::from_secs(30);
 /// What is read of a request: the names of so many owners.
-pub const BODY_BYTES_MAX: usize = 64 << 10;
+const BODY_BYTES_MAX: usize = 64 << 10;
+/// And of one that brings usage, batches together.
+const USAGE_BYTES_MAX: usize = 4 << 20;
 /// Kinds of resources of this room.
 pub(crate) const KINDS: [&str; 3] = ["feed-authority", "feed-certificates", "enrolments"];
 
@@ -68,6 +71,11 @@ pub struct Asked<'a> {
     pub now: SystemTime,
 }
 
+/// How much of a request's body is read, of whoever has a certificate or none.
+pub fn body_bytes_max(path: &str, is_known: bool) -> usize {
+    if is_known && path.strip_prefix(wire::ROOT) == Some("usage") { USAGE_BYTES_MAX } else { BODY_BYTES_MAX }
+}
+
 /// What is answered: a status and JSON.
 #[derive(Debug)]
 pub struct Answer {
@@ -77,6 +85,13 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// What is for the log alone, if something went wrong on this side.
     pub cause: Option<String>,
+}
+
+impl Answer {
+    /// Too many ask at once.
+    pub fn busy() -> Self {
+        refused(&FeedError::Contended)
+    }
 }
 
 impl Feed {
@@ -113,6 +128,7 @@ impl Feed {
             ("GET", "news") => written(&self.news(&guest, asked).await?),
             ("GET", "organisations") => written(&self.organisations(&guest, asked).await?),
             ("POST", "read") => written(&self.read(&guest, &read(asked.body)?).await?),
+            ("POST", "usage") => written(&self.usage(&guest, &read(asked.body)?, asked.now).await?),
             ("POST", "renew") => written(&self.renew(&guest, &read(asked.body)?, asked.now).await?),
             (_, _) => Err(FeedError::NotFound("path")),
         }
@@ -177,6 +193,35 @@ impl Feed {
             readings.push((owner, seen).into());
         }
         Ok(wire::Readings { readings })
+    }
+
+    /// Keeps what a guest counted, and says of which batches it has not to ask again.
+    async fn usage(
+        &self,
+        guest: &Guest,
+        asked: &wire::Usage,
+        now: SystemTime,
+    ) -> Result<wire::Settled, FeedError> {
+        let (mut settled, mut refused) = (Vec::with_capacity(asked.batches.len()), Vec::new());
+        for batch in &asked.batches {
+            let wrong = |problem: String| FeedError::Invalid { pointer: "/batches", problem };
+            let owner = wire::owner(&batch.organisation).map_err(|error| wrong(error.to_string()))?;
+            if owner == Owner::Platform || !guest.scope.has(&owner) {
+                return Err(FeedError::Forbidden(owner.to_string()));
+            }
+            let batch = Batch { writer: guest.writer(&batch.writer), ..batch.clone() };
+            match usage::add(&self.store, &batch, now).await {
+                // Of an organisation that is gone, nobody will ask any more.
+                Ok(()) | Err(UsageError::Store(StoreError::NoOrganisation(_))) => {
+                    settled.push(batch.sequence);
+                }
+                // What can never be kept is not brought again either.
+                Err(UsageError::Unfit(_) | UsageError::Damaged(_)) => refused.push(batch.sequence),
+                // Whatever it is, it is not about this organisation alone.
+                Err(UsageError::Busy | UsageError::Store(_)) => break,
+            }
+        }
+        Ok(wire::Settled { settled, refused })
     }
 }
 

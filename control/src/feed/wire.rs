@@ -4,6 +4,7 @@
 
 use crate::follow::{News, Pieces, Reading};
 use crate::store::{Kind, NameError, OrganisationId, Owner, ResourceId};
+use crate::usage::Batch;
 use palisade_filters::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -47,6 +48,22 @@ pub struct Renew {
 pub struct Renewed {
     /// In PEM.
     pub certificate: String,
+}
+
+/// A proxy brings what it counted.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Usage {
+    /// Each under a number of its writer's.
+    pub batches: Vec<Batch>,
+}
+
+/// Not to be brought again.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Settled {
+    /// Numbers of batches that are kept, or whose organisation is gone.
+    pub settled: Vec<u64>,
+    /// Of those that can never be kept.
+    pub refused: Vec<u64>,
 }
 
 /// How far the feed goes.
@@ -119,7 +136,7 @@ pub enum Found {
 }
 
 /// What it has.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct There {
     /// From which its hashes are keyed.
     pub hash_secret: Option<String>,

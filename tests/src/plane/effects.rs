@@ -7,7 +7,7 @@ use serde_json::json;
 use std::time::Instant;
 
 /// Reads a stream to where somebody ended it; it did not end as one that is complete.
-fn cut_off(stream: &mut (Connection, Answer)) {
+pub(super) fn cut_off(stream: &mut (Connection, Answer)) {
     while stream.0.chunk(&mut stream.1) {}
     let text = stream.1.text();
     assert!(!text.contains("[DONE]"), "{text}");

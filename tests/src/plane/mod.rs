@@ -5,6 +5,7 @@
 
 mod door;
 mod effects;
+mod elsewhere;
 mod failures;
 mod first_run;
 mod usage;
@@ -12,7 +13,7 @@ mod usage;
 use crate::house::{House, Plan};
 use crate::http::{self, Answer, Connection};
 use crate::process::until;
-use crate::processes::ENDLESS;
+use crate::processes::{ENDLESS, PROMPT};
 use crate::provider::Double;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -62,6 +63,27 @@ fn asked(badge: &Badge, method: &str, path: &str, body: Option<&Value>) -> Vec<u
 fn is(answer: Answer, status: u16) -> Answer {
     assert_eq!(answer.status, status, "{}", answer.text());
     answer
+}
+
+/// What an application with this key is answered.
+fn chat(house: &House, key: &str) -> Answer {
+    http::ask(house.proxy, &http::chat(key, PROMPT))
+}
+
+/// Waits until an application with this key is answered so.
+fn until_answered(house: &House, key: &str, status: u16) {
+    until(&format!("an application is answered {status}"), || {
+        (chat(house, key).status == status).then_some(())
+    });
+}
+
+/// A stream that goes on until somebody ends it, of which the first words came.
+fn stream(house: &House, key: &str) -> (Connection, Answer) {
+    let mut stream = Connection::open(house.proxy);
+    stream.send(&http::chat(key, ENDLESS));
+    let mut answer = is(stream.head(), 200);
+    assert!(stream.chunk(&mut answer));
+    (stream, answer)
 }
 
 impl Site {
@@ -150,23 +172,17 @@ impl Site {
 
     /// What an application with this key is answered.
     fn chat(&self, key: &str) -> Answer {
-        http::ask(self.house.proxy, &http::chat(key, crate::processes::PROMPT))
+        chat(&self.house, key)
     }
 
     /// Waits until an application with this key is answered so.
     fn until_answered(&self, key: &str, status: u16) {
-        until(&format!("an application is answered {status}"), || {
-            (self.chat(key).status == status).then_some(())
-        });
+        until_answered(&self.house, key, status);
     }
 
     /// A stream that goes on until somebody ends it, of which the first words came.
     fn stream(&self, key: &str) -> (Connection, Answer) {
-        let mut stream = Connection::open(self.house.proxy);
-        stream.send(&http::chat(key, ENDLESS));
-        let mut answer = is(stream.head(), 200);
-        assert!(stream.chunk(&mut answer));
-        (stream, answer)
+        stream(&self.house, key)
     }
 
     /// An operator, an organisation `acme` with an admin, a provider, and a key that works.

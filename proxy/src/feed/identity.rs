@@ -1,0 +1,141 @@
+//! Who is this proxy, for the control plane? Its key, its certificate, and whom it believes.
+//!
+//! ```text
+//! identity/
+//!   feed.json         where the feed is, and who this proxy is there
+//!   authority.pem     who signs for the feed
+//!   certificate.pem   what this proxy shows, and
+//!   key.pem           the key of it, which never left this machine
+//! ```
+//!
+//! Needs a folder that only its owner may look into. Proves that key and certificate go together: the folder is renamed
+//! into place as a whole, and only the certificate in it is replaced later, by another one for the same key.
+
+use super::kept::write_whole;
+use anyhow::{Context, Result, bail};
+use pingora_core::utils::tls::CertKey;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Files in the folder.
+const HOME: &str = "feed.json";
+const AUTHORITY: &str = "authority.pem";
+const CERTIFICATE: &str = "certificate.pem";
+const KEY: &str = "key.pem";
+/// The folder's name in the data folder.
+const FOLDER: &str = "identity";
+
+/// Where the feed is, and who this proxy is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Home {
+    /// `https://control.example:8443`.
+    pub(crate) url: String,
+    /// The enrolment's id.
+    pub(crate) id: String,
+    /// The public half of its key, as it is sent.
+    pub(crate) public_key: String,
+    /// What it may see; none: all organisations.
+    pub(crate) organisations: Option<Vec<String>>,
+}
+
+/// A key and what was signed for it, in PEM.
+#[derive(Clone)]
+pub(crate) struct Papers {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+/// Who this proxy is.
+pub(crate) struct Identity {
+    folder: PathBuf,
+    pub(crate) home: Home,
+    pub(crate) papers: Papers,
+    pub(crate) shown: Arc<CertKey>,
+    /// The key's bytes, from which others are derived.
+    pub(crate) key: Vec<u8>,
+    /// When the certificate is to be renewed: at two thirds of its life.
+    pub(crate) renew_at: SystemTime,
+}
+
+impl Identity {
+    /// What a proxy was let in with.
+    pub(crate) fn load(data_dir: &Path) -> Result<Self> {
+        let folder = data_dir.join(FOLDER);
+        if !folder.is_dir() {
+            bail!(
+                "this proxy was not let in yet: there is no `{}`; run `palisade enroll --url … --token …`",
+                folder.display()
+            );
+        }
+        let read = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))
+        };
+        let home: Home = serde_json::from_str(&read(HOME)?).context("`feed.json` cannot be read")?;
+        let papers = Papers { certificate: read(CERTIFICATE)?, key: read(KEY)? };
+        let (shown, key, renew_at) = papers.opened()?;
+        Ok(Self { folder, home, papers, shown, key, renew_at })
+    }
+
+    /// Keeps what a proxy was let in with, in the place of what was there.
+    pub(crate) fn keep(data_dir: &Path, home: &Home, authority: &str, papers: &Papers) -> Result<()> {
+        let (folder, beside) = (data_dir.join(FOLDER), data_dir.join(format!(".{FOLDER}.new")));
+        if beside.exists() {
+            std::fs::remove_dir_all(&beside)?;
+        }
+        let home = serde_json::to_string_pretty(home)?;
+        for (name, text) in [
+            (HOME, home.as_str()),
+            (AUTHORITY, authority),
+            (CERTIFICATE, &papers.certificate),
+            (KEY, &papers.key),
+        ] {
+            write_whole(&beside, &beside.join(name), &[text.as_bytes()])?;
+        }
+        std::fs::File::open(&beside)?.sync_all()?;
+        let before = data_dir.join(format!(".{FOLDER}.old"));
+        if folder.exists() {
+            std::fs::rename(&folder, &before)?;
+        }
+        std::fs::rename(&beside, &folder)?;
+        if before.exists() {
+            std::fs::remove_dir_all(&before)?;
+        }
+        Ok(())
+    }
+
+    /// The certificate of who signs for the feed.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.folder.join(AUTHORITY)
+    }
+}
+
+impl Papers {
+    /// Keeps another certificate for the same key.
+    pub(crate) fn keep_certificate(&self, data_dir: &Path) -> Result<()> {
+        // Not without a look: a proxy whose certificate cannot be read does not start.
+        self.opened()?;
+        let folder = data_dir.join(FOLDER);
+        write_whole(&folder, &folder.join(CERTIFICATE), &[self.certificate.as_bytes()])?;
+        Ok(std::fs::File::open(&folder)?.sync_all()?)
+    }
+
+    fn opened(&self) -> Result<(Arc<CertKey>, Vec<u8>, SystemTime)> {
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes());
+        let certificate = certificate.context("`certificate.pem` holds no certificate in PEM")?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes());
+        let key = key.context("`key.pem` holds no private key in PEM")?.secret_der().to_vec();
+        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
+            .map_err(|error| anyhow::anyhow!("`certificate.pem` cannot be read: {error}"))?;
+        let seconds = |time: i64| UNIX_EPOCH + Duration::from_secs(u64::try_from(time).unwrap_or(0));
+        let validity = parsed.validity();
+        let (from, to) = (seconds(validity.not_before.timestamp()), seconds(validity.not_after.timestamp()));
+        let life = to.duration_since(from).unwrap_or_default();
+        let shown = Arc::new(CertKey::new(vec![certificate.to_vec()], key.clone()));
+        Ok((shown, key, from + life * 2 / 3))
+    }
+}

@@ -1,0 +1,311 @@
+//! Do proxies elsewhere do what the control plane says, soon, and for as long as they may when it says nothing?
+
+use super::effects::cut_off;
+use super::{Badge, SQLITE, Site, chat, is, stream, until_answered};
+use crate::commands::{err, out, run};
+use crate::house::House;
+use crate::http;
+use crate::process::until;
+use crate::processes::SOON;
+use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Instant;
+use tempfile::TempDir;
+
+/// A store, and a feed of it.
+fn with_feed() -> String {
+    format!("{SQLITE}[feed]\n")
+}
+
+/// A token that lets one proxy in, with the id of its enrolment.
+fn token(site: &Site, operator: &Badge, organisations: Option<&[&str]>) -> (String, String) {
+    let asked = json!({ "name": "a proxy", "organisations": organisations });
+    let made = is(site.post(operator, "/platform/enrolments", &asked), 201).json();
+    (made["token"].as_str().unwrap().to_owned(), made["enrolment"]["id"].as_str().unwrap().to_owned())
+}
+
+/// `palisade enroll` on the folder of a proxy.
+fn enroll(site: &Site, proxy: &House, token: &str) -> Output {
+    let (url, data) = (format!("https://{}", site.house.feed()), proxy.data());
+    let arguments = ["enroll", "--data-dir", data.to_str().unwrap(), "--url", &url, "--token", token];
+    run(proxy.folder.path(), &arguments)
+}
+
+/// A proxy that is let in and serves, with the id of its enrolment.
+fn let_in(site: &Site, operator: &Badge, organisations: Option<&[&str]>, config: &str) -> (House, String) {
+    let mut proxy = House::prepared_as("proxy", config);
+    let (token, id) = token(site, operator, organisations);
+    let enrolled = enroll(site, &proxy, &token);
+    assert!(enrolled.status.success(), "{}", err(&enrolled));
+    proxy.launch();
+    (proxy, id)
+}
+
+/// Waits until a proxy says of itself whether it is ready.
+fn until_ready(proxy: &House, status: u16) -> String {
+    until(&format!("it is ready or not: {status}"), || {
+        let said = http::get(proxy.admin, "/readyz");
+        (said.status == status).then(|| said.text())
+    })
+}
+
+/// Ends the control plane.
+fn end(site: &mut Site) {
+    site.house.stop();
+}
+
+/// Starts it anew where it was.
+fn begin_again(site: &mut Site) {
+    let feed = site.house.feed().to_string();
+    site.house.set_flag("--feed-listen", &feed);
+    site.house.launch();
+}
+
+/// What the feed answers whoever shows this identity, or no certificate.
+fn asked(site: &Site, authority: &Path, identity: Option<&Path>, path: &str, body: Option<&Value>) -> Output {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--noproxy", "*", "--write-out", "\n%{http_code}"]);
+    curl.arg("--cacert").arg(authority);
+    if let Some(identity) = identity {
+        curl.arg("--cert").arg(identity.join("certificate.pem")).arg("--key").arg(identity.join("key.pem"));
+    }
+    if let Some(body) = body {
+        curl.args(["--header", "content-type: application/json", "--data-binary", &body.to_string()]);
+    }
+    curl.arg(format!("https://{}/feed/v1/{path}", site.house.feed())).output().unwrap()
+}
+
+#[test]
+fn a_change_holds_on_every_proxy_within_a_second() {
+    let (site, operator, ann, (key, id)) = Site::furnished(&with_feed());
+    let proxies = [(); 2].map(|()| let_in(&site, &operator, None, "").0);
+    let (other, _) = site.key(&ann, "acme");
+    for proxy in &proxies {
+        until_ready(proxy, 200);
+        until_answered(proxy, &key, 200);
+        until_answered(proxy, &other, 200);
+        assert!(!chat(proxy, &key).text().contains("4111"), "rules of the product hold there");
+    }
+    let mut ended = proxies.each_ref().map(|proxy| stream(proxy, &key));
+    let mut going_on = proxies.each_ref().map(|proxy| stream(proxy, &other));
+    is(site.patch(&ann, &format!("/orgs/acme/api-keys/{id}"), 1, &json!({ "enabled": false })), 200);
+    let since = Instant::now();
+    ended.iter_mut().for_each(cut_off);
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
+    for (proxy, going_on) in proxies.iter().zip(&mut going_on) {
+        assert_eq!(chat(proxy, &key).status, 401);
+        assert!(going_on.0.chunk(&mut going_on.1), "another key's stream goes on");
+    }
+    is(site.call(&operator, "POST", "/orgs/acme/suspend", None), 204);
+    let since = Instant::now();
+    going_on.iter_mut().for_each(cut_off);
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
+    is(site.call(&operator, "POST", "/orgs/acme/resume", None), 204);
+    for proxy in &proxies {
+        until_answered(proxy, &other, 200);
+    }
+}
+
+#[test]
+fn a_proxy_goes_on_and_starts_again_without_the_control_plane() {
+    let (mut site, operator, ann, (key, _)) = Site::furnished(&with_feed());
+    let (mut proxy, _) = let_in(&site, &operator, None, "");
+    until_answered(&proxy, &key, 200);
+    let (last, _) = site.key(&ann, "acme");
+    until_answered(&proxy, &last, 200);
+    // All that is in force is on the disk: a proxy whose process was killed knows it.
+    until("what was heard is kept", || {
+        let state = std::fs::metadata(proxy.data().join("state/position")).ok()?;
+        let newest = std::fs::read_dir(proxy.data().join("state")).ok()?.filter_map(|file| {
+            let file = file.ok()?;
+            (file.file_name() != "lock").then(|| file.metadata().ok()?.modified().ok()).flatten()
+        });
+        (newest.max()? <= state.modified().ok()?).then_some(())
+    });
+    end(&mut site);
+    assert_eq!(chat(&proxy, &last).status, 200);
+    proxy.process.take().unwrap().crash();
+    proxy.launch();
+    until_ready(&proxy, 200);
+    assert_eq!(chat(&proxy, &key).status, 200);
+    until_answered(&proxy, &last, 200);
+    // What somebody changed there is not believed.
+    proxy.stop();
+    let state = proxy.data().join("state/position");
+    let mut text = std::fs::read(&state).unwrap();
+    *text.last_mut().unwrap() ^= 1;
+    std::fs::write(&state, text).unwrap();
+    proxy.launch();
+    assert!(until_ready(&proxy, 503).contains("no policy is loaded"));
+    let refused = chat(&proxy, &key);
+    assert_eq!((refused.status, refused.json()["error"]["code"].as_str()), (503, Some("policy_unavailable")));
+    begin_again(&mut site);
+    until_ready(&proxy, 200);
+    until_answered(&proxy, &key, 200);
+    // And a change is heard of again.
+    let (newest, _) = site.key(&ann, "acme");
+    until_answered(&proxy, &newest, 200);
+}
+
+#[test]
+fn a_policy_of_which_nothing_is_heard_any_more_is_not_in_force_for_ever() {
+    let (mut site, operator, _, (key, _)) = Site::furnished(&with_feed());
+    let (proxy, _) = let_in(&site, &operator, None, "max_staleness = \"5s\"\n");
+    until_answered(&proxy, &key, 200);
+    end(&mut site);
+    until_answered(&proxy, &key, 503);
+    let refused = chat(&proxy, &key);
+    assert_eq!(refused.json()["error"]["code"], "policy_unavailable");
+    assert!(until_ready(&proxy, 503).contains("max_staleness"));
+    let page = http::get(proxy.metrics, "/metrics").text();
+    let age = page.lines().find_map(|line| line.strip_prefix("palisade_policy_age_seconds ")).unwrap();
+    assert!(age.parse::<f64>().unwrap() > 5.0, "{age}");
+    begin_again(&mut site);
+    until_answered(&proxy, &key, 200);
+    until_ready(&proxy, 200);
+}
+
+#[test]
+fn a_proxy_that_is_withdrawn_serves_nobody_and_keeps_nothing() {
+    let (site, operator, _, (key, _)) = Site::furnished(&with_feed());
+    let (gone, id) = let_in(&site, &operator, None, "");
+    let (stays, _) = let_in(&site, &operator, None, "");
+    for proxy in [&gone, &stays] {
+        until_answered(proxy, &key, 200);
+    }
+    until("it keeps something", || gone.data().join("state/position").exists().then_some(()));
+    let mut open = stream(&gone, &key);
+    is(site.call(&operator, "DELETE", &format!("/platform/enrolments/{id}"), None), 204);
+    let since = Instant::now();
+    cut_off(&mut open);
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
+    assert_eq!(chat(&gone, &key).status, 503);
+    assert_eq!(chat(&stays, &key).status, 200);
+    until("it keeps nothing", || (!gone.data().join("state").exists()).then_some(()));
+    // Its certificate is of no use to whoever took a copy, either.
+    let identity = gone.data().join("identity");
+    let told = out(&asked(&site, &identity.join("authority.pem"), Some(&identity), "end", None));
+    assert!(told.ends_with("\n401") && told.contains("enroll this proxy again"), "{told}");
+    // Enrolled anew, it serves without a restart.
+    let (token, _) = token(&site, &operator, None);
+    assert!(enroll(&site, &gone, &token).status.success());
+    until_answered(&gone, &key, 200);
+}
+
+#[test]
+fn a_proxy_for_some_organisations_hears_of_no_other() {
+    let (site, operator, _, (key, _)) = Site::furnished(&with_feed());
+    let eve = site.admin_of(&operator, "other");
+    let (others, _) = site.key(&eve, "other");
+    let (proxy, _) = let_in(&site, &operator, Some(&["acme"]), "");
+    until_ready(&proxy, 200);
+    // It brings credentials of its own to what the platform provides; here none are asked for.
+    until("acme's key is known", || (chat(&proxy, &key).status != 401).then_some(()));
+    assert_eq!(chat(&proxy, &others).status, 401);
+    let identity = proxy.data().join("identity");
+    let authority = identity.join("authority.pem");
+    let ask = |path, body: Option<&Value>| out(&asked(&site, &authority, Some(&identity), path, body));
+    let owners = |owner: &str| json!({ "owners": [owner] });
+    assert!(ask("read", Some(&owners("acme"))).ends_with("\n200"));
+    for foreign in ["other", "nobody"] {
+        let told = ask("read", Some(&owners(foreign)));
+        assert!(told.ends_with("\n403"), "{told}");
+    }
+    let all = ask("organisations", None);
+    assert!(all.contains("acme") && !all.contains("other"), "{all}");
+    let platform = ask("read", Some(&owners("@platform")));
+    assert!(platform.contains("double") && !platform.contains("sk-of-the-platform"), "{platform}");
+    let counted = json!({ "batches": [{ "organisation": "other", "day": "2026-01-01", "writer": "w", "sequence": 1,
+        "rows": [] }] });
+    assert!(ask("usage", Some(&counted)).ends_with("\n403"));
+}
+
+#[test]
+fn nobody_is_answered_without_a_certificate_of_ours() {
+    let (site, operator, _, _) = Site::furnished(&with_feed());
+    let (proxy, _) = let_in(&site, &operator, None, "");
+    let authority = proxy.data().join("identity/authority.pem");
+    for path in ["end", "news?after=0", "organisations"] {
+        let told = out(&asked(&site, &authority, None, path, None));
+        assert!(told.ends_with("\n401") && told.contains("palisade enroll"), "{told}");
+    }
+    // Somebody else's proxy, of another installation.
+    let (foreign, operator_there, _, _) = Site::furnished(&with_feed());
+    let (stranger, _) = let_in(&foreign, &operator_there, None, "");
+    let told = asked(&site, &authority, Some(&stranger.data().join("identity")), "end", None);
+    assert!(!out(&told).ends_with("\n200") && !told.status.success(), "{}", out(&told));
+    // And the other way round: a proxy speaks with no other control plane than its own.
+    let told = asked(&site, &stranger.data().join("identity/authority.pem"), None, "end", None);
+    assert!(!told.status.success());
+}
+
+#[test]
+fn a_token_lets_one_proxy_in_once() {
+    let (site, operator, _, _) = Site::furnished(&with_feed());
+    let proxy = House::prepared_as("proxy", "");
+    let (status, log) = proxy.fail();
+    assert!(!status.success() && log.contains("run `palisade enroll"), "{log}");
+    let (token, id) = token(&site, &operator, None);
+    // A token of another authority: whoever answers is not believed, and does not see the token.
+    let (foreign, operator_there, _, _) = Site::furnished(&with_feed());
+    let (theirs, _) = self::token(&foreign, &operator_there, None);
+    let told = enroll(&site, &proxy, &theirs);
+    assert!(!told.status.success() && err(&told).contains("is not the control plane that the token is of"));
+    for wrong in ["nonsense", "pal_enroll_platform_x_y", &token[..token.len() - 44]] {
+        let told = enroll(&site, &proxy, wrong);
+        assert!(!told.status.success() && err(&told).contains("copy it whole"), "{}", err(&told));
+    }
+    assert!(enroll(&site, &proxy, &token).status.success());
+    let again = enroll(&site, &House::prepared_as("proxy", ""), &token);
+    assert!(!again.status.success() && err(&again).contains("ask for another"), "{}", err(&again));
+    let shown = is(site.get(&operator, &format!("/platform/enrolments/{id}")), 200).json();
+    assert!(shown["certificate_expires"].is_u64() && shown["token_expires"].is_null(), "{shown}");
+    // Only its owner reads the key.
+    let mode = |path: &str| std::fs::metadata(proxy.data().join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("identity"), mode("identity/key.pem")), (0o700, 0o600));
+}
+
+#[test]
+fn what_a_proxy_elsewhere_served_is_counted_once() {
+    let (site, operator, ann, (key, id)) = Site::furnished(&with_feed());
+    let (mut proxy, _) = let_in(&site, &operator, None, "");
+    until_answered(&proxy, &key, 200);
+    let usage = || is(site.get(&ann, "/orgs/acme/usage?by=key"), 200).json();
+    proxy.stop();
+    let before = usage()["total"]["requests"].as_u64().unwrap();
+    assert!(before >= 1);
+    proxy.launch();
+    until_answered(&proxy, &key, 200);
+    assert_eq!(chat(&proxy, &key).status, 200);
+    proxy.stop();
+    let counted = usage();
+    assert!(counted["total"]["requests"].as_u64().unwrap() >= before + 2, "{counted}");
+    assert_eq!(counted["items"][0]["name"], json!(id), "{counted}");
+}
+
+#[test]
+fn a_control_plane_without_a_data_plane_is_followed_too() {
+    let house = {
+        let mut house = House::prepared_as("control", &with_feed());
+        house.launch();
+        house
+    };
+    let site = Site::on(house);
+    let operator = site.operator();
+    site.provide(&operator);
+    let ann = site.admin_of(&operator, "acme");
+    let (key, _) = site.key(&ann, "acme");
+    let (proxy, _) = let_in(&site, &operator, None, "");
+    until_answered(&proxy, &key, 200);
+    // What cannot go together is said.
+    let folder = TempDir::new().unwrap();
+    let config = folder.path().join("palisade.toml");
+    std::fs::write(&config, with_feed()).unwrap();
+    let told = run(folder.path(), &["proxy", "--config", config.to_str().unwrap()]);
+    assert!(!told.status.success() && err(&told).contains("has no `[store]`"), "{}", err(&told));
+    std::fs::write(&config, "[feed]\n").unwrap();
+    let told = run(folder.path(), &["serve", "--config", config.to_str().unwrap()]);
+    assert!(!told.status.success() && err(&told).contains("there is no `[store]`"), "{}", err(&told));
+}
