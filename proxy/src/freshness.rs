@@ -1,7 +1,7 @@
 //! How long ago was anything heard of the policy, and is that too long?
 //!
-//! Only a policy that is followed can be too old: a folder of documents is what it is. Ages are measured on a clock that
-//! nobody sets; only what was kept over a restart is as old as the wall clock says.
+//! Only a policy that is followed can be too old: a folder of documents is what it is. Ages are measured on a clock
+//! that nobody sets; only what was kept over a restart is as old as the wall clock says.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -5,6 +5,7 @@ mod announce;
 mod answering;
 mod api_desk;
 mod arrival;
+mod backing;
 mod bodies;
 mod body;
 mod coding;

@@ -105,6 +105,11 @@ fn issuer_keys() -> Result<IntGaugeVec, prometheus::Error> {
     gauges("palisade_issuer_keys", help, &["state"])
 }
 
+fn turned_away() -> Result<IntCounterVec, prometheus::Error> {
+    let help = "Connections closed before their first request, by reason.";
+    counter("palisade_connections_turned_away_total", help, &["reason"])
+}
+
 fn policy_age() -> Result<Gauge, prometheus::Error> {
     let help = "How long ago something was heard of the policy, where it is followed.";
     Gauge::new("palisade_policy_age_seconds", help)
@@ -188,11 +193,7 @@ impl Metrics {
             connections: IntGauge::new("palisade_connections", "Open connections of applications.")?,
             api_connections: IntGauge::new("palisade_api_connections", "Open connections to the admin API.")?,
             feed_connections: feed_connections()?,
-            turned_away: counter(
-                "palisade_connections_turned_away_total",
-                "Connections closed before their first request, by reason.",
-                &["reason"],
-            )?,
+            turned_away: turned_away()?,
         };
         metrics.register()?;
         Ok(metrics)

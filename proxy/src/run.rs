@@ -1,12 +1,12 @@
 //! The life of the process: build, announce, serve, drain.
 
 use crate::announce::{Demo, News, announce};
+use crate::backing::Backing;
 use crate::config::Config;
 use crate::credint;
 use crate::descriptors;
 use crate::drain::{Bells, Leaving, Order, Signals, leave};
 use crate::edge::Edge;
-use crate::feed::Far;
 use crate::geoip::GeoWatch;
 use crate::house::House;
 use crate::issuers::Following;
@@ -18,7 +18,6 @@ use crate::settings::Settings;
 use crate::source::{self, Source};
 use crate::systemd;
 use crate::upgrade::{self, Inherited, Post};
-use crate::usage::{self, Bringing, Destination};
 use crate::watched;
 use anyhow::{Context, Result};
 use palisade_audit::Spool;
@@ -28,14 +27,8 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
-
-/// Threads that follow a control plane elsewhere.
-const FEED_THREADS: usize = 2;
-/// What is under way there when the process ends has this long.
-const ENDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// The detection rules that come with the product.
 pub(crate) fn scanner() -> Result<Arc<Scanner>> {
@@ -60,55 +53,15 @@ struct DataPlane {
     kept: Kept,
 }
 
-/// Whose policy a process has.
-enum Origin<'a> {
-    Folder,
-    Store(&'a Plane),
-    Far(&'a Outpost),
-}
-
-/// What a process has that follows a control plane elsewhere. Like that, it has threads of its own.
-struct Outpost {
-    far: Arc<Far>,
-    runtime: pingora_runtime::Runtime,
-    usage: Arc<Bringing>,
-}
-
-impl Outpost {
-    fn open(config: &Config, house: &House) -> Result<Self> {
-        let far = Far::open(&config.data_dir)?;
-        tracing::info!("this proxy is {}", far.describe());
-        let runtime = pingora_runtime::Runtime::new_steal(FEED_THREADS, "palisade-feed");
-        let usage = usage::begin(house, Destination::Far(far.clone()))?;
-        let kept = usage.clone();
-        runtime.get_handle().spawn(async move { kept.keep().await });
-        Ok(Self { far, runtime, usage })
-    }
-
-    /// Brings the last of what was counted; not from within a runtime.
-    fn end(self) {
-        self.runtime.get_handle().block_on(self.usage.finish());
-        self.runtime.shutdown_timeout(ENDS_WITHIN);
-    }
-}
-
 impl DataPlane {
     fn open(
         config: &Config,
         house: &Arc<House>,
-        origin: &Origin<'_>,
+        backing: &Backing,
         scanner: &Arc<Scanner>,
         runtime: &Runtime,
     ) -> Result<Self> {
-        let (data_dir, max) = (&config.data_dir, config.max_staleness);
-        let source = match origin {
-            Origin::Folder => Source::folder(house, data_dir, scanner)?,
-            Origin::Store(plane) => Source::store(house, plane, scanner, max)?,
-            Origin::Far(outpost) => {
-                let far = (outpost.far.clone(), outpost.runtime.get_handle());
-                Source::far(house, far, data_dir, scanner, max)?
-            }
-        };
+        let source = backing.source(config, house, scanner)?;
         let following = runtime.block_on(Following::begin(house));
         let kept = Kept::restore(house.meters.clone(), config.data_dir.join("meters"))?;
         Ok(Self { source, following, kept })
@@ -129,15 +82,10 @@ pub(crate) fn run(settings: Settings, role: Role, is_upgrade: bool, demo: Option
     let (house, credentials) = furnish(config, &runtime, role, inherited.has_predecessor())?;
 
     let scanner = scanner()?;
-    let plane = Plane::open(config, &house, &scanner)?;
-    let outpost = (role == Role::Proxy).then(|| Outpost::open(config, &house)).transpose()?;
-    let origin = match (&outpost, &plane) {
-        (Some(outpost), _) => Origin::Far(outpost),
-        (None, Some(plane)) => Origin::Store(plane),
-        (None, None) => Origin::Folder,
-    };
-    let data = (role != Role::Control).then(|| DataPlane::open(config, &house, &origin, &scanner, &runtime));
-    let data = data.transpose()?;
+    let backing = Backing::open(config, &house, &scanner, role)?;
+    let data = (role != Role::Control)
+        .then(|| DataPlane::open(config, &house, &backing, &scanner, &runtime))
+        .transpose()?;
 
     let bells = Bells::new();
     let plan = Plan {
@@ -145,12 +93,12 @@ pub(crate) fn run(settings: Settings, role: Role, is_upgrade: bool, demo: Option
         proxy: data.as_ref().map(|_| &config.proxy),
         admin: &config.admin,
         metrics: &config.metrics,
-        api: plane.as_ref().map(|_| &config.api),
-        feed: plane.as_ref().and_then(Plane::feed_listen),
+        api: backing.plane().map(|_| &config.api),
+        feed: backing.plane().and_then(Plane::feed_listen),
     };
     let mut server = Server::start(&plan, &house, &bells, &mut inherited)?;
     let mut first_operator = None;
-    if let Some(plane) = &plane {
+    if let Some(plane) = backing.plane() {
         server.serve_plane(plane, &house, &bells)?;
         first_operator = plane.first_operator()?;
     }
@@ -180,12 +128,7 @@ pub(crate) fn run(settings: Settings, role: Role, is_upgrade: bool, demo: Option
         leave(why, &config, &house, &mut server, &bells, &mut signals).await;
     });
     server.end();
-    if let Some(plane) = plane {
-        plane.end();
-    }
-    if let Some(outpost) = outpost {
-        outpost.end();
-    }
+    backing.end();
     // After the last exchange is settled. Neither keeps the other from its end.
     let kept = match keeper {
         Some(keeper) => keeper.finish().context("counters of budgets cannot be written to their end"),

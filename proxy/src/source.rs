@@ -1,10 +1,11 @@
-//! Where does the policy come from, and how does it stay up to date? From a folder of documents, from a store, or from a
-//! control plane elsewhere.
+//! Where does the policy come from, and how does it stay up to date? From a folder of documents, from a store, or from
+//! a control plane elsewhere.
 //!
 //! Needs the house, which enforces what comes; proves that a change is in force within a second, and that what cannot
 //! be used leaves the last good state in force and is said. Reading and compiling happen where nobody waits.
 
-use crate::feed::{self, Far};
+use crate::config::Config;
+use crate::feed::{self, Far, FarPlane};
 use crate::house::House;
 use crate::plane::Plane;
 use crate::settings::Settings;
@@ -60,11 +61,11 @@ impl Source {
     /// A control plane elsewhere. What is in force is known once it answers, or from before.
     pub(crate) fn far(
         house: &House,
-        (far, threads): (Arc<Far>, &Handle),
-        data_dir: &Path,
+        plane: &FarPlane,
+        config: &Config,
         scanner: &Arc<Scanner>,
-        max: Duration,
     ) -> Result<Self> {
+        let data_dir = &config.data_dir;
         let folder = Folder::open(data_dir)?;
         if folder.has_documents() {
             tracing::warn!(
@@ -72,8 +73,8 @@ impl Source {
                 "the documents in the data folder are not in force: what the control plane says is"
             );
         }
-        house.freshness.follow(max);
-        Ok(Self::Far(far, folder, scanner.clone(), threads.clone()))
+        house.freshness.follow(config.max_staleness);
+        Ok(Self::Far(plane.far().clone(), folder, scanner.clone(), plane.threads().clone()))
     }
 }
 

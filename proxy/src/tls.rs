@@ -1,9 +1,9 @@
 //! With which certificate do we speak, and whose do we believe? One listener's TLS, renewed while it serves.
 //!
-//! Needs the files that the operator named, or an authority of ours that makes what is shown. Files are read again every
-//! second; what changed and can be used is in force for the next handshake, what cannot be used is said once and
-//! changes nothing. Client certificates are verified against their authority by rustls. It does not ask whether a certificate was revoked: short
-//! lives and an authority of one's own are the answer.
+//! Needs the files that the operator named, or an authority of ours that makes what is shown. Files are read again
+//! every second; what changed and can be used is in force for the next handshake, what cannot be used is said once and
+//! changes nothing. Client certificates are verified against their authority by rustls. It does not ask whether a
+//! certificate was revoked: short lives and an authority of one's own are the answer.
 
 use crate::listen::{ClientCertificates, Tls};
 use anyhow::{Context, Result, bail};

@@ -1,8 +1,8 @@
 //! How does a proxy ask the control plane? HTTPS with its own certificate, believing one authority alone.
 //!
-//! Needs an [`Identity`]; proves that whoever answered has a certificate of the authority that the proxy was let in by,
-//! for the name that is asked, and that answers are bounded in time and size. It gives what they say, and judges none of
-//! it.
+//! Needs an [`Identity`]; proves that whoever answered has a certificate of the authority that the proxy was let in
+//! by, for the name that is asked, and that answers are bounded in time and size. It gives what they say, and judges
+//! none of it.
 
 use super::identity::Identity;
 use crate::upstream;

@@ -1,8 +1,8 @@
 //! How does a proxy that is elsewhere keep its policy up to date? It follows the feed, and starts from what it kept.
 //!
-//! Needs an [`Identity`](super::identity::Identity); proves that there is a policy as soon as there was one before on this
-//! machine, that a change is in force soon after it is heard of, and that a proxy whose enrolment was withdrawn serves
-//! nobody and keeps nothing. How long it may go on unheard, the house knows.
+//! Needs an [`Identity`](super::identity::Identity); proves that there is a policy as soon as there was one before on
+//! this machine, that a change is in force soon after it is heard of, and that a proxy whose enrolment was withdrawn
+//! serves nobody and keeps nothing. How long it may go on unheard, the house knows.
 
 use super::client::Client;
 use super::identity::{Identity, Papers};

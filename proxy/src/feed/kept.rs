@@ -1,9 +1,9 @@
 //! What does a proxy know when it starts and nobody answers? What it read last, sealed on its disk.
 //!
-//! Owners lie in 256 files by a hash of their names, each sealed whole (AES-256-GCM under a key that HKDF-SHA256 derives
-//! from the proxy's private key for the file and a salt of its own) and replaced by renaming. The position of the feed is
-//! written last, once all that was heard of up to there is in the files: it never says more than they hold. With it
-//! stands when that was so.
+//! Owners lie in 256 files by a hash of their names, each sealed whole (AES-256-GCM under a key that HKDF-SHA256
+//! derives from the proxy's private key for the file and a salt of its own) and replaced by renaming. The position of
+//! the feed is written last, once all that was heard of up to there is in the files: it never says more than they hold.
+//! With it stands when that was so.
 //!
 //! Needs the proxy's key; proves that what is opened is what this proxy once wrote in that file. What it does not: hide
 //! how much there is, or notice that all files were put back to an earlier moment; how old that may be,

@@ -6,10 +6,12 @@ mod enroll;
 mod far;
 mod identity;
 mod kept;
+mod plane;
 
 pub(crate) use desk::FeedDesk;
 pub(crate) use enroll::{EnrollFlags, enroll};
 pub(crate) use far::{Far, follow};
+pub(crate) use plane::FarPlane;
 
 use crate::listen::{Address, ClientAddress, Listen};
 use serde::Deserialize;

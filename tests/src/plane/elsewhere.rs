@@ -7,11 +7,15 @@ use crate::house::House;
 use crate::http;
 use crate::process::until;
 use crate::processes::SOON;
+use palisade_control::feed::{Asked, Feed, Key, LIFETIME, NewEnrolment, TOKEN_LIFETIME, wire};
+use palisade_control::resources::Actor;
+use palisade_control::store::{MasterKey, Place, SqlitePlace, Store};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 /// A store, and a feed of it.
@@ -308,4 +312,65 @@ fn a_control_plane_without_a_data_plane_is_followed_too() {
     std::fs::write(&config, "[feed]\n").unwrap();
     let told = run(folder.path(), &["serve", "--config", config.to_str().unwrap()]);
     assert!(!told.status.success() && err(&told).contains("there is no `[store]`"), "{}", err(&told));
+}
+
+/// Lets a proxy in as if that had been so long ago, over a store that nobody else has open.
+fn let_in_before(site: &Site, proxy: &House, ago: Duration) -> String {
+    let then = SystemTime::now() - ago;
+    let data = site.house.data();
+    let place = Place::Sqlite(SqlitePlace::new(data.join("store"), data.join("store-keys")));
+    let digits = std::fs::read_to_string(data.join("secrets/master.key")).unwrap();
+    let url = format!("https://{}", site.house.feed());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (key, enrolled) = runtime.block_on(async {
+        let store = Arc::new(Store::open(place, MasterKey::new(digits.trim()).unwrap()).await.unwrap());
+        let feed = Feed::open(store.clone(), then).await.unwrap();
+        let new = NewEnrolment { name: "of old".to_owned(), organisations: None, lifetime: TOKEN_LIFETIME };
+        let by = Actor { name: "operator".to_owned(), at: then };
+        let (token, _) = feed.invite(&new, &by).await.unwrap();
+        let key = Key::generate().unwrap();
+        let body = json!({ "token": token.expose(), "public_key": key.public() }).to_string();
+        let (path, body) = ("/feed/v1/enroll", body.as_bytes());
+        let asked = Asked { method: "POST", path, query: "", certificate: None, body, now: then };
+        let answer = feed.answer(&asked).await;
+        drop(feed);
+        Arc::into_inner(store).unwrap().close().await;
+        (key, serde_json::from_slice::<wire::Enrolled>(&answer.body).unwrap())
+    });
+    let identity = proxy.data().join("identity");
+    std::fs::create_dir_all(&identity).unwrap();
+    let home =
+        json!({ "url": url, "id": enrolled.id, "public_key": key.public(), "organisations": Value::Null });
+    for (name, text) in [
+        ("feed.json", home.to_string()),
+        ("authority.pem", enrolled.authority),
+        ("certificate.pem", enrolled.certificate),
+        ("key.pem", key.pem().to_owned()),
+    ] {
+        std::fs::write(identity.join(name), text).unwrap();
+    }
+    enrolled.id
+}
+
+#[test]
+fn a_certificate_is_renewed_at_two_thirds_of_its_life() {
+    let (mut site, operator, _, (key, _)) = Site::furnished(&with_feed());
+    end(&mut site);
+    let mut proxy = House::prepared_as("proxy", "");
+    let id = let_in_before(&site, &proxy, LIFETIME * 2 / 3);
+    let certificate = proxy.data().join("identity/certificate.pem");
+    let before = std::fs::read(&certificate).unwrap();
+    begin_again(&mut site);
+    proxy.launch();
+    until_answered(&proxy, &key, 200);
+    until("another certificate is there", || (std::fs::read(&certificate).unwrap() != before).then_some(()));
+    let shown = is(site.get(&operator, &format!("/platform/enrolments/{id}")), 200).json();
+    let expires = UNIX_EPOCH + Duration::from_secs(shown["certificate_expires"].as_u64().unwrap());
+    assert!(expires > SystemTime::now() + LIFETIME * 2 / 3, "{shown}");
+    // The new one is what it goes on with, and what it kept is still its own.
+    proxy.stop();
+    proxy.launch();
+    until_answered(&proxy, &key, 200);
+    let log = proxy.process.as_ref().unwrap().log();
+    assert!(log.contains("is renewed") && !log.contains("what was kept is not used"), "{log}");
 }
