@@ -76,7 +76,7 @@ impl ControlPlane {
         let organisation = OrganisationId::new(id).unwrap();
         self.runtime.block_on(async {
             let now = SystemTime::now();
-            let link = self.access.invite_first_admin(&organisation, "ann", now).await.unwrap();
+            let link = self.access.invite_first_admin(&organisation, "ann", "palisade", now).await.unwrap();
             self.access.accept(link.text.expose(), PASSWORD, now).await.unwrap();
             self.token(&Owner::Organisation(organisation), "ann").await
         })

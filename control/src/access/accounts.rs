@@ -3,12 +3,13 @@
 //! Whoever changes an account must themselves have every right that it has, before and after: so nobody makes
 //! themselves more, or takes an account over that may more. The last account that may everything stays.
 
-use super::documents::{AccountDocument, Page, Stored};
+use super::documents::{AccountDocument, Page, Stored, delete, put};
+use super::entries::{Deed, Effect, first_version, shown};
 use super::error::AccessError;
 use super::permissions::{Rights, Role, Verb};
 use super::principal::{Principal, Target, Who};
 use super::{Access, joined, named, permission};
-use crate::store::{Owner, ResourceId};
+use crate::store::{Forgotten, Owner, ResourceId};
 use palisade_filters::api_key::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -64,7 +65,7 @@ impl AccountDocument {
     }
 }
 
-fn view(found: Stored<AccountDocument>) -> AccountView {
+pub(super) fn view(found: Stored<AccountDocument>) -> AccountView {
     let document = found.document;
     AccountView {
         name: found.id.to_string(),
@@ -114,6 +115,7 @@ impl Access {
     ) -> Result<AccountView, AccessError> {
         by.may(permission("accounts", Verb::Update)?, &Target::of(owner))?;
         let mut found = self.found(owner, name).await?;
+        let shown_before = shown(&view(found.clone()));
         self.covered(by, owner, &found.document.role, &found.document.groups).await?;
         let before = found.document.clone();
         let after = &mut found.document;
@@ -133,11 +135,14 @@ impl Access {
         if is_admin(owner, &before) && !is_admin(owner, after) {
             self.keep_an_admin(owner, &found.id).await?;
         }
-        found.version = self.write(owner, &self.kinds.accounts, &found.id, Some(expected), &*after).await?;
-        if after.stamp() != before.stamp() {
-            self.store.memos(owner).delete_about(&self.kinds.sessions, &found.id).await?;
-        }
-        self.told(now, owner, by.actor(), "account_changed", &found.id);
+        let ends = after.stamp() != before.stamp();
+        let write = put(&self.kinds.accounts, &found.id, Some(expected), &*after)?;
+        let ended = ends.then(|| Forgotten::About(self.kinds.sessions.clone(), found.id.clone()));
+        let effect = Effect::default()
+            .with(write, Some(shown_before), Some(shown(&view(found.clone()))))
+            .forgetting(ended);
+        let deed = Deed::by(by, owner, "account_changed", &found.id, now);
+        found.version = first_version(&self.done(&deed, &effect).await?);
         Ok(view(found))
     }
 
@@ -156,12 +161,11 @@ impl Access {
         if is_admin(owner, &found.document) {
             self.keep_an_admin(owner, &found.id).await?;
         }
-        self.store.of(owner).delete(&self.kinds.accounts, &found.id, expected).await?;
-        let memos = self.store.memos(owner);
-        for kind in [&self.kinds.sessions, &self.kinds.known, &self.kinds.steps, &self.kinds.offers] {
-            memos.delete_about(kind, &found.id).await?;
-        }
-        self.told(now, owner, by.actor(), "account_deleted", &found.id);
+        let its = [&self.kinds.sessions, &self.kinds.known, &self.kinds.steps, &self.kinds.offers];
+        let ended = its.map(|kind| Forgotten::About(kind.clone(), found.id.clone()));
+        let write = delete(&self.kinds.accounts, &found.id, expected);
+        let effect = Effect::default().with(write, Some(shown(&view(found.clone()))), None).forgetting(ended);
+        self.done(&Deed::by(by, owner, "account_deleted", &found.id, now), &effect).await?;
         Ok(())
     }
 

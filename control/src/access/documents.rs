@@ -4,12 +4,15 @@
 
 use super::error::AccessError;
 use super::{Access, permissions::Permission};
-use crate::store::{Kind, Owner, ResourceId, StoreError, Write};
+use crate::store::{Kind, MemoWrite, NewMemo, Owner, ResourceId, StoreError, Write};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The kinds whose resources are written here alone, as the store names them.
 pub const KINDS: [&str; 6] = ["accounts", "api-tokens", "roles", "invitations", "grants", "bootstrap"];
+
+/// The kind of sessions, which are memos.
+pub(crate) const SESSIONS: &str = "sessions";
 
 /// Kinds of resources, and of memos.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub(super) struct Kinds {
     pub(super) offers: Kind,
     /// Memos: when tokens were used.
     pub(super) uses: Kind,
+    /// Memos: who signed in, and who tried to.
+    pub(super) visits: Kind,
 }
 
 impl Kinds {
@@ -52,12 +57,13 @@ impl Kinds {
             bootstrap: kind(bootstrap)?,
             status: kind("status")?,
             only: ResourceId::new("default").map_err(StoreError::from)?,
-            sessions: kind("sessions")?,
+            sessions: kind(SESSIONS)?,
             attempts: kind("attempts")?,
             known: kind("known-addresses")?,
             steps: kind("totp-steps")?,
             offers: kind("totp-offers")?,
             uses: kind("token-uses")?,
+            visits: kind("visits")?,
         })
     }
 }
@@ -200,19 +206,6 @@ impl Access {
             }
         }
     }
-
-    /// Writes one; gives back its version.
-    pub(super) async fn write<D: Serialize>(
-        &self,
-        owner: &Owner,
-        kind: &Kind,
-        id: &ResourceId,
-        expected: Option<u64>,
-        document: &D,
-    ) -> Result<u64, AccessError> {
-        let accepted = self.store.of(owner).apply(&[put(kind, id, expected, document)?]).await?;
-        Ok(accepted.versions.first().copied().unwrap_or(0))
-    }
 }
 
 pub(super) fn put<D: Serialize>(
@@ -224,6 +217,23 @@ pub(super) fn put<D: Serialize>(
     let document = serde_json::value::to_raw_value(document);
     let document = document.map_err(|error| AccessError::Internal(error.to_string()))?;
     Ok(Write::Put { kind: kind.clone(), id: id.clone(), expected, document })
+}
+
+/// What takes a version of one away.
+pub(super) fn delete(kind: &Kind, id: &ResourceId, expected: u64) -> Write {
+    Write::Delete { kind: kind.clone(), id: id.clone(), expected }
+}
+
+/// A memo in place of the version that was read.
+pub(super) fn put_memo<'a>(
+    kind: &'a Kind,
+    id: &'a ResourceId,
+    about: &'a ResourceId,
+    expires: u64,
+    text: &'a [u8],
+    expected: Option<u64>,
+) -> MemoWrite<'a> {
+    MemoWrite::Put { memo: NewMemo { kind, id, about, expires, text }, expected }
 }
 
 fn stored<D: DeserializeOwned>(

@@ -4,12 +4,13 @@
 //! own resources: its admin sees it, and can end it at any moment; it is looked up with each request. It gives no more
 //! than its giver has, and nothing that would outlast it: no accounts, tokens or grants, and no copy of everything.
 
-use super::documents::{AccountDocument, GrantDocument, Page, Stored, put, random_name};
+use super::documents::{AccountDocument, GrantDocument, Page, Stored, delete, put, random_name};
+use super::entries::{Deed, Effect, shown};
 use super::error::AccessError;
 use super::permissions::{Rights, Verb};
 use super::principal::{Principal, Target};
 use super::{Access, named, permission, seconds};
-use crate::store::{OrganisationId, Owner, ResourceId, StoreError, Write};
+use crate::store::{OrganisationId, Owner, ResourceId, StoreError};
 use serde::Serialize;
 use std::time::{Duration, SystemTime};
 
@@ -135,15 +136,17 @@ impl Access {
         };
         let id = ResourceId::new(&random_name()?).map_err(StoreError::from)?;
         let kind = &self.kinds.grants;
-        let mut writes = vec![put(kind, &id, None, &document)?];
-        writes.extend(ended.into_iter().map(|found| Write::Delete {
-            kind: kind.clone(),
-            id: found.id,
-            expected: found.version,
-        }));
-        self.store.of(owner).apply(&writes).await?;
-        self.told(at, owner, by.actor(), "support_granted", &id);
-        Ok(view(Stored { id, version: 1, document }))
+        let write = put(kind, &id, None, &document)?;
+        let made = view(Stored { id: id.clone(), version: 1, document });
+        let effect = ended.into_iter().fold(
+            Effect::default().with(write, None, Some(shown(&made))),
+            |effect, found| {
+                let write = delete(kind, &found.id, found.version);
+                effect.with(write, Some(shown(&view(found))), None)
+            },
+        );
+        self.done(&Deed::by(by, owner, "support_granted", &id, at), &effect).await?;
+        Ok(made)
     }
 
     /// Whom an organisation lets in, and let in.
@@ -170,8 +173,9 @@ impl Access {
         let id = ResourceId::new(id).map_err(StoreError::from)?;
         let found: Option<Stored<GrantDocument>> = self.read(owner, &self.kinds.grants, &id).await?;
         let found = found.ok_or(AccessError::NotFound { what: "grant" })?;
-        self.store.of(owner).delete(&self.kinds.grants, &id, found.version).await?;
-        self.told(now, owner, by.actor(), "support_revoked", &id);
+        let write = delete(&self.kinds.grants, &id, found.version);
+        let effect = Effect::default().with(write, Some(shown(&view(found))), None);
+        self.done(&Deed::by(by, owner, "support_revoked", &id, now), &effect).await?;
         Ok(())
     }
 }

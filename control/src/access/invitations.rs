@@ -5,14 +5,17 @@
 //! the first start, and never again; the first admin of an organisation when it is provisioned, while nobody has an
 //! account there.
 
-use super::accounts::{AccountView, admin_of, check_groups};
+use super::accounts::{self, AccountView, admin_of, check_groups};
 use super::credential::{self, Purpose};
-use super::documents::{AccountDocument, InvitationDocument, Inviter, Page, Stored, put, random_name};
+use super::documents::{
+    AccountDocument, InvitationDocument, Inviter, Page, Stored, delete, put, random_name,
+};
+use super::entries::{Deed, Effect, ITSELF, actor_of, first_version, shown};
 use super::error::AccessError;
 use super::permissions::Verb;
 use super::principal::{Principal, Target, Who};
 use super::{Access, named, password, permission, seconds};
-use crate::store::{OrganisationId, Owner, ResourceId, StoreError, Write};
+use crate::store::{OrganisationId, Owner, ResourceId, StoreError};
 use palisade_filters::secret::Secret;
 use serde::Serialize;
 use std::time::SystemTime;
@@ -96,30 +99,33 @@ impl Access {
             None,
             &serde_json::json!({ "at": document.created }),
         )?;
-        let writes = [done, put(&self.kinds.invitations, &id, None, &document)?];
-        match platform.apply(&writes).await {
-            Ok(_) => {}
+        let write = put(&self.kinds.invitations, &id, None, &document)?;
+        let invitation = view(Stored { id: id.clone(), version: 1, document });
+        let effect = Effect::default().beside(done).with(write, None, Some(shown(&invitation)));
+        let actor = ITSELF.to_owned();
+        let deed = Deed { owner: &owner, actor, action: "bootstrapped", object: &id, at };
+        match self.done(&deed, &effect).await {
+            Ok(_) => Ok(Some(Link { text: secret, invitation })),
             // Another process was faster, and shows its own.
-            Err(StoreError::Conflict { .. }) => return Ok(None),
-            Err(failed) => return Err(failed.into()),
+            Err(AccessError::Store(StoreError::Conflict { .. })) => Ok(None),
+            Err(failed) => Err(failed),
         }
-        self.told(at, &owner, String::new(), "bootstrapped", &id);
-        Ok(Some(Link { text: secret, invitation: view(Stored { id, version: 1, document }) }))
     }
 
     /// An invitation for another operator, by whoever has the store and its master key: where all operators are gone.
     pub async fn recover_operator(&self, at: SystemTime) -> Result<Link, AccessError> {
         let name = format!("{FIRST}-{}", random_name()?.get(..8).unwrap_or_default());
-        self.invited(&Owner::Platform, &name, admin_of(&Owner::Platform).name(), &[], None, String::new(), at)
-            .await
+        let (owner, actor) = (Owner::Platform, ITSELF.to_owned());
+        self.invited(&owner, &name, admin_of(&owner).name(), &[], None, actor, at).await
     }
 
     /// Invites the first admin of an organisation, on behalf of who provisions it; once somebody has an account there,
-    /// that is its own admins' business.
+    /// that is its own admins' business. The journal names who it is.
     pub async fn invite_first_admin(
         &self,
         organisation: &OrganisationId,
         name: &str,
+        by: &str,
         at: SystemTime,
     ) -> Result<Link, AccessError> {
         let owner = Owner::Organisation(organisation.clone());
@@ -128,7 +134,7 @@ impl Access {
                 what: "an account of this organisation; its admins invite others",
             });
         }
-        self.invited(&owner, name, admin_of(&owner).name(), &[], None, String::new(), at).await
+        self.invited(&owner, name, admin_of(&owner).name(), &[], None, by.to_owned(), at).await
     }
 
     /// Invites somebody to an account with no more rights than one's own.
@@ -168,9 +174,12 @@ impl Access {
             return Err(AccessError::Exists { what: "an account" });
         }
         let (text, id, document) = invitation(owner, name, role, groups, inviter, seconds(at))?;
-        let version = self.write(owner, &self.kinds.invitations, &id, None, &document).await?;
-        self.told(at, owner, actor, "invited", &id);
-        Ok(Link { text, invitation: view(Stored { id, version, document }) })
+        let write = put(&self.kinds.invitations, &id, None, &document)?;
+        let mut invitation = view(Stored { id: id.clone(), version: 0, document });
+        let effect = Effect::default().with(write, None, Some(shown(&invitation)));
+        let deed = Deed { owner, actor, action: "invited", object: &id, at };
+        invitation.version = first_version(&self.done(&deed, &effect).await?);
+        Ok(Link { text, invitation })
     }
 
     /// Makes the account of whoever has the link, with the password they chose. They sign in then.
@@ -195,34 +204,30 @@ impl Access {
             totp: None,
             recovery: Vec::new(),
         };
-        let made = put(&self.kinds.accounts, &account, None, &document)?;
-        let (kind, id, expected) =
-            (self.kinds.invitations.clone(), invitation.id.clone(), invitation.version);
-        let mut writes = vec![Write::Delete { kind, id, expected }, made];
+        let mut made = accounts::view(Stored { id: account.clone(), version: 0, document: document.clone() });
+        let mut effect = Effect::default();
         if let (Owner::Organisation(_), None) = (owner, &invitation.document.inviter) {
             // The first account is one: who could have invited to it twice does not come in later by the second link.
             let at = serde_json::json!({ "at": seconds(at) });
-            writes.insert(0, put(&self.kinds.bootstrap, &self.kinds.only, None, &at)?);
+            effect = effect.beside(put(&self.kinds.bootstrap, &self.kinds.only, None, &at)?);
         }
-        let accepted = self.store.of(owner).apply(&writes).await.map_err(|error| {
-            if matches!(&error, StoreError::Conflict { kind, .. } if *kind == self.kinds.accounts) {
+        let (id, version) = (invitation.id.clone(), invitation.version);
+        let effect = effect
+            .with(delete(&self.kinds.invitations, &id, version), Some(shown(&view(invitation))), None)
+            .with(put(&self.kinds.accounts, &account, None, &document)?, None, Some(shown(&made)));
+        let (actor, action) = (actor_of(owner, &account), "account_made");
+        let deed = Deed { owner, actor, action, object: &account, at };
+        let accepted = self.done(&deed, &effect).await.map_err(|error| {
+            let AccessError::Store(store) = &error else { return error };
+            if matches!(store, StoreError::Conflict { kind, .. } if *kind == self.kinds.accounts) {
                 return AccessError::Exists { what: "an account" };
             }
             // Somebody else used it at the same moment.
-            let is_used = matches!(error, StoreError::NotFound { .. } | StoreError::Conflict { .. });
-            if is_used { AccessError::Invitation } else { error.into() }
+            let is_used = matches!(store, StoreError::NotFound { .. } | StoreError::Conflict { .. });
+            if is_used { AccessError::Invitation } else { error }
         })?;
-        self.told(at, owner, account.to_string(), "account_made", &invitation.id);
-        Ok(AccountView {
-            name: account.to_string(),
-            role: document.role,
-            groups: document.groups,
-            user: document.user,
-            enabled: true,
-            totp: false,
-            recovery_codes: 0,
-            version: accepted.versions.last().copied().unwrap_or(0),
-        })
+        made.version = accepted.versions.last().copied().unwrap_or(0);
+        Ok(made)
     }
 
     /// An invitation that can be used: it is the one, in time, and its inviter still has what it gives.
@@ -287,8 +292,11 @@ impl Access {
     ) -> Result<(), AccessError> {
         by.may(permission("invitations", Verb::Delete)?, &Target::of(owner))?;
         let id = ResourceId::new(id).map_err(StoreError::from)?;
-        self.store.of(owner).delete(&self.kinds.invitations, &id, expected).await?;
-        self.told(now, owner, by.actor(), "invitation_withdrawn", &id);
+        let before: Option<Stored<InvitationDocument>> =
+            self.read(owner, &self.kinds.invitations, &id).await?;
+        let write = delete(&self.kinds.invitations, &id, expected);
+        let effect = Effect::default().with(write, before.map(|before| shown(&view(before))), None);
+        self.done(&Deed::by(by, owner, "invitation_withdrawn", &id, now), &effect).await?;
         Ok(())
     }
 }

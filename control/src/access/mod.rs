@@ -7,13 +7,15 @@
 //! Needs the store, and the time as an argument. Proves: a token and an invitation never give more than whoever made
 //! them has at that moment; a session that was revoked, or whose account has another password, role or second factor,
 //! never works again; a code is taken once, whoever tries it at once; who guesses waits longer and longer, and learns
-//! neither which accounts there are nor which half was wrong. Of passwords, codes and tokens, hashes are kept.
+//! neither which accounts there are nor which half was wrong; no change is made without its entry in the journal. Of
+//! passwords, codes and tokens, hashes are kept.
 //! Does not: know HTTP, cookies' attributes, or what the kinds of resources mean.
 
 mod accounts;
 mod attempts;
 pub(crate) mod credential;
 mod documents;
+mod entries;
 mod error;
 mod grants;
 mod invitations;
@@ -26,8 +28,10 @@ mod sessions;
 mod sign_in;
 mod tokens;
 mod totp;
+mod visits;
 
 pub use accounts::{AccountChange, AccountView};
+pub(crate) use documents::SESSIONS;
 pub use documents::{KINDS, Page};
 pub use error::AccessError;
 pub use grants::{GrantView, NewGrant};
@@ -40,6 +44,7 @@ pub use second_factor::TotpOffer;
 pub use sessions::{SessionView, Signed};
 pub use sign_in::{Attempt, SignedIn};
 pub use tokens::{NewToken, TokenView};
+pub use visits::Visit;
 
 use crate::store::{Owner, ResourceId, Store};
 use documents::Kinds;
@@ -53,7 +58,7 @@ pub type Compromised = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 /// Who is told of everything that happens here.
 pub type Witness = Arc<dyn Fn(&AccessEvent) + Send + Sync>;
 
-/// Something that happened, for the audit. It holds no secret.
+/// Something that happened, for the log. It holds no secret.
 #[derive(Clone, Debug)]
 pub struct AccessEvent {
     /// When.
@@ -122,17 +127,6 @@ impl Access {
             Some(suspended) => suspended.as_bool(),
         });
         Ok(suspended.unwrap_or(true))
-    }
-
-    fn told(
-        &self,
-        at: SystemTime,
-        owner: &Owner,
-        actor: String,
-        action: &'static str,
-        object: impl fmt::Display,
-    ) {
-        (self.witness)(&AccessEvent { at, owner: owner.clone(), actor, action, object: object.to_string() });
     }
 }
 

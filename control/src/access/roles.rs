@@ -3,7 +3,8 @@
 //! A role of its own is a name for some of its admin's permissions, no more: however it is written, its holders stay
 //! below an admin. Whoever writes one has all that it gives. A role that is gone gives nothing.
 
-use super::documents::{Page, RoleDocument, Stored};
+use super::documents::{Page, RoleDocument, Stored, delete, put};
+use super::entries::{Deed, Effect, first_version, shown};
 use super::error::AccessError;
 use super::permissions::{Permission, Reach, Rights, Role, Verb};
 use super::principal::{Principal, Target};
@@ -117,9 +118,14 @@ impl Access {
         permissions.sort_unstable();
         permissions.dedup();
         let document = RoleDocument { permissions };
-        let version = self.write(owner, &self.kinds.roles, &id, expected, &document).await?;
-        self.told(now, owner, by.actor(), "role_written", &id);
-        Ok(view(Stored { id, version, document }))
+        let before: Option<Stored<RoleDocument>> = self.read(owner, &self.kinds.roles, &id).await?;
+        let write = put(&self.kinds.roles, &id, expected, &document)?;
+        let mut made = view(Stored { id: id.clone(), version: 0, document });
+        let before = before.map(|before| shown(&view(before)));
+        let effect = Effect::default().with(write, before, Some(shown(&made)));
+        made.version =
+            first_version(&self.done(&Deed::by(by, owner, "role_written", &id, now), &effect).await?);
+        Ok(made)
     }
 
     /// Takes a role away; who had it has nothing, from their next request on.
@@ -134,8 +140,10 @@ impl Access {
         by.may(permission("roles", Verb::Delete)?, &Target::of(owner))?;
         let id = named("/name", name)?;
         by.covers(owner, &self.rights(owner, name, owner).await?, &[])?;
-        self.store.of(owner).delete(&self.kinds.roles, &id, expected).await?;
-        self.told(now, owner, by.actor(), "role_deleted", &id);
+        let before: Option<Stored<RoleDocument>> = self.read(owner, &self.kinds.roles, &id).await?;
+        let write = delete(&self.kinds.roles, &id, expected);
+        let effect = Effect::default().with(write, before.map(|before| shown(&view(before))), None);
+        self.done(&Deed::by(by, owner, "role_deleted", &id, now), &effect).await?;
         Ok(())
     }
 }

@@ -4,13 +4,15 @@
 //! recovery codes, shown once and kept as hashes; each can be used once. A code of a step is taken once: the last
 //! step is kept, and of several who bring it at once, one is first.
 
+use super::accounts::view;
 use super::credential::hashed;
-use super::documents::{AccountDocument, Stored};
+use super::documents::{AccountDocument, Stored, put};
+use super::entries::{Deed, Effect, actor_of, shown};
 use super::error::AccessError;
 use super::principal::Who;
 use super::sessions::Signed;
 use super::{Access, seconds, totp};
-use crate::store::{NewMemo, Owner, ResourceId, StoreError};
+use crate::store::{Accepted, Forgotten, NewMemo, Owner, ResourceId, StoreError};
 use palisade_filters::secret::Secret;
 use std::time::SystemTime;
 
@@ -40,10 +42,10 @@ impl Access {
         &self,
         signed: &Signed,
         password: &str,
-        now: SystemTime,
+        at: SystemTime,
     ) -> Result<TotpOffer, AccessError> {
-        let (owner, now) = (signed.principal.home(), seconds(now));
-        let account = self.again(signed, password, now).await?;
+        let (owner, now) = (signed.principal.home(), seconds(at));
+        let account = self.again(signed, password, at).await?;
         if account.document.totp.is_some() {
             return Err(AccessError::Exists { what: "an authenticator" });
         }
@@ -91,11 +93,11 @@ impl Access {
         }
         let codes: Result<Vec<Secret>, AccessError> = (0..CODES).map(|_| recovery_code()).collect();
         let codes = codes?;
+        let before = account.clone();
         account.document.totp = Some(text);
         account.document.recovery = codes.iter().map(|code| hashed(&plain(code.expose()))).collect();
-        self.write(owner, &self.kinds.accounts, id, Some(account.version), &account.document).await?;
-        memos.delete_about(&self.kinds.sessions, id).await?;
-        self.told(at, owner, signed.principal.actor(), "totp_added", id);
+        self.altered(&Deed::by(&signed.principal, owner, "totp_added", id, at), before, &account, true)
+            .await?;
         Ok(codes)
     }
 
@@ -107,24 +109,38 @@ impl Access {
         code: &str,
         at: SystemTime,
     ) -> Result<(), AccessError> {
-        let (owner, now) = (signed.principal.home(), seconds(at));
-        let account = self.again(signed, password, now).await?;
+        let owner = signed.principal.home();
+        let account = self.again(signed, password, at).await?;
         if account.document.totp.is_none() {
             return Err(AccessError::NotFound { what: "authenticator" });
         }
-        if !self.take_code(owner, account.clone(), code, now).await? {
+        if !self.take_code(owner, account.clone(), code, at).await? {
             return Err(AccessError::Wrong);
         }
         // A recovery code changed the account.
         let account: Option<Stored<AccountDocument>> =
             self.read(owner, &self.kinds.accounts, &account.id).await?;
         let mut account = account.ok_or(AccessError::Unauthenticated)?;
+        let before = account.clone();
         (account.document.totp, account.document.recovery) = (None, Vec::new());
-        self.write(owner, &self.kinds.accounts, &account.id, Some(account.version), &account.document)
-            .await?;
-        self.store.memos(owner).delete_about(&self.kinds.sessions, &account.id).await?;
-        self.told(at, owner, signed.principal.actor(), "totp_removed", &account.id);
+        let deed = Deed::by(&signed.principal, owner, "totp_removed", &before.id, at);
+        self.altered(&deed, before.clone(), &account, true).await?;
         Ok(())
+    }
+
+    /// Writes an account in place of what was read of it, and ends its sessions where it is another one now.
+    pub(super) async fn altered(
+        &self,
+        deed: &Deed<'_>,
+        before: Stored<AccountDocument>,
+        after: &Stored<AccountDocument>,
+        ends: bool,
+    ) -> Result<Accepted, AccessError> {
+        let write = put(&self.kinds.accounts, &after.id, Some(before.version), &after.document)?;
+        let ended = ends.then(|| Forgotten::About(self.kinds.sessions.clone(), after.id.clone()));
+        let effect =
+            Effect::default().with(write, Some(shown(&view(before))), Some(shown(&view(after.clone()))));
+        self.done(deed, &effect.forgetting(ended)).await
     }
 
     /// Takes a code of the authenticator, or a recovery code; false: it is none, or was taken before.
@@ -133,14 +149,14 @@ impl Access {
         owner: &Owner,
         account: Stored<AccountDocument>,
         code: &str,
-        now: u64,
+        at: SystemTime,
     ) -> Result<bool, AccessError> {
-        let code = plain(code);
+        let (code, now) = (plain(code), seconds(at));
         let secret = account.document.totp.as_deref().unwrap_or_default();
         if let Some(step) = step_of(secret, &code, now) {
             return self.take_step(owner, &account.id, step, now).await;
         }
-        self.take_recovery(owner, account, &hashed(&code)).await
+        self.take_recovery(owner, account, &hashed(&code), at).await
     }
 
     /// Takes a step, unless it or a later one was taken.
@@ -175,20 +191,25 @@ impl Access {
         owner: &Owner,
         mut account: Stored<AccountDocument>,
         sha256: &str,
+        at: SystemTime,
     ) -> Result<bool, AccessError> {
         for _ in 0..TRIES {
+            let stored = account.clone();
             let before = account.document.recovery.len();
             account.document.recovery.retain(|kept| kept != sha256);
             if account.document.recovery.len() == before {
                 return Ok(false);
             }
-            let kind = &self.kinds.accounts;
-            match self.write(owner, kind, &account.id, Some(account.version), &account.document).await {
+            let (actor, action) = (actor_of(owner, &account.id), "recovery_code_used");
+            let deed = Deed { owner, actor, action, object: &stored.id, at };
+            match self.altered(&deed, stored.clone(), &account, false).await {
                 Ok(_) => return Ok(true),
                 Err(AccessError::Store(StoreError::Conflict { .. })) => {}
                 Err(failed) => return Err(failed),
             }
-            let Some(again) = self.read(owner, kind, &account.id).await? else { return Ok(false) };
+            let Some(again) = self.read(owner, &self.kinds.accounts, &account.id).await? else {
+                return Ok(false);
+            };
             account = again;
         }
         Err(AccessError::Busy)

@@ -7,16 +7,19 @@
 //! nobody else can make it.
 
 use super::credential::{self, Purpose};
-use super::documents::{AccountDocument, Stored};
+use super::documents::{AccountDocument, Stored, put_memo};
+use super::entries::{Deed, Effect, shown};
 use super::error::AccessError;
 use super::permissions::Verb;
 use super::principal::{Principal, Target, Who};
+use super::visits::{Happened, Moment};
 use super::{Access, permission, seconds};
-use crate::store::{Memo, NewMemo, Owner, PAGE_MAX, ResourceId, StoreError};
+use crate::store::{Forgotten, Memo, MemoWrite, NewMemo, Owner, PAGE_MAX, ResourceId, StoreError};
 use hmac::{Hmac, KeyInit, Mac};
 use palisade_filters::api_key::hex;
 use palisade_filters::secret::Secret;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sha2::Sha256;
 use std::time::SystemTime;
 use subtle::ConstantTimeEq;
@@ -145,14 +148,15 @@ impl Access {
         Ok(Signed { principal, session, csrf: Self::csrf(cookie) })
     }
 
-    /// Begins one; the text is the cookie's.
+    /// Begins one, and counts that somebody signed in; the text is the cookie's.
     pub(super) async fn begin_session(
         &self,
         owner: &Owner,
         account: &Stored<AccountDocument>,
         address: core::net::IpAddr,
-        now: u64,
+        at: SystemTime,
     ) -> Result<(Secret, SessionView), AccessError> {
+        let now = seconds(at);
         self.make_room(owner, &account.id).await?;
         let new = credential::create(Purpose::Session, owner)?;
         let document = SessionDocument {
@@ -162,9 +166,11 @@ impl Access {
             created: now,
             used: now,
         };
-        if !self.keep(owner, &new.id, &account.id, None, &document).await? {
-            return Err(AccessError::Internal("two sessions have one random id".to_owned()));
-        }
+        let text = serde_json::to_vec(&document).map_err(|error| AccessError::Internal(error.to_string()))?;
+        let session = put_memo(&self.kinds.sessions, &new.id, &account.id, end(&document), &text, None);
+        let (address, happened) = (&*document.address, Happened::SignedIn);
+        let moment = Moment { owner, account: Some(&account.id), address, happened, at };
+        self.count_visit(&moment, &[session]).await?;
         Ok((new.text, view(&new.id, &account.id, &document)))
     }
 
@@ -222,37 +228,41 @@ impl Access {
         let memos = self.store.memos(owner);
         let found = memos.get(&self.kinds.sessions, &id).await?.filter(|memo| memo.about == account);
         let found = found.ok_or(AccessError::NotFound { what: "session" })?;
-        memos.delete(&self.kinds.sessions, &found.id).await?;
-        self.told(now, owner, by.actor(), "session_revoked", &id);
+        // One of another version of the product is ended as well.
+        let before = serde_json::from_slice(&found.text).ok().map(|document| view(&id, &account, &document));
+        let before = before.map(|before| shown(&before)).unwrap_or_default();
+        let ended = Forgotten::One(self.kinds.sessions.clone(), id.clone());
+        let effect = Effect::default().ending(&self.kinds.sessions, &id, before, ended);
+        self.done(&Deed::by(by, owner, "session_revoked", &id, now), &effect).await?;
         Ok(())
     }
 
-    /// Ends all sessions of an account; how many there were.
+    /// Ends all sessions of an account.
     pub async fn revoke_sessions(
         &self,
         by: &Principal,
         owner: &Owner,
         account: &str,
         now: SystemTime,
-    ) -> Result<u64, AccessError> {
+    ) -> Result<(), AccessError> {
         let account = of_account(by, owner, account, Verb::Delete)?;
-        let ended = self.store.memos(owner).delete_about(&self.kinds.sessions, &account).await?;
-        self.told(now, owner, by.actor(), "sessions_revoked", &account);
-        Ok(ended)
+        let ended = Forgotten::About(self.kinds.sessions.clone(), account.clone());
+        let before = json!({ "account": account.as_str(), "sessions": "all" });
+        let effect = Effect::default().ending(&self.kinds.sessions, &account, before, ended);
+        self.done(&Deed::by(by, owner, "sessions_revoked", &account, now), &effect).await?;
+        Ok(())
     }
 
     /// Ends one's own session.
     pub async fn sign_out(&self, signed: &Signed, now: SystemTime) -> Result<(), AccessError> {
         let owner = signed.principal.home();
         let id = ResourceId::new(&signed.session.id).map_err(StoreError::from)?;
-        self.store.memos(owner).delete(&self.kinds.sessions, &id).await?;
+        let (account, address) = (Some(signed.principal.account()), &*signed.session.address);
+        let moment = Moment { owner, account, address, happened: Happened::SignedOut, at: now };
+        let ended = MemoWrite::Delete { kind: &self.kinds.sessions, id: &id, expected: None };
+        self.count_visit(&moment, &[ended]).await?;
         self.told(now, owner, signed.principal.actor(), "signed_out", &id);
         Ok(())
-    }
-
-    /// Ends all sessions of an owner: when it is suspended. How many there were.
-    pub async fn end_sessions(&self, owner: &Owner) -> Result<u64, AccessError> {
-        Ok(self.store.memos(owner).delete_all(&self.kinds.sessions).await?)
     }
 }
 

@@ -6,9 +6,11 @@
 
 use super::attempts::Counter;
 use super::documents::{AccountDocument, Stored};
+use super::entries::{Deed, actor_of};
 use super::error::AccessError;
 use super::principal::Who;
 use super::sessions::{SessionView, Signed};
+use super::visits::{Happened, Moment};
 use super::{Access, named, password, seconds};
 use crate::store::{Owner, ResourceId, StoreError};
 use core::net::IpAddr;
@@ -54,15 +56,22 @@ impl Access {
             self.take_back(&by_address, now).await?;
             return Err(early);
         }
-        let outcome = self.looked_at(attempt, id, now).await;
+        let found = self.account_at(attempt.owner, id.as_ref()).await;
+        let known = found.as_ref().ok().and_then(Option::as_ref).map(|account| account.id.clone());
+        let outcome = match found {
+            Ok(account) => self.looked_at(attempt, account, at).await,
+            Err(failed) => Err(failed),
+        };
         match &outcome {
             Ok(signed) => {
                 self.forget(&by_name).await?;
                 self.take_back(&by_address, now).await?;
-                self.told(at, attempt.owner, signed.session.account.clone(), "signed_in", &signed.session.id);
+                let actor = known.map(|id| actor_of(attempt.owner, &id)).unwrap_or_default();
+                self.told(at, attempt.owner, actor, "signed_in", &signed.session.id);
             }
             Err(AccessError::Wrong) => {
-                // What was typed as a name may be a password: it is not repeated.
+                // What was typed as a name may be a password: it is not repeated, unless it is an account's name.
+                self.count_refused(attempt.owner, known.as_ref(), attempt.address, at).await?;
                 self.told(at, attempt.owner, String::new(), "sign_in_refused", attempt.address);
             }
             // It says nothing of what was guessed, or needs the right password before.
@@ -77,18 +86,17 @@ impl Access {
     async fn looked_at(
         &self,
         attempt: &Attempt<'_>,
-        id: Option<ResourceId>,
-        now: u64,
+        account: Option<Stored<AccountDocument>>,
+        at: SystemTime,
     ) -> Result<SignedIn, AccessError> {
-        let owner = attempt.owner;
-        let account = self.account_at(owner, id.as_ref()).await?;
+        let (owner, now) = (attempt.owner, seconds(at));
         let kept = account.as_ref().map(|account| account.document.password.as_str());
         let is_right = self.hashing.is_right(attempt.password, kept).await?;
         let account = account.filter(|account| is_right && account.document.enabled);
         let account = account.ok_or(AccessError::Wrong)?;
         if account.document.totp.is_some() {
             let code = attempt.code.ok_or(AccessError::SecondFactor)?;
-            if !self.take_code(owner, account.clone(), code, now).await? {
+            if !self.take_code(owner, account.clone(), code, at).await? {
                 return Err(AccessError::Wrong);
             }
         }
@@ -96,7 +104,7 @@ impl Access {
             return Err(AccessError::Suspended);
         }
         self.remember(owner, &account.id, attempt.address, now).await?;
-        let (cookie, session) = self.begin_session(owner, &account, attempt.address, now).await?;
+        let (cookie, session) = self.begin_session(owner, &account, attempt.address, at).await?;
         Ok(SignedIn { csrf: Self::csrf(cookie.expose()), cookie, session })
     }
 
@@ -119,8 +127,9 @@ impl Access {
         &self,
         signed: &Signed,
         password: &str,
-        now: u64,
+        at: SystemTime,
     ) -> Result<Stored<AccountDocument>, AccessError> {
+        let now = seconds(at);
         let (owner, Who::Account(id)) = (signed.principal.home(), signed.principal.who()) else {
             return Err(AccessError::NotByToken);
         };
@@ -130,6 +139,9 @@ impl Access {
         let account: Option<Stored<AccountDocument>> = self.read(owner, &self.kinds.accounts, id).await?;
         let account = account.ok_or(AccessError::Unauthenticated)?;
         if !self.hashing.is_right(password, Some(&account.document.password)).await? {
+            let (address, happened) = (&*signed.session.address, Happened::Refused);
+            let moment = Moment { owner, account: Some(id), address, happened, at };
+            self.count_visit(&moment, &[]).await?;
             return Err(AccessError::Wrong);
         }
         self.take_back(&counter, now).await?;
@@ -145,13 +157,12 @@ impl Access {
         now: SystemTime,
     ) -> Result<(), AccessError> {
         let owner = signed.principal.home();
-        let mut account = self.again(signed, current, seconds(now)).await?;
+        let mut account = self.again(signed, current, now).await?;
         password::check(new, account.id.as_str(), &self.is_compromised)?;
+        let before = account.clone();
         account.document.password = self.hashing.hash(new).await?;
-        self.write(owner, &self.kinds.accounts, &account.id, Some(account.version), &account.document)
-            .await?;
-        self.store.memos(owner).delete_about(&self.kinds.sessions, &account.id).await?;
-        self.told(now, owner, signed.principal.actor(), "password_changed", &account.id);
+        let deed = Deed::by(&signed.principal, owner, "password_changed", &before.id, now);
+        self.altered(&deed, before.clone(), &account, true).await?;
         Ok(())
     }
 }

@@ -6,12 +6,13 @@
 //! could make tokens could make one with more.
 
 use super::credential::{self, Purpose};
-use super::documents::{AccountDocument, Page, Stored, TokenDocument};
+use super::documents::{AccountDocument, Page, Stored, TokenDocument, delete, put};
+use super::entries::{Deed, Effect, shown};
 use super::error::AccessError;
 use super::permissions::{Permission, Reach, Verb};
 use super::principal::{Principal, Target, Who};
 use super::{Access, permission, seconds};
-use crate::store::{Memo, NewMemo, Owner, ResourceId, StoreError};
+use crate::store::{Forgotten, Memo, NewMemo, Owner, ResourceId, StoreError};
 use palisade_filters::secret::Secret;
 use serde::Serialize;
 use std::time::{Duration, SystemTime};
@@ -159,9 +160,11 @@ impl Access {
             created: now,
             expires: now.saturating_add(new.lifetime.as_secs().max(1)),
         };
-        self.write(owner, &self.kinds.tokens, &secret.id, None, &document).await?;
-        self.told(at, owner, by.actor(), "token_created", &secret.id);
-        Ok((secret.text, view(&secret.id, document, None)))
+        let write = put(&self.kinds.tokens, &secret.id, None, &document)?;
+        let made = view(&secret.id, document, None);
+        let effect = Effect::default().with(write, None, Some(shown(&made)));
+        self.done(&Deed::by(by, owner, "token_created", &secret.id, at), &effect).await?;
+        Ok((secret.text, made))
     }
 
     /// The tokens that one may see: one's own, or all.
@@ -193,8 +196,7 @@ impl Access {
         id: &str,
         now: SystemTime,
     ) -> Result<(), AccessError> {
-        let delete = permission("api-tokens", Verb::Delete)?;
-        let reach = by.reach(delete, owner)?;
+        let reach = by.reach(permission("api-tokens", Verb::Delete)?, owner)?;
         let id = ResourceId::new(id).map_err(StoreError::from)?;
         let found: Option<Stored<TokenDocument>> = self.read(owner, &self.kinds.tokens, &id).await?;
         let is_own = |found: &Stored<TokenDocument>| {
@@ -203,9 +205,11 @@ impl Access {
         // What is somebody else's is not there for who has only their own.
         let found = found.filter(|found| reach == Reach::All || is_own(found));
         let found = found.ok_or(AccessError::NotFound { what: "token" })?;
-        self.store.of(owner).delete(&self.kinds.tokens, &id, found.version).await?;
-        self.store.memos(owner).delete(&self.kinds.uses, &id).await?;
-        self.told(now, owner, by.actor(), "token_deleted", &id);
+        let uses = [Forgotten::One(self.kinds.uses.clone(), id.clone())];
+        let write = delete(&self.kinds.tokens, &id, found.version);
+        let before = Some(shown(&view(&id, found.document, None)));
+        let effect = Effect::default().with(write, before, None).forgetting(uses);
+        self.done(&Deed::by(by, owner, "token_deleted", &id, now), &effect).await?;
         Ok(())
     }
 }

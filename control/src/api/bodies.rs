@@ -4,6 +4,7 @@
 //! answer that is for whoever asked for it.
 
 use super::problem::Problem;
+use crate::access::Visit;
 use crate::usage::Counts;
 use palisade_filters::secret::Secret;
 use schemars::JsonSchema;
@@ -258,6 +259,41 @@ pub(super) struct Changed {
     pub(super) id: String,
     /// Which of its members differ.
     pub(super) members: Vec<String>,
+}
+
+/// Who signed in on a day, and who tried to.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SignIns {
+    /// The day, in UTC.
+    pub(super) day: String,
+    /// What was counted, by account and address.
+    pub(super) items: Vec<SignInsItem>,
+}
+
+/// What was counted of one account at one address.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SignInsItem {
+    /// The account; none: what was typed is none. `other`: of those that had no room.
+    pub(super) account: Option<String>,
+    /// From where; or `other`.
+    pub(super) address: String,
+    /// How often somebody signed in.
+    pub(super) signed_in: u64,
+    /// How often somebody signed out.
+    pub(super) signed_out: u64,
+    /// How often name, password or code was wrong.
+    pub(super) refused: u64,
+    /// The first time, in seconds since 1970.
+    pub(super) first: u64,
+    /// The last time.
+    pub(super) last: u64,
+}
+
+impl From<Visit> for SignInsItem {
+    fn from(visit: Visit) -> Self {
+        let Visit { account, address, signed_in, signed_out, refused, first, last } = visit;
+        Self { account, address, signed_in, signed_out, refused, first, last }
+    }
 }
 
 /// How much of an organisation's was used.

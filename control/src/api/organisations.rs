@@ -2,7 +2,7 @@
 
 use super::Api;
 use super::answer::Answer;
-use super::bodies::{self, Organisation, Organisations};
+use super::bodies::{self, Organisation, Organisations, SignIns, SignInsItem};
 use super::guard::Admitted;
 use super::problem::{Name, Problem};
 use super::resources::page;
@@ -10,6 +10,7 @@ use super::routes::OrganisationAction as Do;
 use crate::access::Link;
 use crate::resources::{OrganisationView, Provision};
 use crate::store::{OrganisationId, ResourceId};
+use crate::usage::Day;
 use serde_json::Value;
 
 impl Api {
@@ -31,7 +32,6 @@ impl Api {
             Do::Read => Ok(Answer::of(&shown(self.control.organisation(call.organisation()?).await?))),
             Do::Suspend => {
                 self.control.suspend(call.organisation()?, &call.actor()?).await?;
-                self.access.end_sessions(&call.owner).await?;
                 Ok(Answer::done())
             }
             Do::Resume => {
@@ -54,6 +54,7 @@ impl Api {
                 let views = self.control.journal(&call.owner, part.after.as_ref(), part.most).await?;
                 Ok(Answer::of(&page(&views)))
             }
+            Do::SignIns => self.sign_ins(call).await,
         }
     }
 
@@ -89,8 +90,17 @@ impl Api {
         id: &OrganisationId,
         name: &str,
     ) -> Result<bodies::Invited, Problem> {
-        let link = self.access.invite_first_admin(id, name, call.head.now).await?;
+        let link = self.access.invite_first_admin(id, name, &call.actor()?.name, call.head.now).await?;
         Ok(invited(&link))
+    }
+
+    async fn sign_ins(&self, call: &Admitted<'_>) -> Result<Answer, Problem> {
+        let asked = call.head.queried(&["day"])?.into_iter().next();
+        let day = asked.map_or(Ok(Day::of(call.head.now)), |(_, day)| day.parse());
+        let day = day.map_err(|_| Problem::new(Name::BadRequest, "`day` is a day such as `2026-11-26`"))?;
+        let visits = self.access.visits(call.principal()?, &call.owner, day).await?;
+        let items = visits.into_iter().map(SignInsItem::from).collect();
+        Ok(Answer::of(&SignIns { day: day.to_string(), items }))
     }
 
     async fn organisations(&self, call: &Admitted<'_>) -> Result<Answer, Problem> {

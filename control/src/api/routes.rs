@@ -157,6 +157,7 @@ pub(super) enum OrganisationAction {
     Import,
     Apply,
     Journal,
+    SignIns,
 }
 
 /// With one's own session.

@@ -2,8 +2,9 @@
 //!
 //! A proxy finds an organisation by what a caller presents: a key, or a JWT of an issuer, of two organisations would
 //! bring one's prompts to the other. So a key, by its id and its hash together, and an issuer with its audience, is
-//! claimed among the platform's resources before it is written. The id of a claim is a hash, which says nothing of what
-//! is claimed. A claim without a resource hinders nobody but others who would bring the same.
+//! claimed before it is written. The id of a claim is a hash, which says nothing of what is claimed. A claim without a
+//! resource hinders nobody but others who would bring the same. Claims are memos of the platform that never end: no
+//! policy is made of them, so a new key wakes nobody but who follows its organisation.
 //!
 //! A key stays its organisation's until that is erased: who has one that was deleted must not be led to another
 //! organisation by it. An issuer's name is no secret, and may move: it is given up with the last resource that names
@@ -12,10 +13,11 @@
 use super::change::{Edit, Edited, Snapshot, parsed};
 use super::error::ControlError;
 use super::kinds::{KindRow, Named, Shape};
-use crate::store::{Kind, OrganisationId, ResourceId, Store, StoreError, WRITES_MAX, Write};
+use crate::store::{
+    Kind, Memo, MemoWrite, NEVER, NewMemo, OrganisationId, Owner, ResourceId, Store, StoreError, WRITES_MAX,
+};
 use palisade_filters::api_key::hex;
-use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
@@ -112,32 +114,38 @@ pub(super) async fn claim(
     owner: &OrganisationId,
     claims: &[Claim],
 ) -> Result<(), ControlError> {
-    let (platform, kind) = (store.platform(), Kind::new(CLAIMS)?);
-    let document = to_raw_value(&json!({ "organisation": owner.as_str() }));
-    let document = document.map_err(|error| ControlError::Broken(Box::new(error)))?;
+    let (memos, kind) = (store.memos(&Owner::Platform), Kind::new(CLAIMS)?);
     for some in claims.chunks(WRITES_MAX) {
-        let new = |claim: &Claim| put(&kind, claim, None, &document);
-        match platform.apply(&some.iter().map(new).collect::<Vec<_>>()).await {
-            Ok(_) => continue,
-            // Some are there already.
-            Err(StoreError::Conflict { .. } | StoreError::Twice { .. }) => {}
-            Err(failed) => return Err(failed.into()),
+        let new = |claim| MemoWrite::Put { memo: memo(&kind, claim, owner), expected: None };
+        if memos.change(&some.iter().map(new).collect::<Vec<_>>()).await? {
+            continue;
         }
+        // Some are there already.
         for claim in some {
-            let there = platform.get(&kind, &claim.id).await?;
+            let there = memos.get(&kind, &claim.id).await?;
             let expected = there.as_ref().map(|there| there.version);
             if let Some(there) = there {
-                let of = holder(&there.document)?;
-                if of != owner.as_str() && is_there(store, &of).await? {
-                    return Err(taken(claim));
-                }
+                free(store, owner, claim, &there).await?;
             }
             // Also if it is ours: whoever is about to give it up finds another version.
-            match platform.apply(&[put(&kind, claim, expected, &document)]).await {
-                Ok(_) => {}
-                Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => return Err(taken(claim)),
-                Err(failed) => return Err(failed.into()),
+            if !memos.put(&memo(&kind, claim, owner), expected).await? {
+                return Err(taken(claim));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Whether all of them could be claimed as things are. Nothing is written.
+pub(super) async fn check(
+    store: &Store,
+    owner: &OrganisationId,
+    claims: &[Claim],
+) -> Result<(), ControlError> {
+    let (memos, kind) = (store.memos(&Owner::Platform), Kind::new(CLAIMS)?);
+    for claim in claims {
+        if let Some(there) = memos.get(&kind, &claim.id).await? {
+            free(store, owner, claim, &there).await?;
         }
     }
     Ok(())
@@ -149,11 +157,11 @@ pub(super) async fn leaving(
     owner: &OrganisationId,
     claims: &[Claim],
 ) -> Result<Vec<Leaving>, ControlError> {
-    let (platform, kind) = (store.platform(), Kind::new(CLAIMS)?);
+    let (memos, kind) = (store.memos(&Owner::Platform), Kind::new(CLAIMS)?);
     let mut leaving = Vec::new();
     for claim in claims {
-        let Some(there) = platform.get(&kind, &claim.id).await? else { continue };
-        if holder(&there.document)? == owner.as_str() {
+        let Some(there) = memos.get(&kind, &claim.id).await? else { continue };
+        if *there.text == *owner.as_str().as_bytes() {
             leaving.push(Leaving { id: claim.id.clone(), version: there.version });
         }
     }
@@ -162,24 +170,29 @@ pub(super) async fn leaving(
 
 /// Gives claims up, once what they stood for is gone.
 pub(super) async fn release(store: &Store, leaving: Vec<Leaving>) -> Result<(), ControlError> {
-    let (platform, kind) = (store.platform(), Kind::new(CLAIMS)?);
-    for claim in leaving {
-        match platform.delete(&kind, &claim.id, claim.version).await {
-            // Somebody claimed it again.
-            Ok(_) | Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
-            Err(failed) => return Err(failed.into()),
-        }
+    let (memos, kind) = (store.memos(&Owner::Platform), Kind::new(CLAIMS)?);
+    for Leaving { id, version } in leaving {
+        // If not, somebody claimed it again.
+        memos.change(&[MemoWrite::Delete { kind: &kind, id: &id, expected: Some(version) }]).await?;
     }
     Ok(())
 }
 
-fn holder(document: &RawValue) -> Result<String, ControlError> {
-    let document = parsed(document)?;
-    Ok(document.get("organisation").and_then(Value::as_str).unwrap_or_default().to_owned())
+fn memo<'a>(kind: &'a Kind, claim: &'a Claim, owner: &'a OrganisationId) -> NewMemo<'a> {
+    let text = owner.as_str().as_bytes();
+    NewMemo { kind, id: &claim.id, about: &claim.id, expires: NEVER, text }
 }
 
-fn put(kind: &Kind, claim: &Claim, expected: Option<u64>, document: &RawValue) -> Write {
-    Write::Put { kind: kind.clone(), id: claim.id.clone(), expected, document: document.to_owned() }
+/// Whether what is claimed is this organisation's, or of one that is no longer there.
+async fn free(
+    store: &Store,
+    owner: &OrganisationId,
+    claim: &Claim,
+    there: &Memo,
+) -> Result<(), ControlError> {
+    let holder = std::str::from_utf8(&there.text).ok().and_then(|holder| OrganisationId::new(holder).ok());
+    let holder = holder.ok_or_else(|| ControlError::Broken("a claim of no organisation".into()))?;
+    if holder != *owner && is_there(store, &holder).await? { Err(taken(claim)) } else { Ok(()) }
 }
 
 fn taken(claim: &Claim) -> ControlError {
@@ -187,9 +200,8 @@ fn taken(claim: &Claim) -> ControlError {
     ControlError::Refused(format!("{} to another organisation; bring one of your own", claim.what))
 }
 
-async fn is_there(store: &Store, organisation: &str) -> Result<bool, ControlError> {
-    let Ok(id) = OrganisationId::new(organisation) else { return Ok(false) };
-    match store.tenant(&id).changes(0, 1).await {
+async fn is_there(store: &Store, organisation: &OrganisationId) -> Result<bool, ControlError> {
+    match store.tenant(organisation).changes(0, 1).await {
         Ok(_) => Ok(true),
         Err(StoreError::NoOrganisation(_)) => Ok(false),
         Err(failed) => Err(failed.into()),

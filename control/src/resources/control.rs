@@ -14,11 +14,13 @@ use super::claims;
 use super::error::{ControlError, NAMED_MAX};
 use super::fields;
 use super::journal;
-use super::kinds::{KindRow, Side};
+use super::kinds::{KindRow, STATUS, Side};
 use super::secrets;
+use crate::access::SESSIONS;
 use crate::folder::Folder;
 use crate::store::{
-    DOCUMENT_BYTES_MAX, OrganisationId, Owner, PAGE_MAX, Resource, ResourceId, Resources, Store, StoreError,
+    DOCUMENT_BYTES_MAX, Forgotten, Kind, OrganisationId, Owner, PAGE_MAX, Resource, ResourceId, Resources,
+    Store, StoreError, Together,
 };
 use palisade_filters::dlp::Scanner;
 use serde::Serialize;
@@ -219,16 +221,20 @@ impl Control {
         Err(ControlError::Contended)
     }
 
-    /// Whether these edits would be accepted as things are. Nothing is written, also not who has which key: that a key
-    /// is another organisation's is found out by making the change.
+    /// Whether these edits would be accepted as things are, keys and issuers that are another organisation's included.
+    /// Nothing is written.
     pub async fn check(&self, owner: &Owner, edits: &[Edit]) -> Result<(), ControlError> {
         let mut next = Snapshot::read(&self.of(owner), Side::of(owner)).await?;
+        let mut edited = Vec::with_capacity(edits.len());
         for edit in edits {
-            next.edit(edit).map_err(|error| said_of(edit, edits.len(), error))?;
+            edited.push(next.edit(edit).map_err(|error| said_of(edit, edits.len(), error))?);
         }
         match owner {
             Owner::Platform => self.check_platform(next).await,
-            Owner::Organisation(id) => self.check_organisation(id, next).await,
+            Owner::Organisation(id) => {
+                self.check_organisation(id, next).await?;
+                claims::check(&self.store, id, &claims::new(edits, &edited)).await
+            }
         }
     }
 
@@ -256,14 +262,17 @@ impl Control {
             claims::claim(&self.store, id, &claims::new(edits, &edited)).await?;
             leaving = claims::leaving(&self.store, id, &gone).await?;
         }
+        let forgotten = forgotten(edits, &edited)?;
         let (mut writes, mut changes, mut afters) = (Vec::new(), Vec::new(), Vec::new());
         for one in edited {
             writes.push(one.write);
             changes.push(one.changed);
             afters.push(one.after);
         }
-        writes.push(journal::entry(read_at + 1, by, &changes)?);
-        let accepted = resources.apply_at(read_at, &writes).await?;
+        let entry = |revision| journal::entry(revision, by, &changes);
+        let together =
+            Together { writes: &writes, read_at: Some(read_at), forgotten: &forgotten, entry: Some(&entry) };
+        let accepted = resources.together(&together).await?;
         // The change stands. A claim that is not given up now stays, and can be taken over by nobody else.
         let _ = claims::release(&self.store, leaving).await;
         let written = edits.iter().zip(afters).zip(&accepted.versions);
@@ -367,7 +376,7 @@ impl Control {
     async fn views(
         &self,
         owner: &Owner,
-        stored: &crate::store::Kind,
+        stored: &Kind,
         kind: Option<&'static KindRow>,
         after: Option<&ResourceId>,
         most: usize,
@@ -377,6 +386,16 @@ impl Control {
             page.resources.iter().map(|one| view(kind, one)).collect();
         Ok(Views { resources: resources?, next: page.next.map(|id| id.to_string()), revision: page.revision })
     }
+}
+
+/// What ends with these edits: an organisation that is suspended, however that is written, has no sessions any more.
+fn forgotten(edits: &[Edit], edited: &[Edited]) -> Result<Vec<Forgotten>, ControlError> {
+    let is_suspended = |edited: &Edited| {
+        edited.after.as_ref().and_then(|after| after.get("suspended")).and_then(Value::as_bool) == Some(true)
+    };
+    let mut pairs = edits.iter().zip(edited);
+    let suspends = pairs.any(|(edit, edited)| edit.name().0.name == STATUS && is_suspended(edited));
+    Ok(if suspends { vec![Forgotten::All(Kind::new(SESSIONS)?)] } else { Vec::new() })
 }
 
 /// A resource of the store as it is shown.

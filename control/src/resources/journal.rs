@@ -2,7 +2,8 @@
 //!
 //! An entry is a resource of the owner that was changed, written in the change's own transaction: a change without its
 //! entry is not accepted, and an entry without its change does not exist. Secrets are masked, and long documents stand
-//! there by their length and hash. Nothing changes an entry.
+//! there by their length and hash. Nothing changes an entry. What [`access`](crate::access) changes has entries of the
+//! same form, made there.
 
 use super::control::Actor;
 use super::error::ControlError;
@@ -55,9 +56,18 @@ pub(super) fn kind() -> Result<Kind, ControlError> {
     Ok(Kind::new(JOURNAL)?)
 }
 
-/// The entry of a change that is made as the owner's next revision: it belongs to the writes of the change, which are
-/// made [at](crate::store::Resources::apply_at) the one before.
-pub fn entry(next_revision: u64, by: &Actor, changes: &[Changed]) -> Result<Write, StoreError> {
+/// The entry of a change that becomes this revision of its owner: it is one of the writes of the change itself.
+pub fn entry(revision: u64, by: &Actor, changes: &[Changed]) -> Result<Write, StoreError> {
+    entry_of(revision, by, None, changes)
+}
+
+/// The same, with what was done in a word, where what there was before and after does not tell it.
+pub fn entry_of(
+    revision: u64,
+    by: &Actor,
+    action: Option<&str>,
+    changes: &[Changed],
+) -> Result<Write, StoreError> {
     let changes: Vec<Value> = changes
         .iter()
         .map(|change| {
@@ -71,11 +81,14 @@ pub fn entry(next_revision: u64, by: &Actor, changes: &[Changed]) -> Result<Writ
         })
         .collect();
     let at = humantime::format_rfc3339_millis(by.at).to_string();
-    let document = json!({ "at": at, "actor": by.name, "revision": next_revision, "changes": changes });
+    let mut document = json!({ "at": at, "actor": by.name, "revision": revision, "changes": changes });
+    if let (Some(action), Some(members)) = (action, document.as_object_mut()) {
+        members.insert("action".to_owned(), action.into());
+    }
     Ok(Write::Put {
         kind: Kind::new(JOURNAL)?,
         // So many digits that entries are listed in the order of revisions.
-        id: ResourceId::new(&format!("{next_revision:020}"))?,
+        id: ResourceId::new(&format!("{revision:020}"))?,
         expected: None,
         document: to_raw_value(&document).map_err(|error| StoreError::Database(error.to_string()))?,
     })

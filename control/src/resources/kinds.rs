@@ -26,6 +26,8 @@ use serde_json::{Value, json};
 
 /// The id of the one resource of a kind that has one.
 pub const ONLY: &str = "default";
+/// The kind that says whether an organisation is served.
+pub(super) const STATUS: &str = "status";
 /// The member that says where in its list an element stands, in kinds whose order counts.
 pub(super) const POSITION: &str = "position";
 
@@ -121,7 +123,7 @@ pub static KINDS: &[KindRow] = &[
         ("default_action", &["default_action"]),
         ("audit", &["audit"]),
     ])),
-    row::<StatusDocument>("status", Side::Organisation, "whether it is served or suspended")
+    row::<StatusDocument>(STATUS, Side::Organisation, "whether it is served or suspended")
         .shaped(Shape::Members(&[("suspended", &["suspended"])]))
         .permitted("organisations"),
     row::<GroupDocument>("groups", Side::Organisation, "groups that keys belong to")

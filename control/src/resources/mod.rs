@@ -32,7 +32,7 @@ pub use control::{Actor, Control, Made, View, Views};
 pub use error::ControlError;
 pub use fields::FieldError;
 pub(crate) use fields::read;
-pub use journal::{Changed, JOURNAL, entry};
+pub use journal::{Changed, JOURNAL, entry, entry_of};
 pub use keys::{GRACE_MAX, NewApiKey};
 pub use kinds::{KINDS, KindRow, Named, ONLY, Shape, Side, kind, policy_kinds};
 pub use organisations::{Export, ExportedResource, OrganisationView, Provision};

@@ -12,9 +12,9 @@ use super::control::{Actor, Control};
 use super::error::ControlError;
 use super::fields;
 use super::journal::{self, Changed};
-use super::kinds::{KindRow, ONLY, Side, kind};
+use super::kinds::{KindRow, ONLY, STATUS, Side, kind};
 use super::shapes::{StatusDocument, TemplateDocument};
-use crate::store::{DOCUMENT_BYTES_MAX, OrganisationId, Owner, ResourceId, StoreError, WRITES_MAX};
+use crate::store::{DOCUMENT_BYTES_MAX, OrganisationId, Owner, ResourceId, Together, WRITES_MAX};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -22,8 +22,6 @@ use serde_json::{Map, Value, json};
 const FORMAT: u64 = 1;
 /// Resources of one change; the journal's entry comes on top.
 const AT_ONCE: usize = WRITES_MAX - 1;
-/// How often an entry of the platform's journal is tried while others write there.
-const ATTEMPTS_MAX: usize = 32;
 /// What a template cannot say, as each organisation has its own.
 const NOT_OF_TEMPLATES: [&str; 4] = ["id", "name", "suspended", "keys"];
 
@@ -149,7 +147,7 @@ impl Control {
 
     /// Whether nobody gets in.
     pub async fn is_suspended(&self, id: &OrganisationId) -> Result<bool, ControlError> {
-        let Some(status) = self.stored(id, "status").await? else { return Ok(false) };
+        let Some(status) = self.stored(id, STATUS).await? else { return Ok(false) };
         Ok(fields::read::<StatusDocument>(&status)?.suspended)
     }
 
@@ -214,7 +212,7 @@ impl Control {
     ) -> Result<(), ControlError> {
         let document = serde_json::to_value(StatusDocument { suspended });
         let document = document.map_err(|error| ControlError::Broken(Box::new(error)))?;
-        let edit = put(known("status")?, ResourceId::new(ONLY)?, Expected::Any, document);
+        let edit = put(known(STATUS)?, ResourceId::new(ONLY)?, Expected::Any, document);
         self.apply(&Owner::Organisation(id.clone()), &[edit], by).await.map(drop)
     }
 
@@ -268,7 +266,7 @@ impl Control {
         let owner = Owner::Organisation(id.clone());
         let rank = |piece: &Piece| super::KINDS.iter().position(|row| row == piece.kind);
         pieces.sort_by(|one, other| (rank(one), &one.id).cmp(&(rank(other), &other.id)));
-        let status = known("status")?;
+        let status = known(STATUS)?;
         let is_one_change = pieces.len() <= AT_ONCE && bytes(&pieces) <= DOCUMENT_BYTES_MAX;
         let mut last = None;
         if !is_one_change {
@@ -288,22 +286,17 @@ impl Control {
 
     /// An entry of the platform's journal about an organisation.
     async fn record(&self, verb: &'static str, id: &OrganisationId, by: &Actor) -> Result<(), ControlError> {
-        let platform = self.store.platform();
-        for _ in 0..ATTEMPTS_MAX {
-            let read_at = platform.all(&[]).await?.revision;
-            let what = Changed {
-                kind: "organisations".to_owned(),
-                id: id.to_string(),
-                before: None,
-                after: Some(json!({ "begun": verb })),
-            };
-            match platform.apply_at(read_at, &[journal::entry(read_at + 1, by, &[what])?]).await {
-                Ok(_) => return Ok(()),
-                Err(StoreError::Moved { .. }) => {}
-                Err(failed) => return Err(failed.into()),
-            }
-        }
-        Err(ControlError::Contended)
+        let what = Changed {
+            kind: "organisations".to_owned(),
+            id: id.to_string(),
+            before: None,
+            after: Some(json!({ "begun": verb })),
+        };
+        let changes = [what];
+        let entry = |revision| journal::entry(revision, by, &changes);
+        let alone = Together { entry: Some(&entry), ..Together::default() };
+        self.store.platform().together(&alone).await?;
+        Ok(())
     }
 }
 

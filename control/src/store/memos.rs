@@ -12,11 +12,14 @@ use super::error::StoreError;
 use super::names::{Kind, Owner, ResourceId};
 use super::resources::{PAGE_MAX, Resources, stored_id};
 use super::seal::{Key, Place};
-use super::sql::{Argument, Row};
+use super::sql::{Argument, Row, Transaction};
 use zeroize::Zeroizing;
 
 /// The text of a memo.
 pub const MEMO_BYTES_MAX: usize = 16 << 10;
+
+/// When a memo ends that does not: the last moment that both databases can write.
+pub const NEVER: u64 = u64::MAX >> 1;
 
 /// A memo as it stands there.
 #[derive(Debug)]
@@ -46,6 +49,27 @@ pub struct NewMemo<'a> {
     pub expires: u64,
     /// What it says.
     pub text: &'a [u8],
+}
+
+/// One of several memos that are written together.
+#[derive(Clone, Copy, Debug)]
+pub enum MemoWrite<'a> {
+    /// In place of the version that was read; none: it must not be there.
+    Put {
+        /// What is written.
+        memo: NewMemo<'a>,
+        /// The version that is replaced.
+        expected: Option<u64>,
+    },
+    /// It goes.
+    Delete {
+        /// Which kind.
+        kind: &'a Kind,
+        /// Which one.
+        id: &'a ResourceId,
+        /// The version that was read, which must be there; none: whichever it is, if it is there at all.
+        expected: Option<u64>,
+    },
 }
 
 /// The memos of one owner: [`Store::memos`].
@@ -96,6 +120,46 @@ impl<'s> Memos<'s> {
     /// Writes a memo in place of the version that was read; none: it must not be there. False: somebody else was
     /// faster, and nothing was written.
     pub async fn put(&self, memo: &NewMemo<'_>, expected: Option<u64>) -> Result<bool, StoreError> {
+        self.change(&[MemoWrite::Put { memo: *memo, expected }]).await
+    }
+
+    /// Makes all of these writes, or none. False: somebody else was faster at one of them.
+    pub async fn change(&self, writes: &[MemoWrite<'_>]) -> Result<bool, StoreError> {
+        let mut room = self.store.enter(&self.owner).await?;
+        let mut transaction = room.write().await?;
+        let key = self.resources.key(&mut transaction).await?;
+        for write in writes {
+            let is_done = match write {
+                MemoWrite::Put { memo, expected } => {
+                    self.put_in(&mut transaction, &key, memo, *expected).await?
+                }
+                MemoWrite::Delete { kind, id, expected: None } => {
+                    let query = "DELETE FROM memos WHERE organisation = $1 AND kind = $2 AND id = $3";
+                    transaction.rows(query, &self.named(kind, id)).await?;
+                    true
+                }
+                MemoWrite::Delete { kind, id, expected: Some(expected) } => {
+                    let query = "DELETE FROM memos WHERE organisation = $1 AND kind = $2 AND id = $3 \
+                                 AND version = $4 RETURNING version";
+                    let [owner, kind, id] = self.named(kind, id);
+                    transaction.row(query, &[owner, kind, id, Argument::Number(*expected)]).await?.is_some()
+                }
+            };
+            if !is_done {
+                return Ok(false);
+            }
+        }
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    async fn put_in(
+        &self,
+        transaction: &mut Transaction<'_>,
+        key: &Key,
+        memo: &NewMemo<'_>,
+        expected: Option<u64>,
+    ) -> Result<bool, StoreError> {
         let NewMemo { kind, id, about, expires, text } = *memo;
         if text.len() > MEMO_BYTES_MAX {
             let (found, max) = (text.len() as u64, MEMO_BYTES_MAX as u64);
@@ -105,9 +169,6 @@ impl<'s> Memos<'s> {
                 max,
             });
         }
-        let mut room = self.store.enter(&self.owner).await?;
-        let mut transaction = room.write().await?;
-        let key = self.resources.key(&mut transaction).await?;
         let version = random_version()?;
         let place = Place::Memo { owner: &self.owner, kind, id, about, version, expires };
         let sealed = key.seal(&place, text)?;
@@ -128,7 +189,6 @@ impl<'s> Memos<'s> {
                 transaction.row(query, &row).await?
             }
         };
-        transaction.commit().await?;
         Ok(written.is_some())
     }
 

@@ -42,10 +42,11 @@ mod resources;
 mod seal;
 mod sql;
 mod sqlite;
+mod together;
 
 pub use error::StoreError;
 pub use feed::{Feed, FeedEntry, FeedEvent};
-pub use memos::{MEMO_BYTES_MAX, Memo, Memos, NewMemo};
+pub use memos::{MEMO_BYTES_MAX, Memo, MemoWrite, Memos, NEVER, NewMemo};
 pub use names::{Kind, NameError, OrganisationId, Owner, ResourceId};
 pub use postgres::{PostgresOwner, PostgresPlace};
 pub use resources::{
@@ -54,6 +55,7 @@ pub use resources::{
 };
 pub use seal::{KeyId, MasterKey};
 pub use sqlite::SqlitePlace;
+pub use together::{EntryOf, Forgotten, Together};
 
 use feed::Bell;
 use lru::LruCache;

@@ -10,9 +10,9 @@ use super::error::StoreError;
 use super::names::{Kind, Owner, ResourceId};
 use super::seal::{Key, KeyId, Place};
 use super::sql::{Argument, Row, Transaction};
+use super::together::Together;
 use palisade_filters::secret::Secret;
 use serde_json::value::RawValue;
-use std::collections::BTreeSet;
 
 /// A document: as large as one that is read from a file may be.
 pub const DOCUMENT_BYTES_MAX: usize = 16 << 20;
@@ -24,6 +24,21 @@ pub const CHANGE_BYTES_MAX: usize = 64 << 20;
 pub const ALL_BYTES_MAX: u64 = 256 << 20;
 /// Rows that one call gives back, whatever it asks for.
 pub const PAGE_MAX: usize = 1_000;
+/// Kinds that one query asks for.
+const KINDS_AT_ONCE: usize = 24;
+
+/// A query of some kinds of an owner.
+macro_rules! kinds_query {
+    ($select:literal, $order:literal) => {
+        concat!(
+            $select,
+            " WHERE organisation = $1 AND kind IN ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
+             $17, $18, $19, $20, $21, $22, $23, $24, $25)",
+            $order
+        )
+    };
+}
+
 /// Which of the secrets that are derived from an owner's key hashes are keyed from.
 const HASHES: &[u8] = b"hashes";
 
@@ -112,13 +127,13 @@ pub enum Write {
 }
 
 impl Write {
-    fn name(&self) -> (&Kind, &ResourceId) {
+    pub(super) fn name(&self) -> (&Kind, &ResourceId) {
         match self {
             Self::Put { kind, id, .. } | Self::Delete { kind, id, .. } => (kind, id),
         }
     }
 
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Put { document, .. } => document.get().len(),
             Self::Delete { .. } => 0,
@@ -138,8 +153,8 @@ pub struct Accepted {
 /// What one owner has: [`Store::tenant`], [`Store::platform`].
 #[derive(Debug)]
 pub struct Resources<'s> {
-    store: &'s Store,
-    owner: Owner,
+    pub(super) store: &'s Store,
+    pub(super) owner: Owner,
 }
 
 impl<'s> Resources<'s> {
@@ -193,29 +208,52 @@ impl<'s> Resources<'s> {
         Ok(Page { resources: resources?, next, revision: head.revision })
     }
 
-    /// All resources of some kinds at one moment; too much of them for memory is an error.
+    /// All resources of some kinds at one moment; too much of them for memory is an error. One question for how much it
+    /// is and one for all of it, however many kinds there are.
     pub async fn all(&self, kinds: &[Kind]) -> Result<All, StoreError> {
         let mut room = self.store.enter(&self.owner).await?;
         let mut transaction = room.read().await?;
         let head = self.head(&mut transaction).await?;
         let key = self.store.key(&self.owner, head.key).await?;
-        let (mut resources, mut bytes) = (Vec::new(), 0);
-        for kind in kinds {
-            let size = "SELECT CAST(coalesce(sum(length(sealed)), 0) AS BIGINT) FROM resources \
-                        WHERE organisation = $1 AND kind = $2";
-            let named = [self.column(), Argument::Text(kind.as_str())];
+        let mut resources = Vec::new();
+        let mut bytes = 0;
+        for kinds in kinds.chunks(KINDS_AT_ONCE) {
+            let named = self.named(kinds);
+            let size =
+                kinds_query!("SELECT CAST(coalesce(sum(length(sealed)), 0) AS BIGINT) FROM resources", "");
             bytes += transaction.row(size, &named).await?.map_or(Ok(0), |row| row.number(0))?;
             if bytes > ALL_BYTES_MAX {
                 let what = format!("the bytes of all resources of {}", self.owner);
                 return Err(StoreError::TooLarge { what, found: bytes, max: ALL_BYTES_MAX });
             }
-            let query = "SELECT id, version, revision, sealed FROM resources \
-                         WHERE organisation = $1 AND kind = $2 ORDER BY id";
-            for row in transaction.rows(query, &named).await? {
-                resources.push((kind.clone(), self.opened(&row, kind, &key)?));
+            if bytes == 0 {
+                continue;
+            }
+            let query =
+                kinds_query!("SELECT id, version, revision, sealed, kind FROM resources", " ORDER BY id");
+            let rows = transaction.rows(query, &named).await?;
+            let mut of_kinds: Vec<Vec<Resource>> = kinds.iter().map(|_| Vec::new()).collect();
+            for row in rows {
+                let kind = row.text(4)?;
+                let at = kinds.iter().position(|one| one.as_str() == kind);
+                let Some((at, kind)) = at.and_then(|at| Some((at, kinds.get(at)?))) else { continue };
+                let resource = self.opened(&row, kind, &key)?;
+                if let Some(of_kind) = of_kinds.get_mut(at) {
+                    of_kind.push(resource);
+                }
+            }
+            for (kind, of_kind) in kinds.iter().zip(of_kinds) {
+                resources.extend(of_kind.into_iter().map(|resource| (kind.clone(), resource)));
             }
         }
         Ok(All { resources, revision: head.revision, hash_secret: key.secret(HASHES)? })
+    }
+
+    /// The owner, and kinds, with as many that are none behind them as a query has places left.
+    fn named<'a>(&'a self, kinds: &'a [Kind]) -> Vec<Argument<'a>> {
+        let kinds = kinds.iter().map(Kind::as_str).chain(std::iter::repeat(""));
+        let kinds = kinds.take(KINDS_AT_ONCE).map(Argument::Text);
+        std::iter::once(self.column()).chain(kinds).collect()
     }
 
     /// What was accepted after a revision, in order. Whole revisions, so a page may be longer than asked for.
@@ -252,95 +290,12 @@ impl<'s> Resources<'s> {
 
     /// Makes all of these writes, or none: one revision.
     pub async fn apply(&self, writes: &[Write]) -> Result<Accepted, StoreError> {
-        self.apply_if(writes, None).await
+        self.together(&Together { writes, ..Together::default() }).await
     }
 
     /// The same, if the owner is still at this revision: what was read then is what is changed.
     pub async fn apply_at(&self, revision: u64, writes: &[Write]) -> Result<Accepted, StoreError> {
-        self.apply_if(writes, Some(revision)).await
-    }
-
-    async fn apply_if(&self, writes: &[Write], read_at: Option<u64>) -> Result<Accepted, StoreError> {
-        limits(writes)?;
-        let mut room = self.store.enter(&self.owner).await?;
-        let mut transaction = room.write().await?;
-        // Locks the head: the owner's writers take turns from here on.
-        let query =
-            "UPDATE heads SET revision = revision + 1 WHERE organisation = $1 RETURNING revision, key_id";
-        let head = self.head_in(transaction.row(query, &[self.column()]).await?)?;
-        if let Some(read) = read_at.filter(|read| read + 1 != head.revision) {
-            return Err(StoreError::Moved { owner: self.owner.clone(), read, current: head.revision - 1 });
-        }
-        let key = self.store.key(&self.owner, head.key).await?;
-        let mut versions = Vec::with_capacity(writes.len());
-        for (place, write) in writes.iter().enumerate() {
-            versions.push(self.write(&mut transaction, write, place as u64, head.revision, &key).await?);
-        }
-        // The room is held until this is in the feed: so its next writer comes behind it there, too.
-        self.store.commit(&self.owner, transaction, head.revision).await?;
-        drop(room);
-        Ok(Accepted { revision: head.revision, versions })
-    }
-
-    async fn write(
-        &self,
-        transaction: &mut Transaction<'_>,
-        write: &Write,
-        place: u64,
-        revision: u64,
-        key: &Key,
-    ) -> Result<u64, StoreError> {
-        let (kind, id) = write.name();
-        let named = [self.column(), Argument::Text(kind.as_str()), Argument::Text(id.as_str())];
-        let current = "SELECT version FROM resources WHERE organisation = $1 AND kind = $2 AND id = $3";
-        let current = transaction.row(current, &named).await?.map(|row| row.number(0)).transpose()?;
-        self.check(write, current)?;
-        // Beyond a deletion, versions go on: whoever still holds the version of a former resource of that name does
-        // not replace the new one by mistake.
-        let last = "SELECT version FROM changes WHERE organisation = $1 AND kind = $2 AND id = $3 \
-                    ORDER BY version DESC LIMIT 1";
-        let last = transaction.row(last, &named).await?.map(|row| row.number(0)).transpose()?;
-        let version = last.unwrap_or(0) + 1;
-        let [owner, kind_named, id_named] = named;
-        let (numbered, at) = (Argument::Number(version), Argument::Number(revision));
-        let deleted = match write {
-            Write::Put { document, .. } => {
-                let place = Place::Document { owner: &self.owner, kind, id, version, revision };
-                let sealed = key.seal(&place, document.get().as_bytes())?;
-                let query = "INSERT INTO resources (organisation, kind, id, version, revision, sealed) \
-                             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (organisation, kind, id) \
-                             DO UPDATE SET version = $4, revision = $5, sealed = $6";
-                let row = [owner, kind_named, id_named, numbered, at, Argument::Bytes(&sealed)];
-                transaction.rows(query, &row).await?;
-                0
-            }
-            Write::Delete { .. } => {
-                let query = "DELETE FROM resources WHERE organisation = $1 AND kind = $2 AND id = $3";
-                transaction.rows(query, &named).await?;
-                1
-            }
-        };
-        let query = "INSERT INTO changes (organisation, revision, place, kind, id, version, deleted) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7)";
-        let (place, deleted) = (Argument::Number(place), Argument::Number(deleted));
-        transaction.rows(query, &[owner, at, place, kind_named, id_named, numbered, deleted]).await?;
-        Ok(version)
-    }
-
-    /// Whether a write is for what is there.
-    fn check(&self, write: &Write, current: Option<u64>) -> Result<(), StoreError> {
-        let (expected, (kind, id)) = match write {
-            Write::Put { expected, .. } => (*expected, write.name()),
-            Write::Delete { expected, .. } => (Some(*expected), write.name()),
-        };
-        let (owner, kind, id) = (self.owner.clone(), kind.clone(), id.clone());
-        match current {
-            Some(current) if expected != Some(current) => {
-                Err(StoreError::Conflict { owner, kind, id, expected, current })
-            }
-            None if expected.is_some() => Err(StoreError::NotFound { owner, kind, id }),
-            Some(_) | None => Ok(()),
-        }
+        self.together(&Together { writes, read_at: Some(revision), ..Together::default() }).await
     }
 
     pub(super) fn column(&self) -> Argument<'_> {
@@ -358,7 +313,7 @@ impl<'s> Resources<'s> {
         self.head_in(transaction.row(query, &[self.column()]).await?)
     }
 
-    fn head_in(&self, row: Option<Row>) -> Result<Head, StoreError> {
+    pub(super) fn head_in(&self, row: Option<Row>) -> Result<Head, StoreError> {
         let unfit = |what: &str| StoreError::Inconsistent {
             place: format!("heads, of {}", self.owner),
             what: what.to_owned(),
@@ -390,9 +345,9 @@ impl<'s> Resources<'s> {
 }
 
 /// How far an owner is, and its key.
-struct Head {
-    revision: u64,
-    key: KeyId,
+pub(super) struct Head {
+    pub(super) revision: u64,
+    pub(super) key: KeyId,
 }
 
 /// An id from a row. One that is none was not written here.
@@ -427,35 +382,4 @@ fn fitting(rows: &[Row], most: usize) -> Result<usize, StoreError> {
         }
     }
     Ok(rows.len().min(most))
-}
-
-/// What one change may hold.
-fn limits(writes: &[Write]) -> Result<(), StoreError> {
-    let too_large = |what: String, found: usize, max: usize| StoreError::TooLarge {
-        what,
-        found: found as u64,
-        max: max as u64,
-    };
-    if writes.is_empty() {
-        return Err(StoreError::Empty);
-    }
-    if writes.len() > WRITES_MAX {
-        return Err(too_large("the writes of a change".to_owned(), writes.len(), WRITES_MAX));
-    }
-    let mut names = BTreeSet::new();
-    for write in writes {
-        let (kind, id) = write.name();
-        if write.bytes() > DOCUMENT_BYTES_MAX {
-            let what = format!("the bytes of `{id}` among the `{kind}`");
-            return Err(too_large(what, write.bytes(), DOCUMENT_BYTES_MAX));
-        }
-        if !names.insert((kind, id)) {
-            return Err(StoreError::Twice { kind: kind.clone(), id: id.clone() });
-        }
-    }
-    let bytes = writes.iter().map(Write::bytes).sum();
-    if bytes > CHANGE_BYTES_MAX {
-        return Err(too_large("the bytes of a change".to_owned(), bytes, CHANGE_BYTES_MAX));
-    }
-    Ok(())
 }

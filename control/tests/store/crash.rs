@@ -3,9 +3,13 @@
 //! A child writes and says of each change that it was accepted; it is killed at a moment nobody chose. What it said
 //! must be there. The child is this very program, started for one test that does nothing unless it is told where.
 
+use crate::resources::by;
 use crate::server::Server;
 use crate::world::{self, World, document, groups, id, master, organisation, prepared};
-use palisade_control::store::{FeedEvent, OrganisationId, Owner, Place, SqlitePlace, Store, StoreError};
+use palisade_control::resources::{JOURNAL, entry};
+use palisade_control::store::{
+    FeedEvent, OrganisationId, Owner, Place, SqlitePlace, Store, StoreError, Together, Write,
+};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -73,10 +77,14 @@ async fn put(store: &Store, organisation: &OrganisationId, at: usize) -> Result<
     let name = id(&format!("r{}", at % 9));
     let expected = store.tenant(organisation).get(&groups(), &name).await?.map(|found| found.version);
     let text = document(&format!("\"{}\"", "x".repeat(1000)));
-    Ok(store.tenant(organisation).put(&groups(), &name, expected, text).await?.revision)
+    let write = Write::Put { kind: groups(), id: name, expected, document: text };
+    let entry = |revision| entry(revision, &by("child"), &[]);
+    let together = Together { writes: &[write], entry: Some(&entry), ..Together::default() };
+    Ok(store.tenant(organisation).together(&together).await?.revision)
 }
 
-/// The feed is without gaps, and says of each organisation that is there exactly what its changes say.
+/// The feed is without gaps, and says of each organisation that is there exactly what its changes say. Each change has
+/// its entry.
 async fn feed_is_exact(store: &Store) -> BTreeMap<OrganisationId, u64> {
     let (mut position, mut told) = (0, BTreeMap::<OrganisationId, u64>::new());
     loop {
@@ -106,7 +114,8 @@ async fn feed_is_exact(store: &Store) -> BTreeMap<OrganisationId, u64> {
     for (id, revision) in &told {
         let changes = store.tenant(id).changes(revision.saturating_sub(1), 1000).await.unwrap();
         assert_eq!(changes.revision, *revision);
-        assert_eq!(changes.changes.len() as u64, (*revision).min(1));
+        let kinds: Vec<&str> = changes.changes.iter().map(|change| change.kind.as_str()).collect();
+        assert_eq!(kinds, if *revision == 0 { &[][..] } else { &["groups", JOURNAL] });
         store.tenant(id).list(&groups(), None, 100).await.unwrap();
     }
     told

@@ -16,6 +16,8 @@ const FROM: Queried = Queried {
     of: Values::Day,
 };
 const TO: Queried = Queried { name: "to", about: "the last day; today, if it is not said", of: Values::Day };
+const DAY: &[Queried] =
+    &[Queried { name: "day", about: "in UTC; today, if it is not said", of: Values::Day }];
 const USAGE: &[Queried] = &[
     FROM,
     TO,
@@ -222,6 +224,15 @@ fn owner(side: Side, base: &str) -> Vec<Route> {
         )
         .takes(Takes::Part)
         .gives(200, Form::Objects),
+        of(
+            Method::GET,
+            "/sign-ins",
+            Do::SignIns,
+            Guard::May("journal", Verb::Read),
+            "who signed in and out on a day, and who was refused, by account and address",
+        )
+        .takes(Takes::Query(DAY))
+        .gives(200, form::<bodies::SignIns>()),
     ]
 }
 

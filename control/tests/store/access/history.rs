@@ -185,6 +185,7 @@ fn any_history_holds(world: impl Fn() -> std::pin::Pin<Box<dyn Future<Output = W
                 history.take(step).await;
                 history.holds().await;
             }
+            super::journal::nothing_is_untold(&history.house).await;
         });
         Ok(())
     });

@@ -30,7 +30,8 @@ async fn the_first_operator_is_invited_once(world: World) {
     let link = house.access.recover_operator(at(40)).await.unwrap();
     let account = house.access.accept(link.text.expose(), PASSWORD, at(50)).await.unwrap();
     assert!(account.name.starts_with("operator-") && account.role == "operator");
-    let told = house.access.invite_first_admin(&organisation("acme"), "eve", at(60)).await.unwrap_err();
+    let told =
+        house.access.invite_first_admin(&organisation("acme"), "eve", "palisade", at(60)).await.unwrap_err();
     assert!(
         matches!(told, AccessError::Exists { .. }),
         "an organisation with an account invites by itself: {told}"
@@ -43,7 +44,7 @@ async fn the_first_admin_of_an_organisation_is_one(world: World) {
     house.store.create_organisation(&fresh).await.unwrap();
     let mut links = Vec::new();
     for name in ["eve", "owner", "late"] {
-        links.push(house.access.invite_first_admin(&fresh, name, at(0)).await.unwrap());
+        links.push(house.access.invite_first_admin(&fresh, name, "palisade", at(0)).await.unwrap());
     }
     let (one, two) = tokio::join!(
         house.access.accept(links[0].text.expose(), PASSWORD, at(1)),
@@ -53,7 +54,7 @@ async fn the_first_admin_of_an_organisation_is_one(world: World) {
     // Nobody comes in later by a link that was made before.
     let told = house.access.accept(links[2].text.expose(), PASSWORD, at(2)).await.unwrap_err();
     assert!(matches!(told, AccessError::Invitation), "{told}");
-    let told = house.access.invite_first_admin(&fresh, "again", at(3)).await.unwrap_err();
+    let told = house.access.invite_first_admin(&fresh, "again", "palisade", at(3)).await.unwrap_err();
     assert!(matches!(told, AccessError::Exists { .. }), "{told}");
 }
 

@@ -2,6 +2,7 @@
 
 mod history;
 mod invitations;
+mod journal;
 mod rights;
 mod sign_in;
 mod support;
@@ -53,7 +54,8 @@ pub(crate) async fn house(world: &World) -> House {
     let house = House { access, store, events };
     for name in ["acme", "other"] {
         house.store.create_organisation(&organisation(name)).await.unwrap();
-        let link = house.access.invite_first_admin(&organisation(name), "ann", at(0)).await.unwrap();
+        let link =
+            house.access.invite_first_admin(&organisation(name), "ann", "palisade", at(0)).await.unwrap();
         house.access.accept(link.text.expose(), PASSWORD, at(0)).await.unwrap();
     }
     house

@@ -315,8 +315,8 @@ async fn everything_is_told_and_no_secret_with_it(world: World) {
     house.access.sign_out(&ann, at(1)).await.unwrap();
     let told = house.actions();
     for expected in [
-        ("ann", "account_made"),
-        ("ann", "signed_in"),
+        ("account:acme/ann", "account_made"),
+        ("account:acme/ann", "signed_in"),
         ("account:acme/ann", "token_created"),
         ("account:acme/ann", "signed_out"),
     ] {

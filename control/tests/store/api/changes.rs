@@ -10,6 +10,8 @@ on_both! {
     each_mistake_says_what_it_is
     a_whole_document_is_applied_told_and_pruned
     a_dry_run_says_why_it_would_be_refused
+    a_dry_run_knows_whose_a_key_is
+    suspending_is_one_thing_however_it_is_written
     a_document_may_bring_its_secrets
     what_is_written_wrong_is_named_by_its_field
 }
@@ -242,6 +244,53 @@ async fn a_dry_run_says_why_it_would_be_refused(world: World) {
     let fine = json!({ "document": { "id": "acme", "groups": [{ "name": "dev" }] }, "dry_run": true });
     let told = desk.post(&ann, apply, &fine).await.is(200).json();
     assert_eq!((&told["problems"], &told["changes"][0]["id"]), (&json!([]), &json!("dev")));
+}
+
+async fn a_dry_run_knows_whose_a_key_is(world: World) {
+    let desk = Desk::new(&world).await;
+    let operator = desk.operator().await;
+    let ann = desk.provisioned(&operator, "acme").await;
+    let other = desk.provisioned(&operator, "other").await;
+    let key = json!({ "id": "0123456789", "name": "chat", "sha256": "ab".repeat(32) });
+    let document = |id: &str| json!({ "id": id, "keys": [key] });
+    let ask = |id: &str, dry_run: bool| json!({ "document": document(id), "dry_run": dry_run });
+    let told = desk.post(&ann, "/api/v1/orgs/acme/apply", &ask("acme", true)).await.is(200).json();
+    assert_eq!(told["problems"], json!([]));
+    desk.post(&ann, "/api/v1/orgs/acme/apply", &ask("acme", false)).await.is(200);
+    let dry = desk.post(&other, "/api/v1/orgs/other/apply", &ask("other", true)).await.is(200).json();
+    let real = desk.post(&other, "/api/v1/orgs/other/apply", &ask("other", false)).await.is(409).json();
+    assert_eq!(dry["problems"], json!([{ "pointer": "", "message": real["detail"] }]));
+    assert!(real["detail"].as_str().unwrap().contains("another organisation"), "{real}");
+    assert!(!dry.to_string().contains("acme"), "nobody is told whose: {dry}");
+}
+
+async fn suspending_is_one_thing_however_it_is_written(world: World) {
+    let desk = Desk::new(&world).await;
+    let operator = desk.operator().await;
+    let mut ann = desk.provisioned(&operator, "acme").await;
+    let status = "/api/v1/orgs/acme/status";
+    for way in ["suspend", "put", "patch"] {
+        desk.get(&ann, "/api/v1/orgs/acme/groups").await.is(200);
+        let version = desk.get(&operator, status).await.is(200);
+        let version = version.header("etag").unwrap().to_owned();
+        let matching = operator.with("if-match", &version);
+        match way {
+            "suspend" => desk.send(&operator, "POST", "/api/v1/orgs/acme/suspend", b"").await.is(204),
+            "put" => {
+                let badge = matching.with("content-type", "application/json");
+                desk.send(&badge, "PUT", status, br#"{"suspended":true}"#).await.is(200)
+            }
+            _ => {
+                let badge = matching.with("content-type", "application/merge-patch+json");
+                desk.send(&badge, "PATCH", status, br#"{"suspended":true}"#).await.is(200)
+            }
+        };
+        desk.get(&ann, "/api/v1/orgs/acme/groups").await.is(401);
+        desk.send(&operator, "POST", "/api/v1/orgs/acme/resume", b"").await.is(204);
+        // Sessions of before stay ended; whoever signs in again is in.
+        desk.get(&ann, "/api/v1/orgs/acme/groups").await.is(401);
+        ann = desk.signed_in(Some("acme"), "ann").await;
+    }
 }
 
 async fn a_document_may_bring_its_secrets(world: World) {

@@ -169,6 +169,11 @@ impl Desk {
     pub(crate) async fn arrive(&self, organisation: Option<&str>, name: &str, invitation: &str) -> Badge {
         let accept = json!({ "invitation": invitation, "password": PASSWORD });
         self.post(&Badge::nobody(), "/api/v1/invitations/accept", &accept).await.is(201);
+        self.signed_in(organisation, name).await
+    }
+
+    /// Signs in.
+    pub(crate) async fn signed_in(&self, organisation: Option<&str>, name: &str) -> Badge {
         let sign_in = json!({ "organisation": organisation, "name": name, "password": PASSWORD });
         let told = self.post(&Badge::nobody(), "/api/v1/session", &sign_in).await.is(201);
         let cookie = told.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
