@@ -18,7 +18,7 @@ use palisade_control::api::Api;
 use palisade_control::feed::{Feed, LIFETIME};
 use palisade_control::follow::Follower;
 use palisade_control::resources::Control;
-use palisade_control::store::Store;
+use palisade_control::store::{Store, Sweep};
 use palisade_filters::dlp::Scanner;
 use palisade_filters::policy::compile::CompileError;
 use pingora_runtime::Runtime;
@@ -82,6 +82,9 @@ impl Plane {
         let usage = usage::begin(house, Destination::Store(store.clone()))?;
         let kept = usage.clone();
         runtime.get_handle().spawn(async move { kept.keep().await });
+        runtime.get_handle().spawn(Sweep::keep(store.clone(), |owner, problem| {
+            tracing::warn!(owner = owner.map(tracing::field::display), %problem, "what ended is not taken away");
+        }));
         Ok(Some(Self { runtime, folder, store, access, desk: Arc::new(desk), feed, usage }))
     }
 

@@ -42,6 +42,7 @@ mod resources;
 mod seal;
 mod sql;
 mod sqlite;
+mod sweep;
 mod together;
 
 pub use error::StoreError;
@@ -55,6 +56,7 @@ pub use resources::{
 };
 pub use seal::{KeyId, MasterKey};
 pub use sqlite::SqlitePlace;
+pub use sweep::{Sweep, Swept};
 pub use together::{EntryOf, Forgotten, Together};
 
 use feed::Bell;

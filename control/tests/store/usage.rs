@@ -2,7 +2,7 @@
 
 use crate::api::{Badge, Desk};
 use crate::world::{World, id, organisation, owned};
-use palisade_control::store::{Kind, Store};
+use palisade_control::store::{Kind, NEVER, NewMemo, Owner, Store, Sweep};
 use palisade_control::usage::{self, Batch, Counts, Day, KEPT_DAYS, OTHER, Row, UsageError};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 on_both! {
     what_writers_bring_at_once_is_there_once
     days_are_kept_for_a_time_and_go
+    what_is_over_goes_where_nobody_does_anything
     a_day_is_bounded_and_loses_no_count
     what_is_no_batch_of_ours_is_refused
     everybody_sees_what_is_theirs
@@ -102,6 +103,52 @@ async fn days_are_kept_for_a_time_and_go(world: World) {
     assert!(memos.about(&kind, &id("2026-10"), None, 9).await.unwrap().is_empty(), "its time is over");
     assert_eq!(memos.about(&kind, &id("2026-11"), None, 9).await.unwrap().len(), 1);
     assert_eq!(requests(&store, "2026-10-31", "2027-02-28").await, 3);
+}
+
+async fn what_is_over_goes_where_nobody_does_anything(world: World) {
+    let store = world.open().await;
+    let first = day("2026-01-10");
+    let kind = Kind::new("usage").unwrap();
+    // More than one step has, so that a round is several.
+    let names: Vec<String> = (0..70).map(|at| format!("idle-{at:02}")).collect();
+    for name in &names {
+        store.create_organisation(&organisation(name)).await.unwrap();
+        let batch = batch("w", 1, first, vec![row("key", None, &[], "model", 1)]);
+        add(&store, &Batch { organisation: name.clone(), ..batch }).await.unwrap();
+    }
+    let count = async |name: &String| {
+        let (memos, about) = (store.memos(&owned(name)), id("2026-01"));
+        memos.about(&kind, &about, None, 100).await.unwrap().len()
+    };
+    // Something of the platform's that is over, and something that never is.
+    let platform = store.memos(&Owner::Platform);
+    for (name, expires) in [("over", first.seconds()), ("never", NEVER)] {
+        let memo = NewMemo { kind: &kind, id: &id(name), about: &id("x"), expires, text: b"" };
+        platform.put(&memo, None).await.unwrap();
+    }
+    let round = async |day: Day| {
+        let (mut way, mut gone, mut steps) = (Sweep::default(), 0, 0);
+        loop {
+            let now = UNIX_EPOCH + Duration::from_secs(day.seconds());
+            let swept = way.step(&store, now).await.unwrap();
+            assert!(swept.problems.is_empty(), "{swept:?}");
+            (gone, steps) = (gone + swept.memos, steps + 1);
+            if swept.is_round {
+                return (gone, steps);
+            }
+        }
+    };
+    assert_eq!(round(first.after(KEPT_DAYS)).await, (1, 2), "what is still kept stays");
+    assert_eq!(count(&names[0]).await + count(&names[69]).await, 2);
+    assert_eq!(round(first.after(KEPT_DAYS + 2)).await, (70, 2));
+    assert_eq!(count(&names[0]).await + count(&names[69]).await, 0);
+    assert_eq!(round(first.after(100_000)).await, (0, 2));
+    assert!(platform.get(&kind, &id("never")).await.unwrap().is_some());
+    // One that cannot be read holds up nobody else.
+    let again = batch("w", 2, first, vec![row("key", None, &[], "model", 1)]);
+    add(&store, &Batch { organisation: names[1].clone(), ..again }).await.unwrap();
+    store.delete_organisation(&organisation(&names[0])).await.unwrap();
+    assert_eq!(round(first.after(KEPT_DAYS + 2)).await, (1, 2));
 }
 
 async fn a_day_is_bounded_and_loses_no_count(world: World) {
