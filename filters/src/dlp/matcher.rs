@@ -5,7 +5,7 @@
 //! and what is there does not decide, the answer is `Open`: ask again with more. That one word is what makes a
 //! stream and a whole text give the same findings.
 
-use super::automaton::Automaton;
+use super::automaton::{Automaton, Fast};
 use super::bytes::ByteSet;
 use super::digits::Shapes;
 use super::rules::{LEAD_BYTES_MAX, RuleDocument, WIDTH_BYTES_MAX};
@@ -142,6 +142,14 @@ impl Matcher {
     /// Whether a match may begin behind this byte.
     pub(super) fn begins_after(&self, byte: u8) -> bool {
         !self.left.contains(byte)
+    }
+
+    /// Its automaton, as long as it is a table.
+    pub(super) fn fast(&self) -> Option<&Fast> {
+        match &self.automaton {
+            Automaton::Fast(fast) => Some(fast),
+            Automaton::Small(_) => None,
+        }
     }
 
     /// Around which digits it can match, if digits anchor it.

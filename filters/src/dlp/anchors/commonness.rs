@@ -88,6 +88,14 @@ fn pair(first: u8, second: u8) -> f32 {
     row(first).get(class(second)).map_or(0.0, |letter| f32::from(letter - b'a'))
 }
 
+/// How likely a byte of the second kind follows one of the first, among all that follow: kinds are the letters in
+/// order, digits, anything else.
+pub(in crate::dlp) fn of_next(first: usize, second: usize) -> f32 {
+    let row = PAIRS.get(first).copied().unwrap_or(&[b'a'; CLASSES]);
+    let often = |letter: &u8| f32::from(letter - b'a').exp2();
+    row.get(second).map_or(0.0, often) / row.iter().map(often).sum::<f32>()
+}
+
 /// How common a byte is.
 pub(super) fn of_byte(byte: u8) -> f32 {
     row(byte).iter().map(|letter| f32::from(letter - b'a').exp2()).sum()

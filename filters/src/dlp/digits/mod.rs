@@ -5,6 +5,7 @@
 //! rules' own automata decide.
 
 pub(super) mod eights;
+mod forward;
 mod shapes;
 
 pub(super) use shapes::Shapes;
@@ -15,6 +16,7 @@ use super::matcher::{View, ends_with_escape};
 use super::rules::{CONTEXT_BEFORE_BYTES_MAX, DIGITS_LEAD_BYTES_MAX, Rule};
 use super::words::{Lexicon, Nearby};
 use crate::credint::CredentialForm;
+use forward::{Forward, Member};
 use shapes::{After, Before, FIRST_RUN_MAX, SECOND_RUN_MAX, Second, WORD_MAX, is_word, kinds};
 use std::collections::BTreeMap;
 
@@ -54,7 +56,8 @@ type Set = [u64; SET_WORDS];
 pub(super) struct Around {
     /// Where the first of them stands.
     at: usize,
-    /// The number of the sets for what stands behind it.
+    /// The number of the sets for what stands from there on, and for what stands behind it.
+    forward: usize,
     shape: usize,
     before: Before,
     /// How many bytes of a word stand before it, and whether the first of those is the letter of an escape.
@@ -71,6 +74,10 @@ pub(super) struct Digits {
     rules: Vec<DigitRule>,
     /// How many blocks there are: sets have one part for each.
     blocks: usize,
+    /// What most digits of a text fail: all rules at once, walked over what stands there.
+    forward: Forward,
+    /// The sets that its numbers are of; the first one is empty.
+    forward_sets: Vec<Set>,
     /// Sets by what stands behind the first digit: their numbers, for each length, [`After`] and [`Second`].
     behind: Vec<u16>,
     /// The sets that those are.
@@ -98,7 +105,7 @@ impl Digits {
         let numbered = (0u16..).zip(rules);
         let mut all: Vec<(DigitRule, &Rule, &Shapes)> = numbered
             .filter_map(|(number, rule)| {
-                let shapes = rule.matcher.shapes()?;
+                let (shapes, _) = rule.matcher.shapes().zip(rule.matcher.fast())?;
                 let least = rule.document.anchor.digits?.min(DIGITS_COUNTED_MAX);
                 let before = rule.document.anchor.before;
                 Some((DigitRule { least, before, rule: number, alone: alone(rule) }, rule, shapes))
@@ -151,8 +158,36 @@ impl Digits {
             digits.alone.append(&mut set);
         }
         digits.read_context(&all, lexicon);
+        digits.read_automata(&all);
         digits.rules = all.into_iter().map(|(digit, ..)| digit).collect();
         digits
+    }
+
+    fn read_automata(&mut self, all: &[(DigitRule, &Rule, &Shapes)]) {
+        let members: Vec<Member<'_>> = all
+            .iter()
+            .filter_map(|(digit, rule, _)| {
+                let matcher = &rule.matcher;
+                Some(Member { automaton: matcher.fast()?, matcher, lead: digit.before })
+            })
+            .collect();
+        let behind = |before: usize| {
+            let may = |shapes: &Shapes| before == Before::COUNT || shapes.before >> before & 1 == 1;
+            (0..).zip(all).filter(|(_, (.., shapes))| may(shapes)).map(|(at, _)| at).collect()
+        };
+        let starts: Vec<Vec<usize>> = (0..=Before::COUNT).map(behind).collect();
+        let (forward, sets) = Forward::new(&members, &starts);
+        self.forward = forward;
+        self.forward_sets = sets
+            .iter()
+            .flat_map(|rules| {
+                let mut set = vec![Set::default(); self.blocks];
+                for at in rules {
+                    insert(&mut set, *at);
+                }
+                set
+            })
+            .collect();
     }
 
     fn read_context(&mut self, all: &[(DigitRule, &Rule, &Shapes)], lexicon: &Lexicon) {
@@ -181,9 +216,20 @@ impl Digits {
 
     /// The memory that it takes.
     pub(super) fn memory_bytes(&self) -> usize {
-        let sets = [&self.sets, &self.before, &self.words, &self.by_word, &self.alone, &self.counts];
+        let sets = [
+            &self.forward_sets,
+            &self.sets,
+            &self.before,
+            &self.words,
+            &self.by_word,
+            &self.alone,
+            &self.counts,
+        ];
         let sets: usize = sets.into_iter().map(|sets| size_of_val(&**sets)).sum();
-        sets + size_of_val(&*self.rules) + size_of_val(&*self.behind) + size_of_val(&*self.levels)
+        sets + self.forward.memory_bytes()
+            + size_of_val(&*self.rules)
+            + size_of_val(&*self.behind)
+            + size_of_val(&*self.levels)
     }
 
     /// The blocks of rules.
@@ -205,13 +251,18 @@ impl Digits {
 
     /// What stands around the digits at `at`; none, if no rule could begin with them.
     pub(super) fn around(&self, view: View<'_>, at: usize) -> Option<Around> {
+        let (earlier, from_here) = view.text.split_at_checked(at)?;
+        let forward = usize::from(self.forward.walk(from_here, start(earlier)));
+        if forward == 0 {
+            return None;
+        }
         let shape = self.behind.get(shape(view, at)).copied().unwrap_or(0);
         if shape == self.nothing {
             return None;
         }
         let (before, words, is_escape) = before(view.text, at);
         let count = count(view.text, at).0.min(DIGITS_COUNTED_MAX);
-        Some(Around { at, shape: usize::from(shape), before, words, is_escape, count })
+        Some(Around { at, forward, shape: usize::from(shape), before, words, is_escape, count })
     }
 
     /// The rules of a block that these digits could begin, by what stands around them and at this threshold.
@@ -225,8 +276,9 @@ impl Digits {
     ) -> Set {
         let part =
             |sets: &[Set], number: usize| sets.get(number * self.blocks + block).copied().unwrap_or_default();
-        let Around { at, shape, before, words, is_escape, count } = *around;
+        let Around { at, forward, shape, before, words, is_escape, count } = *around;
         let mut set = both(part(&self.sets, shape), part(&self.counts, count));
+        set = both(set, part(&self.forward_sets, forward));
         if is_escape {
             set = both(set, either(part(&self.words, words), part(&self.words, words - 1)));
         } else {
@@ -296,6 +348,16 @@ fn run(text: &[u8], most: usize) -> usize {
     }
     let rest = text.get(known..).unwrap_or_default();
     (known + rest.iter().take_while(|byte| byte.is_ascii_digit()).count()).min(most)
+}
+
+/// The way in which a walk begins behind this text: one for each [`Before`], and one for the letter of an escape, which
+/// may be anything.
+fn start(earlier: &[u8]) -> usize {
+    match earlier.last() {
+        None => Before::Nothing as usize,
+        Some(_) if ends_with_escape(earlier) => Before::COUNT,
+        Some(last) => kinds(*last).before as usize,
+    }
 }
 
 /// What stands before the first digit at `at`, how many bytes of a word do, and whether the first of those is the
@@ -420,6 +482,18 @@ mod tests {
             digits.members(block, set).map(|rule| rule.rule).collect::<Vec<_>>()
         });
         blocks.collect()
+    }
+
+    #[test]
+    fn most_numbers_of_ordinary_texts_begin_nothing() {
+        let digits = PLATFORM.platform().digits();
+        let texts = ["we saw 3 timeouts", "in week 18. I would", "of 12 percent", "it took 40 ms more"];
+        let begins = texts.map(|text| {
+            let view = View { text: text.as_bytes(), complete: true };
+            let at = text.find(|letter: char| letter.is_ascii_digit());
+            digits.around(view, at.unwrap()).is_some()
+        });
+        assert_eq!(begins, [false; 4]);
     }
 
     proptest! {
