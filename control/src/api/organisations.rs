@@ -42,7 +42,7 @@ impl Api {
                 self.control.erase(call.organisation()?, &call.actor()?).await?;
                 Ok(Answer::done())
             }
-            Do::Export => Ok(Answer::of(&self.control.export(call.organisation()?).await?)),
+            Do::Export => Ok(Answer::of(&self.control.export(call.organisation()?, &call.actor()?).await?)),
             Do::Import => {
                 let export = bodies::read(&body)?;
                 self.control.import(call.organisation()?, export, &call.actor()?).await?;

@@ -161,14 +161,24 @@ impl Control {
         self.set_suspended(id, false, by).await
     }
 
-    /// All that an organisation has, as it can be imported, with its secrets: its accounts and its journal aside.
-    pub async fn export(&self, id: &OrganisationId) -> Result<Export, ControlError> {
+    /// All that an organisation has, as it can be imported, with its secrets: its accounts and its journal aside. Who
+    /// takes it stands in the journal before it is given.
+    pub async fn export(&self, id: &OrganisationId, by: &Actor) -> Result<Export, ControlError> {
         let snapshot = Snapshot::read(&self.store.tenant(id), Side::Organisation).await?;
         let mut resources = Vec::with_capacity(snapshot.len());
         for (kind, id, document) in snapshot.borrowed() {
             let document = parsed(document)?;
             resources.push(ExportedResource { kind: kind.to_string(), id: id.to_string(), document });
         }
+        let what = Changed {
+            kind: "exports".to_owned(),
+            id: id.to_string(),
+            before: None,
+            after: Some(json!({ "resources": resources.len(), "revision": snapshot.revision })),
+        };
+        let changes = [what];
+        let entry = |revision| journal::entry_of(revision, by, Some("exported"), &changes);
+        self.store.tenant(id).together(&Together { entry: Some(&entry), ..Together::default() }).await?;
         Ok(Export { format: FORMAT, organisation: id.to_string(), resources })
     }
 

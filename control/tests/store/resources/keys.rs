@@ -14,8 +14,24 @@ on_both! {
     a_rotated_key_goes_on_for_a_while
     a_key_can_be_switched_off_and_ended
     a_key_is_one_organisations
+    a_new_key_is_no_change_of_the_platform
     an_issuer_is_one_organisations_as_long_as_it_names_it
     a_users_keys_end_with_the_user
+}
+
+async fn a_new_key_is_no_change_of_the_platform(world: World) {
+    let room = Room::with_acme(world).await;
+    let store = room.control.store();
+    let before = store.platform().changes(0, 1).await.unwrap().revision;
+    let from = store.feed(0, 1, Duration::ZERO).await.unwrap().end;
+    let (_, view) = room.control.create_key(&of("acme"), &named("ci"), &by("ann")).await.unwrap();
+    room.control
+        .delete(&acme(), row(&acme(), "api-keys"), &id(&view.id), Expected::Any, &by("ann"))
+        .await
+        .unwrap();
+    assert_eq!(store.platform().changes(0, 1).await.unwrap().revision, before);
+    let heard = store.feed(from, 10, Duration::ZERO).await.unwrap().entries;
+    assert!(heard.len() == 2 && heard.iter().all(|entry| entry.owner == acme()), "{heard:?}");
 }
 
 /// Whose key it is, so many days after the first of 2030.
@@ -114,7 +130,7 @@ async fn a_key_is_one_organisations(world: World) {
     room.provision("beta").await;
     let beta = Owner::Organisation(of("beta"));
     let (key, view) = room.control.create_key(&of("acme"), &named("ci"), &by("ann")).await.unwrap();
-    let export = room.control.export(&of("acme")).await.unwrap();
+    let export = room.control.export(&of("acme"), &by("ann")).await.unwrap();
     let stolen = export.resources.iter().find(|one| one.kind == "api-keys").unwrap();
     let with_id = {
         let mut document = stolen.document.clone();

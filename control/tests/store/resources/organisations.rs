@@ -25,7 +25,7 @@ async fn document(room: &Room, name: &str) -> palisade_filters::documents::Organ
 async fn a_suspended_organisation_lets_nobody_in_and_comes_back_as_it_was(world: World) {
     let room = Room::with_acme(world).await;
     room.put(&acme(), "groups", "red", json!({})).await.unwrap();
-    let before = room.control.export(&of("acme")).await.unwrap();
+    let before = room.control.export(&of("acme"), &by("ann")).await.unwrap();
     assert_eq!(
         (document(&room, "acme").await.suspended, room.control.is_suspended(&of("acme")).await.unwrap()),
         (false, false)
@@ -39,7 +39,7 @@ async fn a_suspended_organisation_lets_nobody_in_and_comes_back_as_it_was(world:
     );
     assert!(room.control.organisation(&of("acme")).await.unwrap().suspended);
     room.control.resume(&of("acme"), &by("op")).await.unwrap();
-    assert_eq!(room.control.export(&of("acme")).await.unwrap(), before);
+    assert_eq!(room.control.export(&of("acme"), &by("ann")).await.unwrap(), before);
     let nobody = room.control.suspend(&of("nobody"), &by("op")).await;
     assert!(matches!(nobody, Err(ControlError::NotFound(_))));
 }
@@ -70,9 +70,13 @@ async fn what_was_exported_is_what_is_imported(world: World) {
         .await
         .unwrap();
     let said = format!("{:?}", document(&room, "acme").await);
-    let export = room.control.export(&of("acme")).await.unwrap();
+    let export = room.control.export(&of("acme"), &by("ann")).await.unwrap();
     let text = serde_json::to_string(&export).unwrap();
     assert!(!format!("{export:?}").contains("sha256"), "what is logged of it holds nothing of it");
+    let told = room.journal(&acme()).await.pop().unwrap();
+    assert_eq!((&told["action"], &told["actor"]), (&json!("exported"), &json!("ann")));
+    assert_eq!(told["changes"][0]["after"]["resources"], export.resources.len());
+    assert!(!told.to_string().contains("sha256"));
 
     // As long as the first is there, its key is not another's.
     let read: Export = serde_json::from_str(&text).unwrap();
@@ -87,7 +91,7 @@ async fn what_was_exported_is_what_is_imported(world: World) {
     room.control.suspend(&of("acme"), &by("op")).await.unwrap();
     room.control.erase(&of("acme"), &by("op")).await.unwrap();
     room.control.import(&of("acme"), read, &by("op")).await.unwrap();
-    assert_eq!(room.control.export(&of("acme")).await.unwrap(), export);
+    assert_eq!(room.control.export(&of("acme"), &by("ann")).await.unwrap(), export);
     assert_eq!(format!("{:?}", document(&room, "acme").await), said);
 }
 
@@ -126,7 +130,7 @@ async fn an_erased_organisation_is_gone(world: World) {
     room.control.suspend(&of("acme"), &by("op")).await.unwrap();
     room.control.erase(&of("acme"), &by("op")).await.unwrap();
     assert!(matches!(room.get(&acme(), "settings", "default").await, Err(ControlError::NotFound(_))));
-    assert!(matches!(room.control.export(&of("acme")).await, Err(ControlError::NotFound(_))));
+    assert!(matches!(room.control.export(&of("acme"), &by("ann")).await, Err(ControlError::NotFound(_))));
     assert!(matches!(room.control.erase(&of("acme"), &by("op")).await, Err(ControlError::NotFound(_))));
     let groups = row(&acme(), "groups").stored();
     let raw = room.control.store().tenant(&of("acme")).get(&groups, &id("x")).await;
