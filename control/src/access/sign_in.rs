@@ -71,11 +71,16 @@ impl Access {
             }
             Err(AccessError::Wrong) => {
                 // What was typed as a name may be a password: it is not repeated, unless it is an account's name.
-                self.count_refused(attempt.owner, known.as_ref(), attempt.address, at).await?;
+                let why = Happened::Refused;
+                self.count_refused(attempt.owner, known.as_ref(), attempt.address, why, at).await?;
                 self.told(at, attempt.owner, String::new(), "sign_in_refused", attempt.address);
             }
             // It says nothing of what was guessed, or needs the right password before.
-            Err(_) => {
+            Err(failed) => {
+                if matches!(failed, AccessError::SecondFactor) {
+                    let why = Happened::WithoutCode;
+                    self.count_refused(attempt.owner, known.as_ref(), attempt.address, why, at).await?;
+                }
                 self.take_back(&by_name, now).await?;
                 self.take_back(&by_address, now).await?;
             }

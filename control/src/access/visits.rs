@@ -43,6 +43,8 @@ pub struct Visit {
     pub signed_out: u64,
     /// How often name, password or code was wrong.
     pub refused: u64,
+    /// How often the password was right, and the code that is needed besides was not there.
+    pub without_code: u64,
     /// The first time, in seconds since 1970.
     pub first: u64,
     /// The last time.
@@ -55,6 +57,7 @@ pub(super) enum Happened {
     SignedIn,
     SignedOut,
     Refused,
+    WithoutCode,
 }
 
 /// One of the things that happened.
@@ -73,7 +76,7 @@ impl Moment<'_> {
         let (mark, of) = match (self.happened, self.account) {
             (Happened::SignedIn | Happened::SignedOut, Some(account)) => ("in", account.as_str()),
             (Happened::SignedIn | Happened::SignedOut, None) => ("in", ""),
-            (Happened::Refused, _) => ("refused", self.address),
+            (Happened::Refused | Happened::WithoutCode, _) => ("refused", self.address),
         };
         let hash = Sha256::digest(of.as_bytes());
         let number = hash.first().map_or(0, |first| first % PAGES);
@@ -90,6 +93,7 @@ impl Moment<'_> {
             Happened::SignedIn => &mut row.signed_in,
             Happened::SignedOut => &mut row.signed_out,
             Happened::Refused => &mut row.refused,
+            Happened::WithoutCode => &mut row.without_code,
         };
         *counter = counter.saturating_add(1);
         row.first = row.first.min(now);
@@ -140,16 +144,17 @@ impl Access {
         Err(AccessError::Busy)
     }
 
-    /// Counts somebody who was not let in: where there is no such organisation, with the platform.
+    /// Counts somebody who was not let in, and why: where there is no such organisation, with the platform.
     pub(super) async fn count_refused(
         &self,
         owner: &Owner,
         account: Option<&ResourceId>,
         address: IpAddr,
+        happened: Happened,
         at: SystemTime,
     ) -> Result<(), AccessError> {
         let address = address.to_string();
-        let moment = Moment { owner, account, address: &address, happened: Happened::Refused, at };
+        let moment = Moment { owner, account, address: &address, happened, at };
         match self.count_visit(&moment, &[]).await {
             Err(AccessError::Refused(super::Refused::NotFound)) => {
                 let nobodys = Moment { owner: &Owner::Platform, account: None, ..moment };
@@ -210,7 +215,8 @@ mod tests {
         assert_eq!(rows.len(), ROWS_MAX);
         assert_eq!(rows.iter().map(|row| row.refused).sum::<u64>(), 1_000);
         for row in &mut rows {
-            (row.signed_in, row.signed_out, row.refused) = (u64::MAX, u64::MAX, u64::MAX);
+            (row.signed_in, row.signed_out) = (u64::MAX, u64::MAX);
+            (row.refused, row.without_code) = (u64::MAX, u64::MAX);
             (row.first, row.last) = (u64::MAX, u64::MAX);
         }
         assert!(serde_json::to_vec(&rows).unwrap().len() <= MEMO_BYTES_MAX);

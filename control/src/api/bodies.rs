@@ -283,6 +283,8 @@ pub(super) struct SignInsItem {
     pub(super) signed_out: u64,
     /// How often name, password or code was wrong.
     pub(super) refused: u64,
+    /// How often the password was right, and the code that is needed besides was not there.
+    pub(super) without_code: u64,
     /// The first time, in seconds since 1970.
     pub(super) first: u64,
     /// The last time.
@@ -291,8 +293,8 @@ pub(super) struct SignInsItem {
 
 impl From<Visit> for SignInsItem {
     fn from(visit: Visit) -> Self {
-        let Visit { account, address, signed_in, signed_out, refused, first, last } = visit;
-        Self { account, address, signed_in, signed_out, refused, first, last }
+        let Visit { account, address, signed_in, signed_out, refused, without_code, first, last } = visit;
+        Self { account, address, signed_in, signed_out, refused, without_code, first, last }
     }
 }
 

@@ -18,6 +18,7 @@ on_both! {
     nothing_secret_is_told
     a_change_that_is_given_up_on_is_there_with_its_entry_or_not_at_all
     who_came_and_who_was_refused_is_counted
+    a_password_without_its_code_is_counted
     who_may_not_read_the_journal_reads_no_visits
 }
 
@@ -273,6 +274,7 @@ async fn who_came_and_who_was_refused_is_counted(world: World) {
         signed_in: counts[0],
         signed_out: counts[1],
         refused: counts[2],
+        without_code: 0,
         first: start + times[0],
         last: start + times[1],
     };
@@ -290,6 +292,29 @@ async fn who_came_and_who_was_refused_is_counted(world: World) {
     assert_eq!(platform[0], row(None, 9, [0, 0, 1], [31, 31]));
     // They are counts of their day, and make neither revisions nor entries.
     assert_eq!(entries(&house, &acme).await.len(), 2);
+}
+
+async fn a_password_without_its_code_is_counted(world: World) {
+    let house = house(&world).await;
+    let acme = owned("acme");
+    house.account("bob", "member", &[]).await;
+    let (code, _) = second_factor(&house, &mut Vec::new()).await;
+    for from in [7, 7, 8] {
+        let told = house.try_in("bob", PASSWORD, None, from, 100).await.unwrap_err();
+        assert!(matches!(told, AccessError::SecondFactor));
+    }
+    house.try_in("bob", PASSWORD, Some(&code), 8, 101).await.unwrap();
+    let ann = house.principal(&acme, "ann", 102).await;
+    let visits = house.access.visits(&ann, &acme, Day::of(at(0))).await.unwrap();
+    let of = |from: u8| {
+        let address = address(from).to_string();
+        let rows =
+            visits.iter().filter(|row| row.account.as_deref() == Some("bob") && row.address == address);
+        rows.fold([0; 3], |[came, refused, without], row| {
+            [came + row.signed_in, refused + row.refused, without + row.without_code]
+        })
+    };
+    assert_eq!((of(7), of(8)), ([0, 0, 2], [1, 0, 1]));
 }
 
 async fn who_may_not_read_the_journal_reads_no_visits(world: World) {

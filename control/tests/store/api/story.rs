@@ -2,9 +2,10 @@
 
 use super::{Badge, Desk, PASSWORD};
 use crate::world::World;
-use serde_json::json;
+use serde_json::{Value, json};
 
 on_both! {
+    what_happened_is_read_by_whom_it_concerns
     from_the_first_start_to_a_key
     a_member_has_their_own_keys_and_no_others
     a_manager_of_groups_gets_no_further_through_somebody_elses_groups
@@ -213,4 +214,63 @@ async fn an_organisation_is_exported_imported_and_erased(world: World) {
     desk.get(&operator, "/api/v1/orgs/acme2").await.is(404);
     desk.get(&eve, "/api/v1/me").await.is(401);
     desk.get(&ann, "/api/v1/orgs/acme/groups/dev").await.is(200);
+}
+
+async fn what_happened_is_read_by_whom_it_concerns(world: World) {
+    let desk = Desk::new(&world).await;
+    let operator = desk.operator().await;
+    let ann = desk.provisioned(&operator, "acme").await;
+    let eve = desk.joined(&ann, "acme", "eve", "auditor", &[]).await;
+    let bob = desk.joined(&ann, "acme", "bob", "member", &[]).await;
+    let wrong = json!({ "organisation": "acme", "name": "bob", "password": "wrong" });
+    desk.post(&Badge::nobody(), "/api/v1/session", &wrong).await.is(401);
+    let (journal, sign_ins) = ("/api/v1/orgs/acme/journal", "/api/v1/orgs/acme/sign-ins");
+    for reader in [&ann, &eve] {
+        let page = desk.get(reader, &format!("{journal}?limit=2")).await.is(200).json();
+        let next = page["next"].as_str().unwrap().to_owned();
+        let rest = desk.get(reader, &format!("{journal}?after={next}")).await.is(200).json();
+        let entries: Vec<Value> =
+            [page, rest].iter().flat_map(|page| page["items"].as_array().unwrap().clone()).collect();
+        let told: Vec<&str> =
+            entries.iter().filter_map(|entry| entry["document"]["action"].as_str()).collect();
+        let joined = ["invited", "account_made"];
+        assert_eq!(told, [joined, joined, joined].concat());
+        let revisions: Vec<u64> = entries.iter().map(|entry| entry["revision"].as_u64().unwrap()).collect();
+        assert!(revisions.is_sorted(), "the newest is the last: {revisions:?}");
+        // Who invited the first admin is named, though it was somebody of the platform.
+        let by = entries.iter().find(|entry| entry["document"]["action"] == "invited").unwrap();
+        assert_eq!(by["document"]["actor"], "account:operator");
+        let told = desk.get(reader, sign_ins).await.is(200).json();
+        let row = |account: &str, of: &str| {
+            let mut rows = told["items"].as_array().unwrap().iter().filter(|row| row["account"] == account);
+            rows.find_map(|row| row[of].as_u64().filter(|count| *count > 0))
+        };
+        assert_eq!(
+            (row("bob", "signed_in"), row("bob", "refused"), row("ann", "refused")),
+            (Some(1), Some(1), None)
+        );
+        assert_eq!(
+            desk.get(reader, &format!("{sign_ins}?day={}", told["day"].as_str().unwrap()))
+                .await
+                .is(200)
+                .json(),
+            told
+        );
+        let before = desk.get(reader, &format!("{sign_ins}?day=2020-01-31")).await.is(200).json();
+        assert_eq!(before["items"], json!([]));
+        for query in ["day=today", "day=2020-1-31", "from=2020-01-31", "day=2020-01-31&day=2020-01-31"] {
+            desk.get(reader, &format!("{sign_ins}?{query}")).await.is(400);
+        }
+        for elsewhere in ["/api/v1/platform/journal", "/api/v1/platform/sign-ins"] {
+            desk.get(reader, elsewhere).await.is(403);
+        }
+    }
+    for nobody in [&bob, &operator] {
+        desk.get(nobody, journal).await.is(403);
+        desk.get(nobody, sign_ins).await.is(403);
+    }
+    let told = desk.get(&operator, "/api/v1/platform/journal").await.is(200).json();
+    assert_eq!(told["items"][0]["document"]["action"], "bootstrapped");
+    assert!(!told.to_string().contains("eve"), "people of organisations are none of the platform's: {told}");
+    desk.get(&operator, "/api/v1/platform/sign-ins").await.is(200);
 }
