@@ -26,6 +26,7 @@ mod site;
 mod soak;
 mod store;
 mod streams;
+mod tenants;
 
 use clap::{Parser, Subcommand};
 use std::io;
@@ -85,6 +86,8 @@ enum Command {
     Soak(soak::Options),
     /// The store of the control plane, on both of its engines.
     Store(store::Options),
+    /// Organisations in a store, and one process that follows it: time, memory, and what callers notice.
+    Tenants(tenants::Options),
     /// Ten thousand streams that rest: what does each cost?
     Streams(streams::Options),
 }
@@ -118,6 +121,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         }
         Some(Command::Soak(options)) => write_record(&arguments.out, "soak", &soak::run(options)?)?,
         Some(Command::Store(options)) => write_record(&arguments.out, "store", &store::run(options)?)?,
+        Some(Command::Tenants(options)) => write_record(&arguments.out, "tenants", &tenants::run(options)?)?,
         Some(Command::Streams(options)) => write_record(&arguments.out, "streams", &streams::run(options)?)?,
         None => {
             std::fs::create_dir_all(&arguments.out)?;

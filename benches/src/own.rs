@@ -7,6 +7,8 @@
 use crate::{corpus, process};
 use palisade_filters::dlp::rules::{self, RuleDocument, RuleError};
 use palisade_filters::dlp::{Detection, Own, Scanner};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
 use std::sync::Arc;
@@ -154,6 +156,18 @@ fn kinds(organisation: usize, [anchored, free]: [usize; 2]) -> Vec<(String, Stri
 }
 
 fn documents(organisation: usize, of: [usize; 2]) -> Result<Vec<RuleDocument>, RuleError> {
+    let read = rules::read(&[("own", &file(organisation, of))])?;
+    Ok(read.into_iter().map(|(_, document)| document).collect())
+}
+
+/// An organisation's rules as they are stored.
+pub(crate) fn written(organisation: usize, of: [usize; 2]) -> io::Result<Vec<Value>> {
+    let file: BTreeMap<String, Vec<Value>> =
+        toml::from_str(&file(organisation, of)).map_err(io::Error::other)?;
+    Ok(file.into_values().flatten().collect())
+}
+
+fn file(organisation: usize, of: [usize; 2]) -> String {
     let mut file = String::new();
     for (number, (pattern, example, word)) in kinds(organisation, of).into_iter().enumerate() {
         let context = match &*word {
@@ -167,8 +181,7 @@ fn documents(organisation: usize, of: [usize; 2]) -> Result<Vec<RuleDocument>, R
              width_bytes_max = 80\nexamples = ['{example}']\ncounterexamples = ['nothing']\nreferences = []\n"
         );
     }
-    let read = rules::read(&[("own", &file)])?;
-    Ok(read.into_iter().map(|(_, document)| document).collect())
+    file
 }
 
 #[cfg(test)]

@@ -77,25 +77,42 @@ async fn both(options: &Options) -> Result<[Figures; 2], Box<dyn Error>> {
     let files = SqlitePlace::new(home.path().join("store"), home.path().join("keys"));
     Store::migrate_sqlite(&files).await?;
     let sqlite = measure(options, "SQLite".to_owned(), || Place::Sqlite(files.clone())).await?;
-    let server = Server::start("");
-    server.administer(
-        "postgres",
-        "CREATE ROLE palisade_owner LOGIN; CREATE ROLE palisade_service LOGIN; CREATE ROLE palisade_directory LOGIN",
-    );
-    server.administer("postgres", "CREATE DATABASE store OWNER palisade_owner");
-    let url = |role: &str| Secret::new(server.url(role, "store"));
-    let owner = PostgresOwner {
-        owner: url("palisade_owner"),
-        service: "palisade_service".to_owned(),
-        directory: "palisade_directory".to_owned(),
-    };
-    Store::migrate_postgres(&owner).await?;
-    let place = PostgresPlace::new(url("palisade_service"), url("palisade_directory"));
-    let version = server.administer("postgres", "SHOW server_version");
-    let version = version.split(' ').next().unwrap_or_default();
+    let database = Database::start().await?;
     let postgres =
-        measure(options, format!("PostgreSQL {version}"), || Place::Postgres(place.clone())).await?;
+        measure(options, database.engine.clone(), || Place::Postgres(database.place.clone())).await?;
     Ok([sqlite, postgres])
+}
+
+/// A database of a server of its own, migrated; both go with it.
+pub(crate) struct Database {
+    /// Where it is.
+    pub(crate) place: PostgresPlace,
+    /// What it is called in a record.
+    pub(crate) engine: String,
+    _server: Server,
+}
+
+impl Database {
+    pub(crate) async fn start() -> Result<Self, StoreError> {
+        let server = Server::start("");
+        server.administer(
+            "postgres",
+            "CREATE ROLE palisade_owner LOGIN; CREATE ROLE palisade_service LOGIN; \
+             CREATE ROLE palisade_directory LOGIN",
+        );
+        server.administer("postgres", "CREATE DATABASE store OWNER palisade_owner");
+        let url = |role: &str| Secret::new(server.url(role, "store"));
+        let owner = PostgresOwner {
+            owner: url("palisade_owner"),
+            service: "palisade_service".to_owned(),
+            directory: "palisade_directory".to_owned(),
+        };
+        Store::migrate_postgres(&owner).await?;
+        let place = PostgresPlace::new(url("palisade_service"), url("palisade_directory"));
+        let version = server.administer("postgres", "SHOW server_version");
+        let engine = format!("PostgreSQL {}", version.split(' ').next().unwrap_or_default());
+        Ok(Self { place, engine, _server: server })
+    }
 }
 
 fn per_second(count: usize, since: Instant) -> f64 {
