@@ -4,7 +4,6 @@
 //! answer that is for whoever asked for it.
 
 use super::problem::Problem;
-use crate::access::Visit;
 use crate::usage::Counts;
 use palisade_filters::secret::Secret;
 use schemars::JsonSchema;
@@ -289,13 +288,6 @@ pub(super) struct SignInsItem {
     pub(super) first: u64,
     /// The last time.
     pub(super) last: u64,
-}
-
-impl From<Visit> for SignInsItem {
-    fn from(visit: Visit) -> Self {
-        let Visit { account, address, signed_in, signed_out, refused, without_code, first, last } = visit;
-        Self { account, address, signed_in, signed_out, refused, without_code, first, last }
-    }
 }
 
 /// How much of an organisation's was used.

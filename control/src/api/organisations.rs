@@ -7,7 +7,7 @@ use super::guard::Admitted;
 use super::problem::{Name, Problem};
 use super::resources::page;
 use super::routes::OrganisationAction as Do;
-use crate::access::Link;
+use crate::access::{Link, Visit};
 use crate::resources::{OrganisationView, Provision};
 use crate::store::{OrganisationId, ResourceId};
 use crate::usage::Day;
@@ -121,4 +121,11 @@ pub(super) fn invited(link: &Link) -> bodies::Invited {
 
 fn shown(view: OrganisationView) -> Organisation {
     Organisation { id: view.id, name: view.name, suspended: view.suspended }
+}
+
+impl From<Visit> for SignInsItem {
+    fn from(visit: Visit) -> Self {
+        let Visit { account, address, signed_in, signed_out, refused, without_code, first, last } = visit;
+        Self { account, address, signed_in, signed_out, refused, without_code, first, last }
+    }
 }
