@@ -9,7 +9,7 @@ use crate::credint::{self, Intelligence, Vouched};
 use crate::geoip::{self, Location};
 use crate::ip_allowlist::{self, Origin};
 use crate::jwt::{self, Trust};
-use crate::policy::{Policy, Tenant, TenantKey};
+use crate::policy::{Platform, Policy, Tenant, TenantKey};
 use crate::refusal::Refusal;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub struct Caller {
     came_ms: u64,
     tenant: Arc<Tenant>,
     key: Arc<TenantKey>,
+    /// The policy's own: that under which the organisation was compiled can be an earlier one.
+    platform: Arc<Platform>,
 }
 
 impl Caller {
@@ -86,6 +88,11 @@ impl Visitor {
         self.caller.revision
     }
 
+    /// What holds for everyone at this moment, whenever the organisation was compiled.
+    pub(crate) fn platform(&self) -> &Platform {
+        &self.caller.platform
+    }
+
     /// When it knocked, in milliseconds since 1970.
     pub(crate) fn came_ms(&self) -> u64 {
         self.caller.came_ms
@@ -128,7 +135,8 @@ pub(crate) fn identify(policy: &Policy, trust: &Trust, knock: &Knock<'_>) -> Res
     };
     match known {
         Some((tenant, key)) if is_alive(&tenant, &key, knock.now_ms) => {
-            Ok(Caller { revision: policy.revision(), came_ms: knock.now_ms, tenant, key })
+            let (revision, platform) = (policy.revision(), policy.platform.clone());
+            Ok(Caller { revision, came_ms: knock.now_ms, tenant, key, platform })
         }
         Some(_) | None => Err(Refusal::InvalidApiKey),
     }

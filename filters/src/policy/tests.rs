@@ -2,9 +2,12 @@
 
 use super::Policy;
 use super::compile::{CompileError, Grounds, Source};
+use crate::dialect::Dialect;
 use crate::dlp::Scanner;
 use crate::documents::{OrganisationDocument, PlatformDocument};
+use crate::geoip::Location;
 use crate::secret::Secret;
+use crate::{Knock, Trust};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
@@ -256,4 +259,43 @@ fn a_key_that_passes_from_one_organisation_to_another_is_taken_in_either_order()
             "{errors:?}"
         );
     }
+}
+
+/// Whether anything would serve the model to whoever has this key.
+fn is_served(policy: &Policy, key: &str, model: &str) -> bool {
+    let credentials = [key.to_owned()];
+    let knock = Knock { credentials: &credentials, address: None, certificate: None, now_ms: 1 };
+    let caller = crate::identify(policy, &Trust::default(), &knock).unwrap();
+    let located = crate::locate(caller, &knock, Location::default()).unwrap();
+    let visitor = crate::recognize(located, &knock, &Arc::default()).unwrap();
+    crate::routing::server_of(&visitor, model, Dialect::OpenAi).is_some()
+}
+
+#[test]
+fn what_the_platform_switches_off_is_off_before_organisations_are_compiled_anew() {
+    let secrets = HashMap::new();
+    let grounds = grounds(&secrets);
+    let provider = "[floor]\nshipped = 'none'\n[[providers]]\nname = 'p'\nbase_url = 'https://p.example'\n\
+                    models = ['*']\n";
+    let platform = |fingerprint: u64, more: &str| {
+        let document = Ok(toml::from_str(&format!("{provider}{more}")).unwrap());
+        Source { name: "platform".to_owned(), fingerprint, document }
+    };
+    let key = crate::api_key::create([1; 9], [2; 32]);
+    let text = format!(
+        "id = 'acme'\ndefault_action = 'allow'\nkeys = [{{ id = '{}', sha256 = '{}' }}]\n",
+        key.id, key.sha256
+    );
+    let document = Ok(toml::from_str(&text).unwrap());
+    let acme = Source { name: "orgs/acme.toml".to_owned(), fingerprint: 1, document };
+    let (policy, errors) = Policy::compile(None, &platform(1, ""), &[acme], &grounds);
+    assert_eq!(errors, []);
+    let policy = policy.unwrap();
+    let served = |policy: &Policy| ["one", "two"].map(|model| is_served(policy, key.key.expose(), model));
+    assert_eq!(served(&policy), [true, true]);
+    let off = "[[kill_switches]]\nprovider = 'p'\nmodel = 'one'\nreason = 'it leaks'\n";
+    let off = Policy::under(Some(&policy), &platform(2, off), &grounds).unwrap();
+    assert_eq!(served(&off), [false, true]);
+    let on = Policy::under(Some(&off), &platform(3, ""), &grounds).unwrap();
+    assert_eq!(served(&on), [true, true]);
 }
