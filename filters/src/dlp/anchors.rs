@@ -3,28 +3,22 @@
 //! An anchor is the start of a digit run, an `@`, or a literal. Literals are recognised by their rarest four bytes,
 //! case folded, looked up in a small table; what passes is compared in full. Where the processor has vectors, `paths`
 //! leaves few positions to look at; the hits are the same on every path. The sweep knows neither rules nor findings,
-//! and depends on nothing before the last three bytes, so it can be continued in a stream.
+//! and depends on nothing before the last three bytes, so it can be continued in a stream. In a whole text, literals
+//! that mean nothing without a streak of letters, digits and signs are looked for only where one is near.
 
 mod buckets;
 pub(super) mod commonness;
 mod paths;
+mod windows;
 
 pub(super) use paths::widely;
 
-use super::rules::LITERAL_BYTES_MIN;
-use buckets::Buckets;
-use paths::{Masks, Path};
-use std::collections::BTreeMap;
+use super::rules::{LITERAL_BYTES_MAX, LITERAL_BYTES_MIN};
+use super::streaks::{self, STREAK_BYTES};
+use paths::{BLOCK, Masks, Path};
 use std::ops::Range;
+use windows::Windows;
 
-/// Bits in the filter that most positions fail, as a power of two: at most 8 KiB, which stay in the first-level cache,
-/// and at 500 windows let less than one position in a hundred through.
-const FILTER_BITS_MAX: u32 = 16;
-const FILTER_BITS_MIN: u32 = 10;
-/// So many bits for each window, if they are few.
-const FILTER_BITS_OF_WINDOW: usize = 128;
-/// Places of the table behind it, as a power of two; at most half of them are taken.
-const TABLE_BITS_MIN: u32 = 8;
 /// So many bytes of a word stand before what is in the midst of it.
 pub(super) const BURIED_BYTES: usize = 17;
 /// So many digits are many.
@@ -54,67 +48,36 @@ pub(super) enum Kind {
 /// Everything that is looked for, ready for the sweep.
 #[derive(Debug)]
 pub(super) struct Anchors {
-    filter: Box<[u64]>,
-    filter_bits: u32,
-    /// Open addressing: (window, first of its entries and how many).
-    table: Vec<(u32, u32, u32)>,
-    table_bits: u32,
-    /// Literals with the offset of their window, grouped by window.
-    entries: Vec<(u16, u16)>,
     literals: Vec<Box<[u8]>>,
-    buckets: Buckets,
+    /// Those that are looked for everywhere.
+    near: Windows,
+    /// Those that mean nothing without a streak, and within how many bytes from their beginning it is whole.
+    far: Option<Box<Windows>>,
+    reach: usize,
     /// Whether digits in the midst of a long word are no anchor unless there are [`LONG_DIGITS`] of them.
     skips_buried: bool,
     /// How the sweep goes; none is the portable way.
     path: Option<Path>,
 }
 
-/// Folds the case of four bytes; other characters fold too, alike in text and table.
-fn fold(bytes: [u8; 4]) -> u32 {
-    u32::from_le_bytes(bytes) | 0x2020_2020
-}
-
-fn hash(window: u32, bits: u32) -> u32 {
-    window.wrapping_mul(0x9E37_79B1) >> (32 - bits)
-}
-
 impl Anchors {
-    /// Prepares literals, which are numbered by their order.
-    pub(super) fn new(literals: &[&str]) -> Self {
-        let mut by_window: BTreeMap<u32, Vec<(u16, u16)>> = BTreeMap::new();
-        for (number, literal) in (0u16..).zip(literals) {
-            if let Some((offset, window)) = rarest_window(literal.as_bytes()) {
-                by_window.entry(window).or_default().push((number, offset as u16));
-            }
-        }
-        let windows = literals.iter().filter_map(|literal| window_bytes(literal.as_bytes())).collect();
-        let table_bits = (by_window.len() * 2).next_power_of_two().trailing_zeros().max(TABLE_BITS_MIN);
-        let filter_bits = (by_window.len() * FILTER_BITS_OF_WINDOW).next_power_of_two().trailing_zeros();
-        let filter_bits = filter_bits.clamp(FILTER_BITS_MIN, FILTER_BITS_MAX);
-        let mut anchors = Self {
-            filter: vec![0; 1 << (filter_bits - 6)].into(),
-            filter_bits,
-            table: vec![(0, 0, 0); 1 << table_bits],
-            table_bits,
-            entries: Vec::with_capacity(literals.len()),
-            literals: literals.iter().map(|literal| literal.as_bytes().into()).collect(),
-            buckets: Buckets::new(windows, commonness::of_byte),
+    /// Prepares literals, which are numbered by their order; each with the bytes from its beginning within which a
+    /// streak is whole if it means anything, if it is one of those.
+    pub(super) fn new(literals: &[(&str, Option<usize>)]) -> Self {
+        let numbered = || (0u16..).zip(literals);
+        let of = |is_far: bool| {
+            let these = numbered().filter(move |(_, (_, within))| within.is_some() == is_far);
+            Windows::new(these.map(|(number, (literal, _))| (number, *literal)))
+        };
+        let has_far = literals.iter().any(|(_, within)| within.is_some());
+        Self {
+            literals: literals.iter().map(|(literal, _)| literal.as_bytes().into()).collect(),
+            near: of(false),
+            far: has_far.then(|| Box::new(of(true))),
+            reach: literals.iter().filter_map(|(_, within)| *within).max().unwrap_or(0),
             skips_buried: false,
             path: Path::all().first().copied(),
-        };
-        for (window, entries) in by_window {
-            let bit = hash(window, filter_bits);
-            if let Some(word) = anchors.filter.get_mut((bit >> 6) as usize) {
-                *word |= 1 << (bit & 63);
-            }
-            let free =
-                anchors.probe(window).find(|place| anchors.table.get(*place).is_some_and(|row| row.2 == 0));
-            if let Some(row) = free.and_then(|place| anchors.table.get_mut(place)) {
-                *row = (window, anchors.entries.len() as u32, entries.len() as u32);
-            }
-            anchors.entries.extend(entries);
         }
-        anchors
     }
 
     /// From now on digits behind [`BURIED_BYTES`] bytes of a word may be left out, unless there are so many of them.
@@ -135,8 +98,8 @@ impl Anchors {
     /// The memory that they take.
     pub(super) fn memory_bytes(&self) -> usize {
         let literals: usize = self.literals.iter().map(|literal| size_of_val(literal) + literal.len()).sum();
-        let tables = size_of_val(&*self.filter) + size_of_val(&*self.table) + size_of_val(&*self.entries);
-        tables + literals + self.buckets.memory_bytes()
+        let far = self.far.as_ref().map_or(0, |far| size_of_val(&**far) + far.memory_bytes());
+        literals + self.near.memory_bytes() + far
     }
 
     /// The length of a literal.
@@ -147,16 +110,64 @@ impl Anchors {
     /// Appends the anchors of `text` in no particular order: literals whose window begins in `windows`, and digit runs
     /// and `@` from `marks_from` on.
     pub(super) fn sweep(&self, text: &[u8], windows: Range<usize>, marks_from: usize, hits: &mut Vec<Hit>) {
+        self.sweep_near(text, windows.clone(), marks_from, hits, |_, _| {});
+        self.sweep_far(text, windows, hits);
+    }
+
+    /// Appends the anchors that begin in a place of a text that does not go on, but for literals that cannot mean
+    /// anything there.
+    pub(super) fn sweep_whole(&self, text: &[u8], place: Range<usize>, hits: &mut Vec<Hit>) {
+        if self.far.is_none() {
+            return self.sweep_near(text, place.clone(), place.start, hits, |_, _| {});
+        }
+        let mut parts = Parts { place: place.clone(), reach: self.reach, found: Vec::new() };
+        let mut before = streak_before(text, place.start);
+        self.sweep_near(text, place.clone(), place.start, hits, |at, streaks| {
+            let ends = streak_ends(streaks, before);
+            before = streaks;
+            if ends != 0 {
+                let (first, last) = (ends.trailing_zeros() as usize, 63 - ends.leading_zeros() as usize);
+                parts.add(at + first, at + last);
+            }
+        });
+        // What begins here may have its streak behind the place.
+        let mut streak = streak_before(text, place.end).leading_ones() as usize;
+        let behind = text.get(place.end..).unwrap_or_default().iter().take(self.reach);
+        for (at, byte) in (place.end..).zip(behind) {
+            streak = if streaks::goes_on(*byte) { streak + 1 } else { 0 };
+            if streak >= STREAK_BYTES {
+                parts.add(at, at);
+                break;
+            }
+        }
+        for part in parts.found {
+            self.sweep_far(text, part, hits);
+        }
+    }
+
+    /// Tells of each block which bytes go on a streak.
+    fn sweep_near(
+        &self,
+        text: &[u8],
+        windows: Range<usize>,
+        marks_from: usize,
+        hits: &mut Vec<Hit>,
+        mut streaks_in: impl FnMut(usize, u64),
+    ) {
         let Some(path) = self.path else {
             mark(text, marks_from..windows.end, hits);
-            return self.sweep_portably(text, windows, hits);
+            for at in windows.clone().step_by(BLOCK) {
+                let block = text.get(at..windows.end.min(at + BLOCK)).unwrap_or_default();
+                streaks_in(at, streak(block));
+            }
+            return self.sweep_portably(&self.near, text, windows, hits);
         };
         let is_digit = |at: usize| text.get(at).is_some_and(u8::is_ascii_digit);
         let mut after_digit = u64::from(windows.start.checked_sub(1).is_some_and(is_digit));
         let mut words_before = 0;
         let end = windows.end;
-        path.sweep(&self.buckets, text, (windows.start, end), |at, masks| {
-            let Masks { windows, digits, ats, words } = masks;
+        path.sweep(&self.near.buckets, text, (windows.start, end), |at, masks| {
+            let Masks { windows, digits, ats, words, streaks } = masks;
             let mut starts = digits & !(digits << 1 | after_digit);
             after_digit = digits >> 63;
             if self.skips_buried && starts != 0 {
@@ -168,54 +179,70 @@ impl Anchors {
             let marks = u64::MAX.checked_shl(known).unwrap_or(0);
             each_bit(starts & marks, |bit| hits.push(Hit { at: at + bit, kind: Kind::Digits }));
             each_bit(ats & marks, |bit| hits.push(Hit { at: at + bit, kind: Kind::AtSign }));
-            each_bit(windows, |bit| self.verify(text, at + bit, hits));
+            each_bit(windows, |bit| self.near.verify_at(&self.literals, text, at + bit, hits));
+            streaks_in(at, streaks);
         });
     }
 
-    fn sweep_portably(&self, text: &[u8], windows: Range<usize>, hits: &mut Vec<Hit>) {
+    fn sweep_far(&self, text: &[u8], windows: Range<usize>, hits: &mut Vec<Hit>) {
+        let Some(far) = &self.far else { return };
+        let Some(path) = self.path else { return self.sweep_portably(far, text, windows, hits) };
+        path.sweep(&far.buckets, text, (windows.start, windows.end), |at, masks| {
+            each_bit(masks.windows, |bit| far.verify_at(&self.literals, text, at + bit, hits));
+        });
+    }
+
+    fn sweep_portably(&self, of: &Windows, text: &[u8], windows: Range<usize>, hits: &mut Vec<Hit>) {
         let end = text.len().min(windows.end + LITERAL_BYTES_MIN - 1);
         let read = text.get(windows.start..end).unwrap_or_default();
-        for (offset, bytes) in read.array_windows::<LITERAL_BYTES_MIN>().enumerate() {
-            if self.may_be(fold(*bytes)) {
-                self.look_up(text, windows.start + offset, fold(*bytes), hits);
-            }
-        }
-    }
-
-    /// Whether the table has to be asked.
-    fn may_be(&self, window: u32) -> bool {
-        let bit = hash(window, self.filter_bits);
-        self.filter.get((bit >> 6) as usize).is_some_and(|word| word >> (bit & 63) & 1 == 1)
-    }
-
-    /// Appends the literals whose window begins here.
-    fn verify(&self, text: &[u8], at: usize, hits: &mut Vec<Hit>) {
-        let bytes = text.get(at..).and_then(|rest| rest.first_chunk::<LITERAL_BYTES_MIN>());
-        if let Some(window) = bytes.map(|bytes| fold(*bytes)).filter(|window| self.may_be(*window)) {
-            self.look_up(text, at, window, hits);
-        }
-    }
-
-    fn probe(&self, window: u32) -> impl Iterator<Item = usize> + use<> {
-        let (first, mask) = (hash(window, self.table_bits) as usize, self.table.len() - 1);
-        (0..=mask).map(move |step| (first + step) & mask)
-    }
-
-    #[cold]
-    fn look_up(&self, text: &[u8], at: usize, window: u32, hits: &mut Vec<Hit>) {
-        let rows = self.probe(window).map_while(|place| self.table.get(place).filter(|row| row.2 > 0));
-        let Some((_, first, count)) = rows.into_iter().find(|row| row.0 == window) else { return };
-        let entries = self.entries.get(*first as usize..(first + count) as usize).unwrap_or_default();
-        for (number, offset) in entries {
-            let Some(start) = at.checked_sub(usize::from(*offset)) else { continue };
-            let Some(literal) = self.literals.get(usize::from(*number)) else { continue };
-            let here = text.get(start..start + literal.len());
-            if here.is_some_and(|here| here.eq_ignore_ascii_case(literal)) {
-                hits.push(Hit { at: start, kind: Kind::Literal(*number) });
-            }
+        for (at, bytes) in (windows.start..).zip(read.array_windows()) {
+            of.verify(&self.literals, text, (at, *bytes), hits);
         }
     }
 }
+
+/// Parts of a place in which windows of far literals may mean something.
+struct Parts {
+    place: Range<usize>,
+    reach: usize,
+    /// In order, apart from each other.
+    found: Vec<Range<usize>>,
+}
+
+impl Parts {
+    /// Streaks become whole with the bytes from `first` to `last`, or some of them.
+    fn add(&mut self, first: usize, last: usize) {
+        let from = (first + 1).saturating_sub(self.reach).max(self.place.start);
+        let to = (last + 1 + LITERAL_BYTES_MAX).min(self.place.end);
+        match self.found.last_mut() {
+            _ if from >= to => {}
+            Some(part) if from <= part.end => part.end = part.end.max(to),
+            Some(_) | None => self.found.push(from..to),
+        }
+    }
+}
+
+/// Which of up to 64 bytes go on a streak.
+fn streak(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |mask, byte| mask << 1 | u64::from(streaks::goes_on(*byte)))
+}
+
+/// Which of the 64 bytes before a place go on a streak; the last one is the highest bit.
+fn streak_before(text: &[u8], at: usize) -> u64 {
+    let bytes = text.get(at.saturating_sub(BLOCK)..at).unwrap_or_default();
+    streak(bytes).checked_shl((BLOCK - bytes.len()) as u32).unwrap_or(0)
+}
+
+/// Where [`STREAK_BYTES`] bytes of a streak end, in this block behind the one before it.
+fn streak_ends(streaks: u64, before: u64) -> u64 {
+    let all = u128::from(streaks) << 64 | u128::from(before);
+    let two = all & all << 1;
+    let four = two & two << 2;
+    let eight = four & four << 4;
+    ((eight & four << 8) >> 64) as u64
+}
+
+const _: () = assert!(STREAK_BYTES == 12, "eight and four");
 
 /// Where [`BURIED_BYTES`] bytes of words stand right before, in this block and the one before it.
 fn buried(words: u64, before: u64) -> u64 {
@@ -281,22 +308,6 @@ fn each_bit(mut bits: u64, mut each: impl FnMut(usize)) {
     }
 }
 
-fn rarest_window(literal: &[u8]) -> Option<(usize, u32)> {
-    let (offset, window) = rarest(literal)?;
-    Some((offset, fold(window)))
-}
-
-fn window_bytes(literal: &[u8]) -> Option<[u8; LITERAL_BYTES_MIN]> {
-    rarest(literal).map(|(_, window)| window.map(|byte| byte.to_ascii_lowercase()))
-}
-
-fn rarest(literal: &[u8]) -> Option<(usize, [u8; LITERAL_BYTES_MIN])> {
-    let windows = literal.array_windows::<LITERAL_BYTES_MIN>().enumerate();
-    let costs = windows.map(|(offset, window)| (commonness::of_window(*window), offset, *window));
-    let rarest = costs.min_by(|(one, ..), (other, ..)| one.total_cmp(other));
-    rarest.map(|(_, offset, window)| (offset, window))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,7 +316,8 @@ mod tests {
 
     /// On every path of this processor: all at once, and cut in two, the second part seeing a little of the first.
     fn swept(literals: &[&str], text: &[u8], cut: usize) -> Vec<Vec<Hit>> {
-        let mut anchors = Anchors::new(literals);
+        let literals: Vec<(&str, Option<usize>)> = literals.iter().map(|literal| (*literal, None)).collect();
+        let mut anchors = Anchors::new(&literals);
         let paths: Vec<Option<Path>> = Path::all().into_iter().map(Some).chain([None]).collect();
         let mut all = Vec::new();
         for path in paths {
@@ -356,7 +368,7 @@ mod tests {
             let mut places: Vec<usize> = places.iter().map(|place| place.index(text.len() + 1)).collect();
             places.extend([0, text.len()]);
             places.sort_unstable();
-            let mut anchors = Anchors::new(&["AKIA"]);
+            let mut anchors = Anchors::new(&[("AKIA", None)]);
             anchors.skip_buried(LONG_DIGITS);
             for way in Anchors::ways() {
                 anchors.go(way);
@@ -385,6 +397,42 @@ mod tests {
             let expected = naive(&literals, text.as_bytes());
             for hits in swept(&literals, text.as_bytes(), cut.index(text.len() + 1)) {
                 prop_assert_eq!(&hits, &expected);
+            }
+        }
+
+        #[test]
+        fn a_whole_text_has_all_that_a_streak_is_near(
+            words in prop::collection::vec("AKIA|sk-p|password|[ @]|[a-z0-9/.=~]{1,14}|é|[0-9 ]{9}", 0..60),
+            from in any::<prop::sample::Index>(),
+            to in any::<prop::sample::Index>(),
+        ) {
+            let literals = [("akia", Some(20)), ("sk-p", Some(12)), ("password", None), ("xpasswordy", Some(40))];
+            let text = words.concat();
+            let text = text.as_bytes();
+            let (from, to) = (from.index(text.len() + 1), to.index(text.len() + 1));
+            let place = from.min(to)..from.max(to);
+            let mut anchors = Anchors::new(&literals);
+            let all = naive(&literals.map(|(literal, _)| literal), text);
+            for path in Path::all().into_iter().map(Some).chain([None]) {
+                anchors.path = path;
+                let mut hits = Vec::new();
+                anchors.sweep_whole(text, place.clone(), &mut hits);
+                hits.sort_unstable();
+                prop_assert!(hits.array_windows().all(|[one, next]| one < next), "{hits:?} twice");
+                prop_assert!(hits.iter().all(|hit| all.contains(hit)));
+                for hit in all.iter().filter(|hit| place.contains(&hit.at)) {
+                    let Kind::Literal(number) = hit.kind else {
+                        prop_assert!(hits.contains(hit));
+                        continue;
+                    };
+                    let (literal, within) = literals[usize::from(number)];
+                    let behind = &text[hit.at..text.len().min(hit.at + within.unwrap_or(0))];
+                    let has_streak = behind.array_windows::<STREAK_BYTES>().any(|part| {
+                        part.iter().all(|byte| streaks::goes_on(*byte))
+                    });
+                    let is_meant = within.is_none() || has_streak;
+                    prop_assert!(!is_meant || hit.at + literal.len() > place.end || hits.contains(hit), "{hit:?}");
+                }
             }
         }
 

@@ -32,6 +32,7 @@ mod regions;
 mod scanner;
 mod seams;
 mod shadow;
+mod streaks;
 #[cfg(test)]
 mod tests;
 mod tokens;

@@ -11,6 +11,7 @@ use super::matcher::{Match, Matcher, Verdict, View, held_lead};
 use super::rules::{
     DIGITS_LEAD_BYTES_MAX, LEAD_BYTES_MAX, LITERAL_BYTES_MAX, LITERAL_BYTES_MIN, Rule, RuleDocument,
 };
+use super::streaks;
 use super::words::{Around, Lexicon, Nearby};
 use crate::credint::Known;
 use std::ops::Range;
@@ -20,6 +21,9 @@ use std::sync::Arc;
 pub(super) const WORD_HELD_BYTES: usize = LEAD_BYTES_MAX + LITERAL_BYTES_MAX;
 /// A body is swept in blocks of this size.
 const BLOCK_BYTES: usize = 64 * 1024;
+
+/// From so many literals on, those that mean nothing without a streak are looked for by themselves.
+const LITERALS_MANY: usize = 512;
 
 /// A rule set, ready to scan; shared by all who use it.
 #[derive(Debug)]
@@ -148,6 +152,8 @@ impl Scanner {
                 at_sign_rules.push(number);
             }
         }
+        let withins = streaks_within(&rules, &literal_rules);
+        let literals: Vec<(&str, Option<usize>)> = literals.into_iter().zip(withins).collect();
         let mut anchors = Anchors::new(&literals);
         let words = (0u16..).zip(&rules).filter_map(|(number, rule)| Some((number, rule.matcher.context()?)));
         let lexicon =
@@ -256,8 +262,7 @@ impl Scanner {
             starts.map(|start| start..place.end.min(start + BLOCK_BYTES))
         });
         for block in blocks {
-            let from = block.start;
-            self.anchors.sweep(text, block, from, &mut hits);
+            self.anchors.sweep_whole(text, block, &mut hits);
             for hit in hits.drain(..) {
                 // Most hits lie in the part of the one before.
                 if !part.contains(&hit.at) {
@@ -441,6 +446,24 @@ impl Scan {
             }
         }
     }
+}
+
+/// For each literal, within how many bytes from its beginning a streak is whole in every match of its rules; none:
+/// there are some without, or so few literals that it is no use to tell them apart.
+fn streaks_within(rules: &[Rule], literal_rules: &[Vec<u16>]) -> Vec<Option<usize>> {
+    if literal_rules.len() < LITERALS_MANY {
+        return vec![None; literal_rules.len()];
+    }
+    let of_rule = |rule: &Rule| match &rule.document.anchor {
+        anchor if anchor.literals.is_empty() || anchor.lead.is_some() => None,
+        _ => rule.matcher.fast().and_then(streaks::within),
+    };
+    let of_rules: Vec<Option<usize>> = rules.iter().map(of_rule).collect();
+    let within = |owners: &Vec<u16>| {
+        let withins = owners.iter().map(|owner| of_rules.get(usize::from(*owner)).copied().flatten());
+        withins.collect::<Option<Vec<usize>>>()?.into_iter().max()
+    };
+    literal_rules.iter().map(within).collect()
 }
 
 /// Where the bytes of a class that touch `at` begin, at most as far before it as a match may begin.

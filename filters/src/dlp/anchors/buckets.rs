@@ -4,12 +4,12 @@
 //! position passes a bucket if each of its four bytes occurs at that place in one of the bucket's windows, so few
 //! windows, alike, make a good bucket. What passes is only a candidate: the table behind decides.
 
-/// Buckets are bits of a byte; so many bytes are looked up.
+/// Buckets are bits of a byte; so many bytes are looked up at most, and one for so many windows.
 pub(super) const GROUPS: usize = 8;
+const GROUP_WINDOWS: usize = 64;
 /// Bytes of a window.
 pub(super) const WINDOW: usize = 4;
 
-const BUCKETS: usize = GROUPS * 8;
 /// Classes that a byte can have in the table of 64: class 0 is of bytes that no window has.
 const CLASSES: usize = 64;
 
@@ -24,9 +24,9 @@ pub(super) struct Buckets {
     /// The class of a byte, by its low seven bits: both cases have the same.
     pub(super) classes: Table<128>,
     /// For each group and place, the buckets that a class passes.
-    pub(super) by_class: Box<[[Table<64>; WINDOW]; GROUPS]>,
+    pub(super) by_class: Box<[[Table<64>; WINDOW]]>,
     /// For each group and place, the buckets that a byte's low and high half pass.
-    pub(super) by_half: Box<[[[Table<16>; 2]; WINDOW]; GROUPS]>,
+    pub(super) by_half: Box<[[[Table<16>; 2]; WINDOW]]>,
 }
 
 /// How often every window is asked once more whether another bucket would be a better place for it.
@@ -87,7 +87,8 @@ impl Buckets {
         windows.dedup();
         let all: f32 = (0..128).map(&weight).sum();
         let weights: [f32; 128] = std::array::from_fn(|byte| weight(byte as u8) / all);
-        let mut buckets = vec![Bucket::EMPTY; BUCKETS];
+        let groups = windows.len().div_ceil(GROUP_WINDOWS).min(GROUPS);
+        let mut buckets = vec![Bucket::EMPTY; groups * 8];
         let mut places: Vec<Option<usize>> = vec![None; windows.len()];
         for _ in 0..PASSES {
             for (window, place) in windows.iter().zip(&mut places) {
@@ -101,7 +102,10 @@ impl Buckets {
                 }
             }
         }
-        Self::lay_out(windows.iter().zip(places).filter_map(|(window, place)| Some((*window, place?))))
+        Self::lay_out(
+            groups,
+            windows.iter().zip(places).filter_map(|(window, place)| Some((*window, place?))),
+        )
     }
 
     /// The memory that they take.
@@ -109,13 +113,11 @@ impl Buckets {
         size_of::<Self>() + size_of_val(&*self.by_class) + size_of_val(&*self.by_half)
     }
 
-    fn lay_out(windows: impl Iterator<Item = ([u8; WINDOW], usize)>) -> Self {
+    fn lay_out(groups: usize, windows: impl Iterator<Item = ([u8; WINDOW], usize)>) -> Self {
         let mut tables = Self {
             classes: Table([0; 128]),
-            by_class: Box::new(std::array::from_fn(|_| std::array::from_fn(|_| Table([0; 64])))),
-            by_half: Box::new(std::array::from_fn(|_| {
-                std::array::from_fn(|_| std::array::from_fn(|_| Table([0; 16])))
-            })),
+            by_class: vec![std::array::from_fn(|_| Table([0; 64])); groups].into(),
+            by_half: vec![std::array::from_fn(|_| std::array::from_fn(|_| Table([0; 16]))); groups].into(),
         };
         let mut next = 1;
         for (window, number) in windows {

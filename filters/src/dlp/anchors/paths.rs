@@ -31,6 +31,8 @@ pub(super) struct Masks {
     pub(super) ats: u64,
     /// Where a letter, a digit or `_` stands.
     pub(super) words: u64,
+    /// Where a byte of a streak stands.
+    pub(super) streaks: u64,
 }
 
 /// A way to find masks that this processor has.
@@ -132,9 +134,9 @@ fn each_block(
             None => kernel(&padded(text.get(at..).unwrap_or_default())),
         };
         let inside = if end - at < BLOCK { (1 << (end - at)) - 1 } else { u64::MAX };
-        let Masks { windows, digits, ats, words } = masks;
-        let (windows, digits) = (windows & inside, digits & inside);
-        sink(at, Masks { windows, digits, ats: ats & inside, words: words & inside });
+        let Masks { windows, digits, ats, words, streaks } = masks;
+        let (windows, digits, ats) = (windows & inside, digits & inside, ats & inside);
+        sink(at, Masks { windows, digits, ats, words: words & inside, streaks: streaks & inside });
         at += BLOCK;
     }
 }
@@ -201,6 +203,8 @@ mod x86 {
             (_mm512_set1_epi8(b'0'.cast_signed()), _mm512_set1_epi8(9), _mm512_set1_epi8(b'@'.cast_signed()));
         let [small, first_letter, letters, low_line] =
             [0x20, b'a', 25, b'_'].map(|byte| _mm512_set1_epi8(byte.cast_signed()));
+        let [hyphen, two, plus, equals, tilde] =
+            [b'-', 2, b'+', b'=', b'~'].map(|byte| _mm512_set1_epi8(byte.cast_signed()));
         let kernel = |block: &[u8; SEEN]| {
             let bytes: [__m512i; WINDOW] = std::array::from_fn(|place| load(shifted(block, place)));
             let classes = bytes.map(|bytes| _mm512_permutex2var_epi8(first, bytes, second));
@@ -219,11 +223,18 @@ mod x86 {
             let digits = _mm512_cmple_epu8_mask(_mm512_sub_epi8(here, zero), nine);
             let letter = _mm512_sub_epi8(_mm512_or_si512(here, small), first_letter);
             let others = _mm512_cmple_epu8_mask(letter, letters) | _mm512_cmpeq_epi8_mask(here, low_line);
+            let words = digits | others;
+            // Hyphen, dot and slash stand side by side.
+            let signs = _mm512_cmple_epu8_mask(_mm512_sub_epi8(here, hyphen), two)
+                | _mm512_cmpeq_epi8_mask(here, plus)
+                | _mm512_cmpeq_epi8_mask(here, equals)
+                | _mm512_cmpeq_epi8_mask(here, tilde);
             Masks {
                 windows: _mm512_test_epi8_mask(any, any),
                 digits,
                 ats: _mm512_cmpeq_epi8_mask(here, at),
-                words: digits | others,
+                words,
+                streaks: words | signs,
             }
         };
         each_block(text, range, kernel, sink);
@@ -246,6 +257,8 @@ mod x86 {
         let (low_half, empty) = (_mm256_set1_epi8(15), _mm256_setzero_si256());
         let [small, first_letter, letters, low_line] =
             [0x20, b'a', 25, b'_'].map(|byte| _mm256_set1_epi8(byte.cast_signed()));
+        let [hyphen, two, plus, equals, tilde] =
+            [b'-', 2, b'+', b'=', b'~'].map(|byte| _mm256_set1_epi8(byte.cast_signed()));
         let half = |block: &[u8; SEEN], from: usize| {
             let bytes: [__m256i; WINDOW] =
                 std::array::from_fn(|place| load_half(shifted(block, from + place)));
@@ -269,12 +282,18 @@ mod x86 {
             let letter = _mm256_sub_epi8(_mm256_or_si256(here, small), first_letter);
             let letter = _mm256_cmpeq_epi8(_mm256_min_epu8(letter, letters), letter);
             let word = _mm256_or_si256(_mm256_or_si256(digit, letter), _mm256_cmpeq_epi8(here, low_line));
+            // Hyphen, dot and slash stand side by side.
+            let sign = _mm256_sub_epi8(here, hyphen);
+            let sign = _mm256_cmpeq_epi8(_mm256_min_epu8(sign, two), sign);
+            let [plus, equals, tilde] = [plus, equals, tilde].map(|other| _mm256_cmpeq_epi8(here, other));
+            let sign = _mm256_or_si256(_mm256_or_si256(sign, plus), _mm256_or_si256(equals, tilde));
             let bits = |vector| u64::from(_mm256_movemask_epi8(vector).cast_unsigned());
             Masks {
                 windows: bits(_mm256_cmpeq_epi8(any, empty)) ^ 0xffff_ffff,
                 digits: bits(digit),
                 ats: bits(_mm256_cmpeq_epi8(here, at)),
                 words: bits(word),
+                streaks: bits(_mm256_or_si256(word, sign)),
             }
         };
         let kernel = |block: &[u8; SEEN]| {
@@ -284,6 +303,7 @@ mod x86 {
                 digits: one.digits | other.digits << 32,
                 ats: one.ats | other.ats << 32,
                 words: one.words | other.words << 32,
+                streaks: one.streaks | other.streaks << 32,
             }
         };
         each_block(text, range, kernel, sink);
@@ -351,21 +371,27 @@ mod arm {
             let letter = vsubq_u8(vorrq_u8(here, vdupq_n_u8(0x20)), vdupq_n_u8(b'a'));
             let letter = vcleq_u8(letter, vdupq_n_u8(25));
             let word = vorrq_u8(vorrq_u8(digit, letter), vceqq_u8(here, vdupq_n_u8(b'_')));
+            // Hyphen, dot and slash stand side by side.
+            let side = vcleq_u8(vsubq_u8(here, vdupq_n_u8(b'-')), vdupq_n_u8(2));
+            let plus = vorrq_u8(side, vceqq_u8(here, vdupq_n_u8(b'+')));
+            let others = vorrq_u8(vceqq_u8(here, vdupq_n_u8(b'=')), vceqq_u8(here, vdupq_n_u8(b'~')));
             Masks {
                 windows: bits(vtstq_u8(any, any)),
                 digits: bits(digit),
                 ats: bits(vceqq_u8(here, vdupq_n_u8(b'@'))),
                 words: bits(word),
+                streaks: bits(vorrq_u8(word, vorrq_u8(plus, others))),
             }
         };
         let kernel = |block: &[u8; SEEN]| {
-            let mut masks = Masks { windows: 0, digits: 0, ats: 0, words: 0 };
+            let mut masks = Masks { windows: 0, digits: 0, ats: 0, words: 0, streaks: 0 };
             for lane in 0..super::BLOCK / LANES {
                 let one = part(block, lane * LANES);
                 masks.windows |= one.windows << (lane * LANES);
                 masks.digits |= one.digits << (lane * LANES);
                 masks.ats |= one.ats << (lane * LANES);
                 masks.words |= one.words << (lane * LANES);
+                masks.streaks |= one.streaks << (lane * LANES);
             }
             masks
         };

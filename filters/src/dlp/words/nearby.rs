@@ -54,6 +54,9 @@ impl Nearby {
     /// Whether a context word of a rule stands in a window: whole, as far as the window shows, and not as the end of a
     /// longer word that began before it.
     pub(super) fn holds(&mut self, lexicon: &Lexicon, text: &[u8], window: Range<usize>, rule: u16) -> bool {
+        if window.is_empty() {
+            return false;
+        }
         let is_of = |word: u16| lexicon.rules_of(word).binary_search(&rule).is_ok();
         self.cover(lexicon, text, window.clone());
         let first = self.words.partition_point(|seen| seen.start < window.start);
