@@ -20,8 +20,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::time::SystemTime;
 
-/// Pages of one day, for those who came in and as many for those who were refused.
-const PAGES: u8 = 16;
+/// Pages of one day for those who came in: five thousand rows, as many as people sign in at one organisation.
+const PAGES_IN: u8 = 128;
+/// And for those who were refused: strangers fill them.
+const PAGES_REFUSED: u8 = 16;
 /// Rows of a page: all of them fit a memo.
 const ROWS_MAX: usize = 40;
 /// How often a page is tried that others are writing.
@@ -73,14 +75,15 @@ pub(super) struct Moment<'a> {
 impl Moment<'_> {
     /// Its page of its day.
     fn page(&self) -> Result<ResourceId, AccessError> {
-        let (mark, of) = match (self.happened, self.account) {
-            (Happened::SignedIn | Happened::SignedOut, Some(account)) => ("in", account.as_str()),
-            (Happened::SignedIn | Happened::SignedOut, None) => ("in", ""),
-            (Happened::Refused | Happened::WithoutCode, _) => ("refused", self.address),
+        let (mark, pages, of) = match self.happened {
+            Happened::SignedIn | Happened::SignedOut => {
+                ("in", PAGES_IN, self.account.map_or("", ResourceId::as_str))
+            }
+            Happened::Refused | Happened::WithoutCode => ("refused", PAGES_REFUSED, self.address),
         };
         let hash = Sha256::digest(of.as_bytes());
-        let number = hash.first().map_or(0, |first| first % PAGES);
-        let id = format!("{}.{mark}.{number:02}", Day::of(self.at));
+        let number = hash.first().map_or(0, |first| first % pages);
+        let id = format!("{}.{mark}.{number:03}", Day::of(self.at));
         Ok(ResourceId::new(&id).map_err(StoreError::from)?)
     }
 
@@ -190,6 +193,7 @@ fn read(text: &[u8]) -> Result<Vec<Visit>, AccessError> {
 mod tests {
     use super::*;
     use crate::store::{MEMO_BYTES_MAX, OrganisationId};
+    use std::collections::BTreeSet;
     use std::time::{Duration, UNIX_EPOCH};
 
     fn moment<'a>(
@@ -233,5 +237,13 @@ mod tests {
             assert_ne!(guessed, came);
         }
         assert_eq!(moment(&owner, &ann, "192.0.2.9", Happened::SignedOut, 5).page().unwrap(), came);
+        // Strangers fill no more than so many pages, whatever they come from and call themselves.
+        let strangers: BTreeSet<ResourceId> = (0..2_000)
+            .map(|at| {
+                let address = format!("2001:db8::{at:x}");
+                moment(&owner, &ann, &address, Happened::Refused, 9).page().unwrap()
+            })
+            .collect();
+        assert_eq!(strangers.len(), usize::from(PAGES_REFUSED));
     }
 }
