@@ -8,6 +8,7 @@
 mod answer;
 mod corpus;
 mod credint;
+mod effect;
 mod jwt;
 mod ladder;
 mod latency;
@@ -72,6 +73,8 @@ enum Command {
         #[arg(long, value_name = "KEYS")]
         generate: Option<u64>,
     },
+    /// From a change to its effect on two proxies that follow a control plane of many organisations.
+    Effect(effect::Options),
     /// Rules of organisations: milliseconds to compile, memory to keep, microseconds on a text.
     Own {
         /// How many.
@@ -112,6 +115,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         Some(Command::Jwt) => jwt::run(&mut io::stdout())?,
         Some(Command::Policy) => policy::run(&mut io::stdout())?,
         Some(Command::Scan) => write_record(&arguments.out, "scan", &scan::run()?)?,
+        Some(Command::Effect(options)) => write_record(&arguments.out, "effect", &effect::run(options)?)?,
         Some(Command::Own { organisations }) => {
             write_record(&arguments.out, "own", &own::run(*organisations)?)?;
         }

@@ -12,7 +12,7 @@
     reason = "a measurement that cannot go on ends, and crashes are for tests"
 )]
 #[path = "../../control/tests/store/server.rs"]
-mod server;
+pub(crate) mod server;
 
 use crate::ladder::median;
 use crate::report;
