@@ -1,9 +1,9 @@
 //! How soon does a change hold on proxies elsewhere, and does an application notice that it is taken in?
 //!
-//! Needs the binary of `palisade`, and PostgreSQL's programs unless the store is in files. A control plane, its database,
-//! two proxies, a provider's double and whoever asks share this machine. Proves of each change that it holds on both
-//! proxies, by what an application is answered; times count from the API's answer to whoever made the change, and are as
-//! fine as the looks are frequent.
+//! Needs the binary of `palisade`, and PostgreSQL's programs unless the store is in files. A control plane, its
+//! database, two proxies, a provider's double and whoever asks share this machine. Proves of each change that it holds
+//! on both proxies, by what an application is answered; times count from the API's answer to whoever made the change,
+//! and are as fine as the looks are frequent.
 
 mod client;
 mod site;

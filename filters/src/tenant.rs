@@ -9,8 +9,9 @@ use crate::credint::{self, Intelligence, Vouched};
 use crate::geoip::{self, Location};
 use crate::ip_allowlist::{self, Origin};
 use crate::jwt::{self, Trust};
-use crate::policy::{Platform, Policy, Tenant, TenantKey};
+use crate::policy::{Policy, Provider, Tenant, TenantKey};
 use crate::refusal::Refusal;
+use crate::routing::KillSwitches;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -34,8 +35,8 @@ pub struct Caller {
     came_ms: u64,
     tenant: Arc<Tenant>,
     key: Arc<TenantKey>,
-    /// The policy's own: that under which the organisation was compiled can be an earlier one.
-    platform: Arc<Platform>,
+    /// What the platform has switched off when it came.
+    kill_switches: Arc<KillSwitches>,
 }
 
 impl Caller {
@@ -88,9 +89,10 @@ impl Visitor {
         self.caller.revision
     }
 
-    /// What holds for everyone at this moment, whenever the organisation was compiled.
-    pub(crate) fn platform(&self) -> &Platform {
-        &self.caller.platform
+    /// Why the platform or the organisation has switched a model of a provider off, if one has.
+    pub(crate) fn switched_off_because(&self, provider: &Provider, model: &str) -> Option<&Arc<str>> {
+        let platform = self.caller.kill_switches.reason(provider, model);
+        platform.or_else(|| self.caller.tenant.kill_switches.reason(provider, model))
     }
 
     /// When it knocked, in milliseconds since 1970.
@@ -135,8 +137,8 @@ pub(crate) fn identify(policy: &Policy, trust: &Trust, knock: &Knock<'_>) -> Res
     };
     match known {
         Some((tenant, key)) if is_alive(&tenant, &key, knock.now_ms) => {
-            let (revision, platform) = (policy.revision(), policy.platform.clone());
-            Ok(Caller { revision, came_ms: knock.now_ms, tenant, key, platform })
+            let (revision, kill_switches) = (policy.revision(), policy.kill_switches.clone());
+            Ok(Caller { revision, came_ms: knock.now_ms, tenant, key, kill_switches })
         }
         Some(_) | None => Err(Refusal::InvalidApiKey),
     }

@@ -21,6 +21,8 @@ use std::sync::Arc;
 /// beyond are read again after a while.
 const RETRIED_MAX: usize = 256;
 
+/// The kind of what is switched off.
+const KILL_SWITCHES: &str = "kill-switches";
 /// How errors name what the platform has.
 pub(super) const PLATFORM: &str = "the platform";
 
@@ -30,6 +32,8 @@ pub(super) struct Assembly {
     scanner: Arc<Scanner>,
     secrets: ProviderSecrets,
     policy: Option<Policy>,
+    /// A fingerprint of what the platform has switched off.
+    switches: Option<u64>,
     /// How often the platform was another one.
     platforms: u64,
     /// Organisations whose documents could not be used, to be tried again.
@@ -47,6 +51,7 @@ impl Assembly {
             scanner,
             secrets: ProviderSecrets::new(),
             policy: None,
+            switches: None,
             platforms: 0,
             refused: BTreeMap::new(),
             standing: BTreeMap::new(),
@@ -90,18 +95,23 @@ impl Assembly {
         let (secrets, problems) = resolved.unwrap_or_default();
         let mut by_name: Vec<_> = secrets.iter().collect();
         by_name.sort_unstable_by_key(|(name, _)| *name);
-        let mut texts = texts(pieces);
-        texts.extend(by_name.iter().flat_map(|(name, secret)| [name.as_bytes(), secret.expose().as_bytes()]));
-        let fingerprint = self.folder.fingerprint(&texts);
+        let mut grounds = texts(pieces, |kind| kind.as_str() != KILL_SWITCHES);
+        grounds
+            .extend(by_name.iter().flat_map(|(name, secret)| [name.as_bytes(), secret.expose().as_bytes()]));
+        // What is switched off is no ground of any organisation, and holds at once.
+        let switches = self.folder.fingerprint(&texts(pieces, |kind| kind.as_str() == KILL_SWITCHES));
+        let fingerprint = self.folder.fingerprint(&grounds);
         let mut problems: Vec<String> = problems.into_iter().map(|error| error.problem).collect();
-        if !self.policy.as_ref().is_some_and(|policy| policy.is_under(fingerprint)) {
+        let is_under = self.policy.as_ref().is_some_and(|policy| policy.is_under(fingerprint));
+        if !is_under || self.switches != Some(switches) {
             let source: Source<PlatformDocument> =
                 Source { name: PLATFORM.to_owned(), fingerprint, document };
             match Policy::under(self.policy.as_ref(), &source, &self.grounds(&secrets)) {
                 Ok(policy) => {
                     self.policy = Some(policy);
                     self.secrets = secrets;
-                    self.platforms += 1;
+                    self.switches = Some(switches);
+                    self.platforms += u64::from(!is_under);
                 }
                 Err(error) => problems.push(error.problem),
             }
@@ -200,7 +210,7 @@ impl Assembly {
             let read = self.folder.attach(&mut document, &mut attached);
             read.map_err(|unread| unread.to_problem()).map(|()| document)
         });
-        let mut texts = texts(pieces);
+        let mut texts = texts(pieces, |_| true);
         texts.extend(pieces.hash_secret.iter().map(|secret| secret.expose().as_bytes()));
         texts.extend(attached.contents.iter().map(Vec::as_slice));
         Source { name: name(id), fingerprint: self.folder.fingerprint(&texts), document }
@@ -230,9 +240,10 @@ fn borrowed(pieces: &Pieces) -> impl Iterator<Item = (&Kind, &ResourceId, &RawVa
     pieces.resources.iter().map(|(kind, id, document)| (kind, id, &**document))
 }
 
-/// What a fingerprint is made of: any other piece makes another one.
-fn texts(pieces: &Pieces) -> Vec<&[u8]> {
+/// What a fingerprint is made of: any other piece of these kinds makes another one.
+fn texts(pieces: &Pieces, is_of: impl Fn(&Kind) -> bool) -> Vec<&[u8]> {
     borrowed(pieces)
+        .filter(|(kind, ..)| is_of(kind))
         .flat_map(|(kind, id, document)| [kind.as_str(), id.as_str(), document.get()].map(str::as_bytes))
         .collect()
 }

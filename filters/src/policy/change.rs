@@ -9,6 +9,7 @@ use super::owned::Owned;
 use super::shards::Shards;
 use super::{Policy, Tenant};
 use crate::documents::{OrganisationDocument, PlatformDocument};
+use crate::routing::KillSwitches;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -34,24 +35,32 @@ impl Policy {
         (Some(next), errors)
     }
 
-    /// The policy that follows `before` under a platform's document. Its organisations stay what they were compiled to
-    /// under the platform before, until each is given to [`Policy::with`] again.
+    /// The policy that follows `before` under a platform's document. Its organisations stay what they were compiled
+    /// to under the platform before, until each is given to [`Policy::with`] again. What is switched off for everyone
+    /// is so at once, also where the document is otherwise the one of before, by its fingerprint.
     pub fn under(
         before: Option<&Self>,
         platform: &Source<PlatformDocument>,
         grounds: &Grounds<'_>,
     ) -> Result<Self, CompileError> {
-        if let Some(same) = before.filter(|before| before.platform.fingerprint == platform.fingerprint) {
-            return Ok(same.following());
-        }
-        let shared = compile_platform(platform, grounds)
-            .map(Arc::new)
-            .map_err(|problem| CompileError { document: platform.name.clone(), problem })?;
+        let same = before.filter(|before| before.is_under(platform.fingerprint));
+        let compiled = match same {
+            Some(same) => Ok(same.platform.clone()),
+            None => compile_platform(platform, grounds).map(Arc::new),
+        };
+        let compiled = compiled.and_then(|shared| {
+            let document = platform.document.as_ref().map_err(Clone::clone)?;
+            let kill_switches = KillSwitches::compile(&document.kill_switches, &shared.providers)?;
+            Ok((shared, Arc::new(kill_switches)))
+        });
+        let (shared, kill_switches) =
+            compiled.map_err(|problem| CompileError { document: platform.name.clone(), problem })?;
         Ok(match before {
-            Some(before) => Self { platform: shared, ..before.following() },
+            Some(before) => Self { platform: shared, kill_switches, ..before.following() },
             None => Self {
                 revision: 1,
                 platform: shared,
+                kill_switches,
                 tenants: Shards::new(),
                 owned: Owned::default(),
                 keys: Shards::new(),

@@ -90,7 +90,6 @@ pub(super) fn compile_platform(
     Ok(Platform {
         scanner: grounds.scanner.clone(),
         detectors,
-        kill_switches: KillSwitches::compile(&document.kill_switches, &providers)?,
         providers,
         floor: document.floor.clone(),
         private_hosts: private_hosts(&document.jwt.private_hosts)?,

@@ -39,6 +39,8 @@ use suppressions::Suppressions;
 pub struct Policy {
     revision: u64,
     pub(crate) platform: Arc<Platform>,
+    /// What the platform has switched off. No organisation is compiled from it, so that it holds at once for all.
+    pub(crate) kill_switches: Arc<KillSwitches>,
     tenants: Shards<Arc<Tenant>>,
     owned: Owned,
     keys: Shards<Arc<[KeyEntry]>>,
@@ -61,7 +63,6 @@ pub struct Platform {
     /// Upstreams, in the order of the document.
     pub providers: Vec<Arc<Provider>>,
     pub(crate) floor: crate::documents::FloorDocument,
-    pub(crate) kill_switches: KillSwitches,
     /// Hosts and ports of our own network that issuers may keep their keys on.
     pub(crate) private_hosts: Arc<[(String, u16)]>,
     pub(crate) fingerprint: u64,
@@ -200,7 +201,7 @@ impl Policy {
 
     /// What is switched off for everyone.
     pub fn kill_switches(&self) -> impl Iterator<Item = &KillSwitchDocument> {
-        self.platform.kill_switches.documents()
+        self.kill_switches.documents()
     }
 
     /// The providers.

@@ -235,6 +235,39 @@ fn a_change_of_one_organisation_shares_all_others_with_the_policy_before() {
 }
 
 #[test]
+fn what_the_platform_switches_off_is_off_before_any_organisation_is_looked_at() {
+    let secrets = HashMap::new();
+    let grounds = grounds(&secrets);
+    let organisations: Vec<_> = (0..3)
+        .map(|at| {
+            let (keys, flaw) = (BTreeSet::from([at]), Flaw::None);
+            organisation(at, &Draft { version: 0, keys, audience: None, suspended: false, flaw })
+        })
+        .collect();
+    let (before, _) = Policy::compile(None, &platform(0, Flaw::None), &organisations, &grounds);
+    let before = before.unwrap();
+    let mut switched = platform(0, Flaw::None);
+    let switch = "[[kill_switches]]\nprovider = 'p'\nmodel = 'gpt*'\nreason = 'an incident'";
+    let switches: PlatformDocument = toml::from_str(switch).unwrap();
+    switched.document.as_mut().unwrap().kill_switches = switches.kill_switches;
+    let reason = |policy: &Policy| {
+        policy.kill_switches.reason(&policy.platform.providers[0], "gpt-5").map(ToString::to_string)
+    };
+    let after = Policy::under(Some(&before), &switched, &grounds).unwrap();
+    assert_eq!((reason(&before), reason(&after)), (None, Some("an incident".to_owned())));
+    assert!(after.revision() > before.revision());
+    // Nobody is compiled anew for it, and it can be taken back.
+    assert!((0..3).all(|at| after.is_in_force(&format!("org-{at}"), organisations[at].fingerprint)));
+    let again = Policy::under(Some(&after), &platform(0, Flaw::None), &grounds).unwrap();
+    assert_eq!(reason(&again), None);
+    // One that names nobody is refused, and changes nothing.
+    let mut wrong = switched;
+    wrong.document.as_mut().unwrap().kill_switches[0].provider = Some("nobody".to_owned());
+    let told = Policy::under(Some(&after), &wrong, &grounds).unwrap_err();
+    assert!(told.problem.contains("there is none"), "{told}");
+}
+
+#[test]
 fn a_key_that_passes_from_one_organisation_to_another_is_taken_in_either_order() {
     let secrets = HashMap::new();
     let grounds = grounds(&secrets);

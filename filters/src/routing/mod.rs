@@ -230,20 +230,13 @@ fn drop_repeated(targets: &mut Vec<Candidate>) {
 fn take_switched_off(visitor: &Visitor, targets: &mut Vec<Candidate>) -> Vec<PassedOver> {
     let mut switched_off = Vec::new();
     targets.retain(|target| {
-        let reason = switched_off_because(visitor, &target.provider, &target.model);
+        let reason = visitor.switched_off_because(&target.provider, &target.model);
         let is_on = reason.is_none();
         switched_off
             .extend(reason.map(|reason| target.passed_over(Passed::SwitchedOff, Some(reason.clone()))));
         is_on
     });
     switched_off
-}
-
-/// Why the platform or the organisation has switched a model of a provider off. Of the platform, what the policy says
-/// counts, not what stood there when the organisation was compiled: ten thousand are not compiled anew within a second.
-fn switched_off_because<'a>(visitor: &'a Visitor, provider: &Provider, model: &str) -> Option<&'a Arc<str>> {
-    let platform = visitor.platform().kill_switches.reason(provider, model);
-    platform.or_else(|| visitor.tenant().kill_switches.reason(provider, model))
 }
 
 /// Who would serve a model to this visitor in this dialect: the first that it may use and that is not switched off.
@@ -255,7 +248,7 @@ pub(crate) fn server_of<'a>(visitor: &'a Visitor, model: &str, dialect: Dialect)
     let mut usable = targets.iter().filter(|target| {
         target.provider.document.dialect == dialect
             && model_access::authorises(visitor, &target.provider, &target.model)
-            && switched_off_because(visitor, &target.provider, &target.model).is_none()
+            && visitor.switched_off_because(&target.provider, &target.model).is_none()
     });
     let first = usable.next()?;
     let provider = tenant.platform.providers.iter().find(|known| Arc::ptr_eq(known, &first.provider))?;
