@@ -84,6 +84,29 @@ impl Platform {
     }
 }
 
+/// Whether an organisation can name one of these. If none of its texts holds one, it does not, and need not be compiled
+/// to know that it does not miss it.
+pub(super) fn may_name(snapshot: &Snapshot, names: &BTreeSet<String>) -> bool {
+    let holds = |text: &str| names.iter().any(|name| text.contains(name.as_str()));
+    snapshot.borrowed().any(|(_, _, document)| {
+        let text = document.get();
+        if !text.contains('\\') {
+            return holds(text);
+        }
+        // An escape may stand for any character.
+        serde_json::from_str(text).map_or(true, |value: Value| any_text(&value, &holds))
+    })
+}
+
+fn any_text(value: &Value, holds: &impl Fn(&str) -> bool) -> bool {
+    match value {
+        Value::String(text) => holds(text),
+        Value::Array(values) => values.iter().any(|value| any_text(value, holds)),
+        Value::Object(members) => members.iter().any(|(name, value)| holds(name) || any_text(value, holds)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 impl Ground {
     fn grounds<'a>(&'a self, secrets: &'a ProviderSecrets) -> Grounds<'a> {
         Grounds { scanner: self.scanner.clone(), secrets, hash_secret: self.folder.hash_secret() }

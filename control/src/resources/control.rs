@@ -9,7 +9,7 @@
 //! has every organisation compiled, and their writers wait meanwhile.
 
 use super::change::{Edit, Edited, Expected, Snapshot, parsed};
-use super::check::{Ground, Platform, aside, placed};
+use super::check::{Ground, Platform, aside, may_name, placed};
 use super::claims;
 use super::error::{ControlError, NAMED_MAX};
 use super::fields;
@@ -300,14 +300,24 @@ impl Control {
             Err(ControlError::Invalid(_)) => None,
             Err(failed) => return Err(failed),
         };
-        if now.as_ref().is_some_and(|now| now.names().is_subset(&next.names())) {
+        let gone = now.as_ref().map(|now| {
+            let (now, next) = (now.names(), next.names());
+            now.difference(&next).map(|(_, name)| (*name).to_owned()).collect::<BTreeSet<_>>()
+        });
+        if gone.as_ref().is_some_and(BTreeSet::is_empty) {
             return Ok(());
         }
-        self.check_all(now, next).await
+        self.check_all(now, next, gone.as_ref()).await
     }
 
-    /// Whether every organisation that compiles does so with another platform.
-    async fn check_all(&self, now: Option<Arc<Platform>>, next: Arc<Platform>) -> Result<(), ControlError> {
+    /// Whether every organisation that compiles does so with another platform. If it is known which names go, those who
+    /// can name none of them do.
+    async fn check_all(
+        &self,
+        now: Option<Arc<Platform>>,
+        next: Arc<Platform>,
+        gone: Option<&BTreeSet<String>>,
+    ) -> Result<(), ControlError> {
         let (mut broken, mut count, mut after) = (Vec::new(), 0, None);
         loop {
             let ids = self.store.organisations(after.as_ref(), PAGE).await?;
@@ -318,6 +328,9 @@ impl Control {
                     Err(ControlError::NotFound(_)) => continue,
                     Err(failed) => return Err(failed),
                 };
+                if gone.is_some_and(|gone| !may_name(&snapshot, gone)) {
+                    continue;
+                }
                 let (now, next, ground, its) = (now.clone(), next.clone(), self.ground.clone(), id.clone());
                 let breaks = aside(move || {
                     next.takes(&ground, &its, &snapshot).is_err()

@@ -3,7 +3,7 @@
 use super::{Room, acme, by, id, row, wrong};
 use crate::world::World;
 use palisade_control::resources::{ControlError, Expected, Provision};
-use palisade_control::store::Owner;
+use palisade_control::store::{Kind, Owner};
 use serde_json::json;
 
 on_both! {
@@ -34,6 +34,16 @@ async fn what_organisations_name_stays(world: World) {
         room.put(&Owner::Platform, "providers", "p", renamed).await,
         Err(ControlError::Breaks { count: 1, .. })
     ));
+    // However it is written that one is named.
+    let store = room.control.store();
+    let (kind, only) = (Kind::new("routes").unwrap(), id("default"));
+    let found = store.of(&acme()).get(&kind, &only).await.unwrap().unwrap();
+    let escaped = found.document.get().replace("[\"p\"]", "[\"\\u0070/gpt\"]");
+    assert_ne!(escaped, found.document.get());
+    let escaped = serde_json::value::RawValue::from_string(escaped).unwrap();
+    store.of(&acme()).put(&kind, &only, Some(found.version), escaped).await.unwrap();
+    let gone = room.control.delete(&Owner::Platform, providers, &id("p"), Expected::Any, &by("op")).await;
+    assert!(matches!(gone, Err(ControlError::Breaks { count: 1, .. })), "{gone:?}");
     // What else becomes of it is the platform's own.
     let moved = json!({ "base_url": "https://b.example", "models": ["gpt-*"], "connect_timeout": "1s" });
     room.put(&Owner::Platform, "providers", "p", moved).await.unwrap();
