@@ -34,6 +34,16 @@ pub(super) struct Hit {
     pub(super) kind: Kind,
 }
 
+/// Literals of two kinds.
+#[derive(Debug)]
+struct Apart {
+    /// Those that are looked for everywhere.
+    near: Windows,
+    /// Those that mean nothing without a streak, and within how many bytes from their beginning it is whole.
+    far: Windows,
+    reach: usize,
+}
+
 /// What was hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
@@ -49,11 +59,9 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Anchors {
     literals: Vec<Box<[u8]>>,
-    /// Those that are looked for everywhere.
-    near: Windows,
-    /// Those that mean nothing without a streak, and within how many bytes from their beginning it is whole.
-    far: Option<Box<Windows>>,
-    reach: usize,
+    windows: Windows,
+    /// The same for whole texts, where some mean nothing without a streak.
+    apart: Option<Box<Apart>>,
     /// Whether digits in the midst of a long word are no anchor unless there are [`LONG_DIGITS`] of them.
     skips_buried: bool,
     /// How the sweep goes; none is the portable way.
@@ -65,16 +73,20 @@ impl Anchors {
     /// streak is whole if it means anything, if it is one of those.
     pub(super) fn new(literals: &[(&str, Option<usize>)]) -> Self {
         let numbered = || (0u16..).zip(literals);
-        let of = |is_far: bool| {
-            let these = numbered().filter(move |(_, (_, within))| within.is_some() == is_far);
+        let of = |is_of: &dyn Fn(Option<usize>) -> bool| {
+            let these = numbered().filter(|(_, (_, within))| is_of(*within));
             Windows::new(these.map(|(number, (literal, _))| (number, *literal)))
         };
-        let has_far = literals.iter().any(|(_, within)| within.is_some());
+        let reach = literals.iter().filter_map(|(_, within)| *within).max();
+        let apart = |reach| Apart {
+            near: of(&|within| within.is_none()),
+            far: of(&|within| within.is_some()),
+            reach,
+        };
         Self {
             literals: literals.iter().map(|(literal, _)| literal.as_bytes().into()).collect(),
-            near: of(false),
-            far: has_far.then(|| Box::new(of(true))),
-            reach: literals.iter().filter_map(|(_, within)| *within).max().unwrap_or(0),
+            windows: of(&|_| true),
+            apart: reach.map(|reach| Box::new(apart(reach))),
             skips_buried: false,
             path: Path::all().first().copied(),
         }
@@ -98,8 +110,11 @@ impl Anchors {
     /// The memory that they take.
     pub(super) fn memory_bytes(&self) -> usize {
         let literals: usize = self.literals.iter().map(|literal| size_of_val(literal) + literal.len()).sum();
-        let far = self.far.as_ref().map_or(0, |far| size_of_val(&**far) + far.memory_bytes());
-        literals + self.near.memory_bytes() + far
+        let apart = self
+            .apart
+            .as_ref()
+            .map_or(0, |apart| size_of_val(&**apart) + apart.near.memory_bytes() + apart.far.memory_bytes());
+        literals + self.windows.memory_bytes() + apart
     }
 
     /// The length of a literal.
@@ -110,19 +125,16 @@ impl Anchors {
     /// Appends the anchors of `text` in no particular order: literals whose window begins in `windows`, and digit runs
     /// and `@` from `marks_from` on.
     pub(super) fn sweep(&self, text: &[u8], windows: Range<usize>, marks_from: usize, hits: &mut Vec<Hit>) {
-        self.sweep_near(text, windows.clone(), marks_from, hits, |_, _| {});
-        self.sweep_far(text, windows, hits);
+        self.sweep_for(&self.windows, text, (windows, marks_from), hits, |_, _| {});
     }
 
     /// Appends the anchors that begin in a place of a text that does not go on, but for literals that cannot mean
     /// anything there.
     pub(super) fn sweep_whole(&self, text: &[u8], place: Range<usize>, hits: &mut Vec<Hit>) {
-        if self.far.is_none() {
-            return self.sweep_near(text, place.clone(), place.start, hits, |_, _| {});
-        }
-        let mut parts = Parts { place: place.clone(), reach: self.reach, found: Vec::new() };
+        let Some(apart) = &self.apart else { return self.sweep(text, place.clone(), place.start, hits) };
+        let mut parts = Parts { place: place.clone(), reach: apart.reach, found: Vec::new() };
         let mut before = streak_before(text, place.start);
-        self.sweep_near(text, place.clone(), place.start, hits, |at, streaks| {
+        self.sweep_for(&apart.near, text, (place.clone(), place.start), hits, |at, streaks| {
             let ends = streak_ends(streaks, before);
             before = streaks;
             if ends != 0 {
@@ -132,7 +144,7 @@ impl Anchors {
         });
         // What begins here may have its streak behind the place.
         let mut streak = streak_before(text, place.end).leading_ones() as usize;
-        let behind = text.get(place.end..).unwrap_or_default().iter().take(self.reach);
+        let behind = text.get(place.end..).unwrap_or_default().iter().take(apart.reach);
         for (at, byte) in (place.end..).zip(behind) {
             streak = if streaks::goes_on(*byte) { streak + 1 } else { 0 };
             if streak >= STREAK_BYTES {
@@ -141,16 +153,16 @@ impl Anchors {
             }
         }
         for part in parts.found {
-            self.sweep_far(text, part, hits);
+            self.sweep_far(&apart.far, text, part, hits);
         }
     }
 
     /// Tells of each block which bytes go on a streak.
-    fn sweep_near(
+    fn sweep_for(
         &self,
+        of: &Windows,
         text: &[u8],
-        windows: Range<usize>,
-        marks_from: usize,
+        (windows, marks_from): (Range<usize>, usize),
         hits: &mut Vec<Hit>,
         mut streaks_in: impl FnMut(usize, u64),
     ) {
@@ -160,13 +172,13 @@ impl Anchors {
                 let block = text.get(at..windows.end.min(at + BLOCK)).unwrap_or_default();
                 streaks_in(at, streak(block));
             }
-            return self.sweep_portably(&self.near, text, windows, hits);
+            return self.sweep_portably(of, text, windows, hits);
         };
         let is_digit = |at: usize| text.get(at).is_some_and(u8::is_ascii_digit);
         let mut after_digit = u64::from(windows.start.checked_sub(1).is_some_and(is_digit));
         let mut words_before = 0;
         let end = windows.end;
-        path.sweep(&self.near.buckets, text, (windows.start, end), |at, masks| {
+        path.sweep(&of.buckets, text, (windows.start, end), |at, masks| {
             let Masks { windows, digits, ats, words, streaks } = masks;
             let mut starts = digits & !(digits << 1 | after_digit);
             after_digit = digits >> 63;
@@ -179,13 +191,12 @@ impl Anchors {
             let marks = u64::MAX.checked_shl(known).unwrap_or(0);
             each_bit(starts & marks, |bit| hits.push(Hit { at: at + bit, kind: Kind::Digits }));
             each_bit(ats & marks, |bit| hits.push(Hit { at: at + bit, kind: Kind::AtSign }));
-            each_bit(windows, |bit| self.near.verify_at(&self.literals, text, at + bit, hits));
+            each_bit(windows, |bit| of.verify_at(&self.literals, text, at + bit, hits));
             streaks_in(at, streaks);
         });
     }
 
-    fn sweep_far(&self, text: &[u8], windows: Range<usize>, hits: &mut Vec<Hit>) {
-        let Some(far) = &self.far else { return };
+    fn sweep_far(&self, far: &Windows, text: &[u8], windows: Range<usize>, hits: &mut Vec<Hit>) {
         let Some(path) = self.path else { return self.sweep_portably(far, text, windows, hits) };
         path.sweep(&far.buckets, text, (windows.start, windows.end), |at, masks| {
             each_bit(masks.windows, |bit| far.verify_at(&self.literals, text, at + bit, hits));

@@ -276,7 +276,9 @@ impl Scanner {
                 while let Some(candidate) = scan.open.pop() {
                     scan.ask(self, view, candidate, &mut here);
                 }
-                wanted.take((view.text, part.start), &mut here, &mut found)?;
+                if !here.is_empty() {
+                    wanted.take((view.text, part.start), &mut here, &mut found)?;
+                }
             }
         }
         found.sort_by_key(Found::order);

@@ -224,6 +224,9 @@ impl Maker<'_> {
         let most = STATES_MAX.min(self.members.len().saturating_sub(FEW_RULES) * STATES_OF_RULE);
         let mut rows: Vec<(usize, [usize; SYMBOLS])> = Vec::new();
         let mut known: BTreeMap<usize, u16> = BTreeMap::new();
+        let symbols = 0..SYMBOLS as u8;
+        let follow = |first: u8| symbols.clone().map(|second| follows(first, second)).collect();
+        let follow: Vec<Vec<f32>> = symbols.clone().map(follow).collect();
         let mut open = BinaryHeap::new();
         for start in starts {
             open.push(Open { likely: 1.0, number: *start, symbol: DIGIT });
@@ -234,9 +237,10 @@ impl Maker<'_> {
             }
             known.insert(number, rows.len() as u16);
             let behind = self.behind(number);
-            for (symbol, next) in (0..).zip(behind) {
+            let follow = follow.get(usize::from(before)).map(Vec::as_slice).unwrap_or_default();
+            for ((symbol, next), follows) in (0..).zip(behind).zip(follow) {
                 if let Some(sum) = self.likely.get_mut(next) {
-                    *sum += likely * follows(before, symbol);
+                    *sum += likely * follows;
                     open.push(Open { likely: *sum, number: next, symbol });
                 }
             }

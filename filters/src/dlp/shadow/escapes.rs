@@ -90,7 +90,7 @@ type Read<T> = Result<(T, usize), Stop>;
     clippy::needless_bitwise_bool,
     reason = "a look-up or a jump, which no vector does, takes ten times as long"
 )]
-pub(super) fn may_begin(byte: u8) -> bool {
+pub(super) const fn may_begin(byte: u8) -> bool {
     (byte == b'\\') | (byte == b'%') | (byte == b'&')
 }
 
@@ -101,7 +101,7 @@ pub(super) fn is_unseen(byte: u8) -> bool {
 
 /// Those of them that stand before the blank.
 #[inline]
-pub(super) fn is_low(byte: u8) -> bool {
+pub(super) const fn is_low(byte: u8) -> bool {
     (byte < b'\t') | (byte.wrapping_sub(0x0e) < b' ' - 0x0e)
 }
 

@@ -82,11 +82,23 @@ fn padded(rest: &[u8]) -> [u8; SEEN_BYTES] {
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "it is compiled for each kind of vectors where it is inlined")]
-fn is_mark(byte: u8) -> bool {
+const fn is_mark(byte: u8) -> bool {
     // What is not seen ends at 0x7f, where what is no ASCII begins: one comparison for both.
     let is_high = byte.wrapping_sub(0x7f) < SHADOW_GAP - 0x7f;
     escapes::may_begin(byte) | escapes::is_low(byte) | is_high
 }
+
+/// The same of a byte by itself: looked up, as what suits vectors is slow for one.
+#[expect(clippy::indexing_slicing, reason = "computed by the compiler, which checks it")]
+static MARKS: [bool; 256] = {
+    let mut marks = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        marks[byte] = is_mark(byte as u8);
+        byte += 1;
+    }
+    marks
+};
 
 /// How many bytes there are before the first one that begins an escape, is not seen, or belongs to a character outside
 /// of ASCII.
@@ -95,7 +107,8 @@ pub(super) fn plain_bytes(text: &[u8]) -> usize {
     let holds_mark = |chunk: &[u8; PLAIN_BYTES]| chunk.iter().fold(false, |any, byte| any | is_mark(*byte));
     let from = chunks.iter().position(holds_mark).unwrap_or(chunks.len()) * PLAIN_BYTES;
     let rest = text.get(from..).unwrap_or_default();
-    from + rest.iter().position(|byte| is_mark(*byte)).unwrap_or(rest.len())
+    let is_mark = |byte: &u8| MARKS.get(usize::from(*byte)).copied().unwrap_or(true);
+    from + rest.iter().position(is_mark).unwrap_or(rest.len())
 }
 
 /// Whether a run that touches a part of a text hides text. What lies before `known` was looked at.
