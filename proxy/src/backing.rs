@@ -42,11 +42,17 @@ impl Backing {
     }
 
     /// Where policy comes from, in force as far as it is known.
-    pub(crate) fn source(&self, config: &Config, house: &House, scanner: &Arc<Scanner>) -> Result<Source> {
+    pub(crate) fn source(
+        &self,
+        config: &Config,
+        house: &Arc<House>,
+        scanner: &Arc<Scanner>,
+        is_upgrade: bool,
+    ) -> Result<Source> {
         match self {
             Self::Folder => Source::folder(house, &config.data_dir, scanner),
             Self::Plane(plane) => Source::store(house, plane, scanner, config.max_staleness),
-            Self::Far(plane) => Source::far(house, plane, config, scanner),
+            Self::Far(plane) => Source::far(house, plane, config, scanner, is_upgrade),
         }
     }
 

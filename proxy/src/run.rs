@@ -60,8 +60,9 @@ impl DataPlane {
         backing: &Backing,
         scanner: &Arc<Scanner>,
         runtime: &Runtime,
+        is_upgrade: bool,
     ) -> Result<Self> {
-        let source = backing.source(config, house, scanner)?;
+        let source = backing.source(config, house, scanner, is_upgrade)?;
         let following = runtime.block_on(Following::begin(house));
         let kept = Kept::restore(house.meters.clone(), config.data_dir.join("meters"))?;
         Ok(Self { source, following, kept })
@@ -84,7 +85,7 @@ pub(crate) fn run(settings: Settings, role: Role, is_upgrade: bool, demo: Option
     let scanner = scanner()?;
     let backing = Backing::open(config, &house, &scanner, role)?;
     let data = (role != Role::Control)
-        .then(|| DataPlane::open(config, &house, &backing, &scanner, &runtime))
+        .then(|| DataPlane::open(config, &house, &backing, &scanner, &runtime, inherited.has_predecessor()))
         .transpose()?;
 
     let bells = Bells::new();

@@ -5,7 +5,7 @@
 //! be used leaves the last good state in force and is said. Reading and compiling happen where nobody waits.
 
 use crate::config::Config;
-use crate::feed::{self, Far, FarPlane};
+use crate::feed::{FarPlane, Following};
 use crate::house::House;
 use crate::plane::Plane;
 use crate::settings::Settings;
@@ -36,8 +36,8 @@ pub(crate) enum Source {
     Folder(Box<Live>),
     /// Resources, and where their follower runs.
     Store(Box<StoreFollower>, Handle),
-    /// Somebody else's, and where the follower runs. It may be that nothing of them is known yet.
-    Far(Arc<Far>, Folder, Arc<Scanner>, Handle),
+    /// Somebody else's, and where their follower runs. It may be that nothing of them is known yet.
+    Far(Box<Following>, Handle),
 }
 
 impl Source {
@@ -60,10 +60,11 @@ impl Source {
 
     /// A control plane elsewhere. What is in force is known once it answers, or from before.
     pub(crate) fn far(
-        house: &House,
+        house: &Arc<House>,
         plane: &FarPlane,
         config: &Config,
         scanner: &Arc<Scanner>,
+        is_upgrade: bool,
     ) -> Result<Self> {
         let data_dir = &config.data_dir;
         let folder = Folder::open(data_dir)?;
@@ -74,7 +75,10 @@ impl Source {
             );
         }
         house.freshness.follow(config.max_staleness);
-        Ok(Self::Far(plane.far().clone(), folder, scanner.clone(), plane.threads().clone()))
+        let whose = (house.clone(), plane.far().clone());
+        let begun = Following::begin(whose, (folder, scanner.clone()), is_upgrade);
+        let following = plane.threads().block_on(begun)?;
+        Ok(Self::Far(Box::new(following), plane.threads().clone()))
     }
 }
 
@@ -96,8 +100,13 @@ pub(crate) async fn keep(
             threads.spawn(follow(house.clone(), *follower));
             refresh(house, settings).await
         }
-        Some(Source::Far(far, folder, scanner, threads)) => {
-            threads.spawn(feed::follow(house.clone(), far, folder, scanner));
+        Some(Source::Far(following, threads)) => {
+            let following = threads.spawn(following.keep());
+            tokio::spawn(async move {
+                if let Err(error) = following.await {
+                    tracing::error!(%error, "the feed is not followed any more; start the process again");
+                }
+            });
             refresh(house, settings).await
         }
         None => refresh(house, settings).await,

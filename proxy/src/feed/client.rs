@@ -5,12 +5,13 @@
 //! none of it.
 
 use super::identity::Identity;
-use crate::upstream;
+use anyhow::Context;
 use palisade_control::feed::wire;
 use palisade_control::follow::{News, Origin, OriginError, READ_BYTES_MAX, Reading};
 use palisade_control::store::{OrganisationId, Owner};
 use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::Connector;
+use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_http::RequestHeader;
 use serde::Serialize;
@@ -20,6 +21,10 @@ use std::time::Duration;
 
 /// For a connection, and for each part of an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// For a whole answer, beyond the wait for news.
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
+/// Addresses of a name that are tried.
+const ADDRESSES_MAX: usize = 8;
 /// Connections that are kept: one for news, one besides.
 const POOL_CONNECTIONS: usize = 4;
 /// An answer may hold what is read at once, or one owner that is larger, quoted.
@@ -37,7 +42,12 @@ impl Client {
     pub(crate) fn new(identity: Identity) -> anyhow::Result<Self> {
         let (host, port) = place(&identity.home.url)?;
         let mut options = ConnectorOptions::new(POOL_CONNECTIONS);
-        options.ca_file = identity.authority().to_str().map(str::to_owned);
+        let authority = identity.authority();
+        // Without a file, everybody's authorities would be believed.
+        let file = authority
+            .to_str()
+            .with_context(|| format!("`{}` is not UTF-8; choose another data folder", authority.display()))?;
+        options.ca_file = Some(file.to_owned());
         Ok(Self { identity, connector: Connector::new(Some(options)), host, port })
     }
 
@@ -65,12 +75,16 @@ impl Client {
         body: Vec<u8>,
         patience: Duration,
     ) -> Result<T, OriginError> {
-        let (status, answer) = self.exchange(method, target, body, patience).await.map_err(|error| {
+        let away = |why: String| {
             OriginError::Away(format!(
-                "the control plane at `{}` does not answer: {error}",
+                "the control plane at `{}` does not answer: {why}",
                 self.identity.home.url
             ))
-        })?;
+        };
+        let exchange = self.exchange(method, target, body, patience);
+        let exchanged = tokio::time::timeout(patience + ANSWER_TIMEOUT, exchange).await;
+        let exchanged = exchanged.map_err(|_| away(format!("not whole within {ANSWER_TIMEOUT:?}")))?;
+        let (status, answer) = exchanged.map_err(|error| away(error.to_string()))?;
         if status == 200 {
             return serde_json::from_slice(&answer).map_err(|error| {
                 OriginError::Away(format!("what the control plane answered cannot be read: {error}"))
@@ -94,21 +108,13 @@ impl Client {
         body: Vec<u8>,
         patience: Duration,
     ) -> pingora_core::Result<(u16, Vec<u8>)> {
-        let unresolved = |error: upstream::NoAddress| {
-            pingora_core::Error::explain(pingora_core::ErrorType::ConnectError, error.to_string())
-        };
-        // It was named by whoever let this proxy in, and may be in our own network.
-        let address = upstream::resolve(&self.host, self.port, true).await.map_err(unresolved)?;
-        let mut peer = HttpPeer::new(address, true, self.host.clone());
-        peer.client_cert_key = Some(self.identity.shown.clone());
-        peer.options.connection_timeout = Some(TIMEOUT);
-        peer.options.total_connection_timeout = Some(TIMEOUT);
-        let (mut up, _) = self.connector.get_http_session(&peer).await?;
+        let (mut up, peer) = self.connected().await?;
         up.set_read_timeout(Some(patience + TIMEOUT));
         up.set_write_timeout(Some(TIMEOUT));
         let mut request =
             RequestHeader::build(method, format!("{}{target}", wire::ROOT).as_bytes(), Some(4))?;
-        request.insert_header("host", format!("{}:{}", self.host, self.port))?;
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        request.insert_header("host", format!("{host}:{}", self.port))?;
         request.insert_header("content-type", "application/json")?;
         request.insert_header("content-length", body.len())?;
         up.write_request_header(Box::new(request)).await?;
@@ -128,6 +134,30 @@ impl Client {
         }
         self.connector.release_http_session(up, &peer, Some(TIMEOUT)).await;
         Ok((status, answer))
+    }
+}
+
+impl Client {
+    /// A connection to one of the addresses that its name has. It was named by whoever let this proxy in, and may be in
+    /// our own network.
+    async fn connected(&self) -> pingora_core::Result<(HttpSession, HttpPeer)> {
+        let failed = |what: String| pingora_core::Error::explain(pingora_core::ErrorType::ConnectError, what);
+        let found =
+            tokio::time::timeout(TIMEOUT, tokio::net::lookup_host((self.host.as_str(), self.port))).await;
+        let found = found.map_err(|_| failed("the name does not resolve in time".to_owned()))?;
+        let found = found.map_err(|error| failed(format!("the name does not resolve: {error}")))?;
+        let mut last = failed("the name resolves to no address".to_owned());
+        for address in found.take(ADDRESSES_MAX) {
+            let mut peer = HttpPeer::new(address, true, self.host.clone());
+            peer.client_cert_key = Some(self.identity.shown.clone());
+            peer.options.connection_timeout = Some(TIMEOUT);
+            peer.options.total_connection_timeout = Some(TIMEOUT);
+            match self.connector.get_http_session(&peer).await {
+                Ok((up, _)) => return Ok((up, peer)),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 }
 

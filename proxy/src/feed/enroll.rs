@@ -8,6 +8,7 @@ use super::identity::{Home, Identity, Papers};
 use crate::config::{Config, Flags};
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use palisade_control::Folder;
 use palisade_control::feed::{Key, pin_of, wire};
 use palisade_filters::api_key::hex;
 use rustls::client::WebPkiServerVerifier;
@@ -19,7 +20,8 @@ use rustls::{
 };
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,32 +38,65 @@ pub(crate) struct EnrollFlags {
     /// Where the feed of the control plane is, such as `https://control.example:8443`
     #[arg(long, value_name = "URL")]
     url: String,
-    /// The token that lets this proxy in, once
+    /// The token that lets this proxy in, once. Others on this machine see arguments: prefer the variable, or a file
     #[arg(long, value_name = "TOKEN", env = "PALISADE_ENROLL_TOKEN", hide_env_values = true)]
-    token: String,
+    token: Option<String>,
+    /// A file that holds the token
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 /// Runs it.
 pub(crate) fn enroll(flags: &Flags, asked: &EnrollFlags) -> Result<()> {
     let config = Config::load(flags)?;
-    let pin = pin_of(&asked.token).context(
-        "`--token` is no token of `POST /api/v1/platform/enrolments`; copy it whole, with what stands behind its dot",
+    let token = asked.token()?;
+    let pin = pin_of(&token).context(
+        "this is no token of `POST /api/v1/platform/enrolments`; copy it whole, with what stands behind its dot",
     )?;
+    // The data folder is for its owner alone, and what cannot be kept is not asked for.
+    Folder::open(&config.data_dir)?;
+    Identity::prepare(&config.data_dir)?;
     let key = Key::generate().map_err(|error| anyhow::anyhow!("no key can be made: {error}"))?;
-    let body = wire::Enroll { token: asked.token.clone(), public_key: key.public().to_owned() };
+    let body = wire::Enroll { token, public_key: key.public().to_owned() };
     let answer = exchange(&asked.url, pin, &serde_json::to_vec(&body)?)?;
     let enrolled: wire::Enrolled =
         serde_json::from_slice(&answer).context("what the control plane answered cannot be read")?;
     let (url, public_key) = (asked.url.clone(), key.public().to_owned());
     let home = Home { url, id: enrolled.id, public_key, organisations: enrolled.organisations };
     let papers = Papers { certificate: enrolled.certificate, key: key.pem().to_owned() };
-    Identity::keep(&config.data_dir, &home, &enrolled.authority, &papers)?;
-    // Nothing of whoever it was before.
-    super::kept::Kept::new(&config.data_dir, &[]).forget()?;
+    Identity::keep(&config.data_dir, &home, &enrolled.authority, &papers).with_context(|| {
+        format!("this proxy was let in, and that cannot be kept in `{}`", config.data_dir.display())
+    })?;
     let sees = home.organisations.map_or("all organisations".to_owned(), |named| named.join(", "));
     let mut out = std::io::stdout().lock();
     writeln!(out, "let in as {}, for {sees}; start it with `palisade proxy`", home.id)?;
     Ok(())
+}
+
+impl EnrollFlags {
+    fn token(&self) -> Result<String> {
+        let token = match (&self.token, &self.token_file) {
+            (_, Some(file)) => {
+                let read = std::fs::read_to_string(file);
+                read.with_context(|| format!("cannot read `{}`", file.display()))?
+            }
+            (Some(token), None) => token.clone(),
+            (None, None) => bail!("give the token in `PALISADE_ENROLL_TOKEN` or with `--token-file`"),
+        };
+        Ok(token.trim().to_owned())
+    }
+}
+
+/// The first address of a name that answers.
+fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {
+    let mut last = std::io::Error::other("the name resolves to no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, TIMEOUT) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// Sends the request to whoever shows the right chain, and gives what is answered with 200.
@@ -76,13 +111,13 @@ fn exchange(url: &str, pin: [u8; 32], body: &[u8]) -> Result<Vec<u8>> {
     let name =
         ServerName::try_from(host.clone()).with_context(|| format!("`{host}` is no name of a host"))?;
     let mut tls = ClientConnection::new(Arc::new(config), name)?;
-    let socket = TcpStream::connect((host.as_str(), port));
-    let mut socket = socket.with_context(|| format!("nobody answers at `{url}`"))?;
+    let mut socket = connect(&host, port).with_context(|| format!("nobody answers at `{url}`"))?;
     socket.set_read_timeout(Some(TIMEOUT))?;
     socket.set_write_timeout(Some(TIMEOUT))?;
     let mut stream = rustls::Stream::new(&mut tls, &mut socket);
+    let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let head = format!(
-        "POST {}enroll HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+        "POST {}enroll HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
          connection: close\r\n\r\n",
         wire::ROOT,
         body.len()
@@ -97,7 +132,9 @@ fn exchange(url: &str, pin: [u8; 32], body: &[u8]) -> Result<Vec<u8>> {
     if let Err(error) = read
         && error.kind() != std::io::ErrorKind::UnexpectedEof
     {
-        return Err(error).context("the answer broke off");
+        let is_slow = [std::io::ErrorKind::WouldBlock, std::io::ErrorKind::TimedOut].contains(&error.kind());
+        let what = if is_slow { "it does not answer in time" } else { "the answer broke off" };
+        return Err(error).context(what);
     }
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);

@@ -9,7 +9,7 @@ use super::identity::{Identity, Papers};
 use super::kept::{Kept, Recalled, Unusable};
 use crate::house::House;
 use crate::source::{put_in_force, retire};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use palisade_control::Folder;
 use palisade_control::feed::wire;
@@ -33,6 +33,10 @@ const KEPT_EVERY: Duration = Duration::from_secs(30);
 const NOTED_MAX: usize = 4_096;
 /// After what did not work, it is tried again.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Whether it was renewed or not, no certificate is asked for again before.
+const RENEWED_AGAIN_AFTER: Duration = Duration::from_mins(10);
+/// Who takes over from another process reads everything within this time.
+const FIRST_WITHIN: Duration = Duration::from_mins(1);
 /// Whoever was shown the door comes back no more often than this: somebody may enroll it anew.
 const REFUSED_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
@@ -50,7 +54,7 @@ pub(crate) struct Far {
 struct FarOrigin(Arc<Far>);
 
 /// Follows the feed for one house.
-struct Following {
+pub(crate) struct Following {
     house: Arc<House>,
     far: Arc<Far>,
     folder: Folder,
@@ -60,6 +64,10 @@ struct Following {
     is_away: bool,
     /// What is on the disk, and since when.
     kept: (u64, Instant),
+    /// Whether it was said that nothing can be kept.
+    is_unkept: bool,
+    /// When a certificate was asked for the last time.
+    renewed: Option<Instant>,
 }
 
 impl Far {
@@ -72,9 +80,7 @@ impl Far {
 
     /// Goes on as whoever the identity on the disk says.
     fn introduce(&self) -> Result<()> {
-        let identity = Identity::load(&self.data_dir)?;
-        self.kept.set_key(&identity.key);
-        self.client.store(Arc::new(Client::new(identity)?));
+        self.client.store(Arc::new(Client::new(Identity::load(&self.data_dir)?)?));
         Ok(())
     }
 
@@ -87,24 +93,14 @@ impl Far {
         format!("`{}` at `{}`, for {sees}", home.id, home.url)
     }
 
-    /// Another certificate, if it is time.
-    async fn renew(&self) {
-        let client = self.client.load_full();
-        if SystemTime::now() < client.identity().renew_at {
-            return;
-        }
-        match self.renewed(&client).await {
-            Ok(()) => tracing::info!("the certificate of this proxy is renewed"),
-            Err(error) => tracing::warn!("the certificate of this proxy is not renewed yet: {error:#}"),
-        }
-    }
-
     async fn renewed(&self, client: &Client) -> Result<()> {
         let identity = client.identity();
         // For the same key: what is kept is sealed under it.
         let asked = wire::Renew { public_key: identity.home.public_key.clone() };
         let told: wire::Renewed = client.post("renew", &asked).await?;
         let papers = Papers { certificate: told.certificate, ..identity.papers.clone() };
+        // Meanwhile it may have become another one.
+        anyhow::ensure!(!identity.is_replaced(), "this proxy was enrolled anew");
         papers.keep_certificate(&self.data_dir)?;
         self.introduce()
     }
@@ -114,61 +110,92 @@ impl Far {
         self.client.load_full().post("usage", &wire::Usage { batches }).await
     }
 
-    /// Writes what was noted, on a thread where that holds up nobody.
-    async fn flush(self: &Arc<Self>, whole: Option<u64>) -> Result<(), String> {
+    /// Does what waits for the disk on a thread where that holds up nobody.
+    async fn aside<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, Unusable> {
         let far = self.clone();
-        let written = tokio::task::spawn_blocking(move || far.kept.flush(whole, SystemTime::now()));
-        written.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+        let done = tokio::task::spawn_blocking(move || work(&far)).await;
+        done.map_err(|ended| Unusable::Io(self.data_dir.clone(), std::io::Error::other(ended)))
     }
-}
 
-/// Follows the feed for as long as the process goes on.
-pub(crate) async fn follow(house: Arc<House>, far: Arc<Far>, folder: Folder, scanner: Arc<Scanner>) {
-    let kept = (0, Instant::now());
-    let mut following = Following { house, far, folder, scanner, follower: None, is_away: false, kept };
-    following.recall().await;
-    loop {
-        following.far.renew().await;
-        match following.next().await {
-            Ok(heard) => following.heard(heard).await,
-            Err(FollowError::Origin(OriginError::Refused(why))) => following.turned_out(&why).await,
-            Err(FollowError::Ended) => {
-                // Compiling panicked once and would again: the last policy stays until it is too old.
-                tracing::error!("the feed is not followed any more; start the process again");
-                return;
-            }
-            Err(error) => following.held_up(&error).await,
-        }
+    /// Writes what was noted.
+    async fn flush(self: &Arc<Self>, whole: Option<u64>) -> Result<(), Unusable> {
+        self.aside(move |far| far.kept.flush(whole, SystemTime::now())).await?
     }
 }
 
 impl Following {
-    /// Puts in force what was kept, if it can be used: so a proxy serves before anybody answers.
+    /// Puts in force what was kept, if it can be used: so a proxy serves before anybody answers. Who takes over from a
+    /// process that serves does not do so without a policy, and waits for the control plane.
+    pub(crate) async fn begin(
+        (house, far): (Arc<House>, Arc<Far>),
+        (folder, scanner): (Folder, Arc<Scanner>),
+        is_upgrade: bool,
+    ) -> Result<Self> {
+        let (kept, follower) = ((0, Instant::now()), None);
+        let (is_away, is_unkept, renewed) = (false, false, None);
+        let mut this = Self { house, far, folder, scanner, follower, is_away, kept, is_unkept, renewed };
+        this.recall().await;
+        if is_upgrade && this.follower.is_none() {
+            let started = tokio::time::timeout(FIRST_WITHIN, this.start()).await;
+            let started = started.map_err(|_| anyhow::anyhow!("not within {FIRST_WITHIN:?}"));
+            started.and_then(|started| Ok(started?)).context("there is no policy to take over with")?;
+            this.house.freshness.heard();
+        }
+        Ok(this)
+    }
+
+    /// Follows the feed for as long as the process goes on.
+    pub(crate) async fn keep(mut self) {
+        loop {
+            self.renew().await;
+            match self.next().await {
+                Ok(heard) => self.heard(heard).await,
+                Err(FollowError::Origin(OriginError::Refused(why))) => self.turned_out(&why).await,
+                Err(FollowError::Ended) => {
+                    // Compiling panicked once and would again: the last policy stays until it is too old.
+                    tracing::error!("the feed is not followed any more; start the process again");
+                    return;
+                }
+                Err(error) => self.held_up(&error).await,
+            }
+        }
+    }
+
     async fn recall(&mut self) {
-        let far = self.far.clone();
-        let recalled = tokio::task::spawn_blocking(move || far.kept.recall()).await;
-        let recalled = match recalled.unwrap_or(Err(Unusable::Nothing)) {
+        let recalled = self.far.aside(|far| far.kept.recall()).await;
+        let recalled = match recalled.and_then(|recalled| recalled) {
             Ok(recalled) => recalled,
             Err(Unusable::Nothing) => return,
             Err(error) => return not_used(&error),
         };
         let heard = UNIX_EPOCH + Duration::from_secs(recalled.place.heard);
         *self.far.recalled.lock() = Some(recalled);
-        let started = self.start().await;
+        let started = self.follow().await;
         *self.far.recalled.lock() = None;
         match started {
-            Ok(_) => self.house.freshness.heard_at(heard, SystemTime::now()),
+            Ok(()) => self.house.freshness.heard_at(heard, SystemTime::now()),
             Err(error) => not_used(&error),
         }
     }
 
-    /// Reads everything for the first time, and puts it in force.
-    async fn start(&mut self) -> Result<Option<Heard>, FollowError> {
+    /// Reads everything that the control plane has, and puts it in force. Nothing is kept of before.
+    async fn start(&mut self) -> Result<(), FollowError> {
+        let key = self.far.client.load().identity().key.clone();
+        let begun = self.far.aside(move |far| far.kept.begin(&key)).await;
+        let begun = begun.and_then(|begun| begun);
+        self.say_kept(begun);
+        self.follow().await
+    }
+
+    async fn follow(&mut self) -> Result<(), FollowError> {
         let origin = FarOrigin(self.far.clone());
         let (follower, errors) = Follower::start(origin, self.folder.clone(), self.scanner.clone()).await?;
         put_in_force(&self.house, follower.policy().clone(), &errors, true);
         self.follower = Some(follower);
-        Ok(None)
+        Ok(())
     }
 
     async fn next(&mut self) -> Result<Option<Heard>, FollowError> {
@@ -179,7 +206,7 @@ impl Following {
                     if is_to_be_kept { KEPT_WITHIN } else { self.house.freshness.patience(PATIENCE) };
                 follower.next(patience).await.map(Some)
             }
-            None => self.start().await,
+            None => self.start().await.map(|()| None),
         }
     }
 
@@ -200,8 +227,51 @@ impl Following {
         // Of a part that is not whole, the position of before is true.
         let whole = heard.is_whole.then_some(heard.position);
         self.kept = (whole.unwrap_or(position), Instant::now());
-        if let Err(error) = self.far.flush(whole).await {
-            tracing::error!(error, "what was heard of cannot be kept; it is tried again");
+        let flushed = self.far.flush(whole).await;
+        if matches!(flushed, Err(Unusable::Foreign(_))) {
+            // Of what is not there any more, not even the rest is of use: all is read anew.
+            self.follower = None;
+        }
+        self.say_kept(flushed);
+    }
+
+    /// Says once that nothing can be kept, and once that it can again.
+    fn say_kept(&mut self, done: Result<(), Unusable>) {
+        let was_unkept = std::mem::replace(&mut self.is_unkept, done.is_err());
+        match done {
+            Ok(()) if was_unkept => tracing::info!("what is heard of is kept again"),
+            Err(error) if !was_unkept => {
+                tracing::error!(%error, "what is heard of cannot be kept: without the control plane, this proxy would \
+                                         not start");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Another certificate, if it is time, or another identity, if somebody enrolled this proxy anew.
+    async fn renew(&mut self) {
+        let client = self.far.client.load_full();
+        if client.identity().is_replaced() {
+            match self.far.introduce() {
+                Ok(()) => {
+                    tracing::info!("this proxy was enrolled anew: it is {}", self.far.describe());
+                    self.follower = None;
+                }
+                Err(error) => tracing::error!("another identity lies there and cannot be used: {error:#}"),
+            }
+            return;
+        }
+        let is_early = self.renewed.is_some_and(|last| last.elapsed() < RENEWED_AGAIN_AFTER);
+        if SystemTime::now() < client.identity().renew_at || is_early {
+            return;
+        }
+        self.renewed = Some(Instant::now());
+        match self.far.renewed(&client).await {
+            Ok(()) => tracing::info!("the certificate of this proxy is renewed"),
+            Err(error) => tracing::warn!(
+                "the certificate of this proxy is not renewed yet, which is tried again in {RENEWED_AGAIN_AFTER:?}: \
+                 {error:#}"
+            ),
         }
     }
 
@@ -212,21 +282,24 @@ impl Following {
         }
         self.follower = None;
         retire(self.house.withdraw());
-        if let Err(error) = self.far.kept.forget() {
+        if let Ok(Err(error)) = self.far.aside(|far| far.kept.forget()).await {
             tracing::error!(%error, "what was kept cannot be removed");
         }
+        // Somebody may enroll it anew meanwhile.
         tokio::time::sleep(REFUSED_AGAIN_AFTER).await;
-        // Somebody may have enrolled it anew meanwhile.
-        if let Err(error) = self.far.introduce() {
-            tracing::error!("this proxy's identity cannot be read: {error:#}");
-        }
     }
 
     async fn held_up(&mut self, error: &FollowError) {
         if !std::mem::replace(&mut self.is_away, true) {
-            let so_far =
-                if self.follower.is_some() { "the last policy stays in force" } else { "there is no policy" };
-            tracing::error!(%error, "the control plane cannot be followed; {so_far}");
+            let what = match (self.house.last_policy(), self.house.freshness.is_stale()) {
+                (None, _) => "there is no policy",
+                (Some(_), true) => "the last policy is older than `max_staleness`, and not in force",
+                (Some(_), false) => "the last policy stays in force",
+            };
+            tracing::error!(%error, "the control plane cannot be followed; {what}");
+            if self.far.client.load().identity().ends <= SystemTime::now() {
+                tracing::error!("the certificate of this proxy has ended: enroll it again");
+            }
         }
         tokio::time::sleep(TRIED_AGAIN_AFTER).await;
     }
@@ -264,10 +337,9 @@ impl Origin for FarOrigin {
         }
         let readings = self.0.client.load_full().read(owners).await?;
         self.0.kept.note(&readings);
-        if self.0.kept.pending() >= NOTED_MAX
-            && let Err(error) = self.0.flush(None).await
-        {
-            tracing::error!(error, "what was read cannot be kept; it is tried again");
+        if self.0.kept.pending() >= NOTED_MAX {
+            // If it fails, whoever reads says so with the next change.
+            let _ = self.0.flush(None).await;
         }
         Ok(readings)
     }

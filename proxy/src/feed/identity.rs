@@ -14,8 +14,10 @@
 use super::kept::write_whole;
 use anyhow::{Context, Result, bail};
 use pingora_core::utils::tls::CertKey;
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,6 +61,16 @@ pub(crate) struct Identity {
     pub(crate) key: Vec<u8>,
     /// When the certificate is to be renewed: at two thirds of its life.
     pub(crate) renew_at: SystemTime,
+    /// When it ends.
+    pub(crate) ends: SystemTime,
+}
+
+/// What was read of papers.
+struct Opened {
+    shown: Arc<CertKey>,
+    key: Vec<u8>,
+    renew_at: SystemTime,
+    ends: SystemTime,
 }
 
 impl Identity {
@@ -77,16 +89,41 @@ impl Identity {
         };
         let home: Home = serde_json::from_str(&read(HOME)?).context("`feed.json` cannot be read")?;
         let papers = Papers { certificate: read(CERTIFICATE)?, key: read(KEY)? };
-        let (shown, key, renew_at) = papers.opened()?;
-        Ok(Self { folder, home, papers, shown, key, renew_at })
+        // Before anybody connects with it: whoever cannot be believed has to be known.
+        let authority = read(AUTHORITY)?;
+        CertificateDer::from_pem_slice(authority.as_bytes())
+            .with_context(|| format!("`{}` holds no certificate in PEM", folder.join(AUTHORITY).display()))?;
+        let Opened { shown, key, renew_at, ends } = papers.opened().with_context(|| {
+            format!("what lies in `{}` cannot be used; enroll this proxy again", folder.display())
+        })?;
+        Ok(Self { folder, home, papers, shown, key, renew_at, ends })
+    }
+
+    /// Whether the folder is another proxy's by now: somebody enrolled this one anew.
+    pub(crate) fn is_replaced(&self) -> bool {
+        let found = std::fs::read_to_string(self.folder.join(HOME)).ok();
+        let found = found.and_then(|text| serde_json::from_str::<Home>(&text).ok());
+        // A folder that is just being exchanged is looked at again.
+        found.is_some_and(|found| found != self.home)
+    }
+
+    /// Makes sure, before a token is used up, that it can be kept what a proxy is let in with.
+    pub(crate) fn prepare(data_dir: &Path) -> Result<()> {
+        for name in [beside(data_dir), before(data_dir)] {
+            if name.exists() {
+                let removed = std::fs::remove_dir_all(&name);
+                removed
+                    .with_context(|| format!("`{}` is left over and cannot be removed", name.display()))?;
+            }
+        }
+        let (folder, probe) = (beside(data_dir), beside(data_dir).join(KEY));
+        let written = write_whole(&folder, &probe, &[b""]);
+        written.with_context(|| format!("cannot write `{}`; the token was not used", probe.display()))
     }
 
     /// Keeps what a proxy was let in with, in the place of what was there.
     pub(crate) fn keep(data_dir: &Path, home: &Home, authority: &str, papers: &Papers) -> Result<()> {
-        let (folder, beside) = (data_dir.join(FOLDER), data_dir.join(format!(".{FOLDER}.new")));
-        if beside.exists() {
-            std::fs::remove_dir_all(&beside)?;
-        }
+        let (folder, beside, before) = (data_dir.join(FOLDER), beside(data_dir), before(data_dir));
         let home = serde_json::to_string_pretty(home)?;
         for (name, text) in [
             (HOME, home.as_str()),
@@ -97,11 +134,11 @@ impl Identity {
             write_whole(&beside, &beside.join(name), &[text.as_bytes()])?;
         }
         std::fs::File::open(&beside)?.sync_all()?;
-        let before = data_dir.join(format!(".{FOLDER}.old"));
         if folder.exists() {
             std::fs::rename(&folder, &before)?;
         }
         std::fs::rename(&beside, &folder)?;
+        std::fs::File::open(data_dir)?.sync_all()?;
         if before.exists() {
             std::fs::remove_dir_all(&before)?;
         }
@@ -117,25 +154,38 @@ impl Identity {
 impl Papers {
     /// Keeps another certificate for the same key.
     pub(crate) fn keep_certificate(&self, data_dir: &Path) -> Result<()> {
-        // Not without a look: a proxy whose certificate cannot be read does not start.
+        // Not without a look: a proxy whose certificate is not for its key does not start.
         self.opened()?;
         let folder = data_dir.join(FOLDER);
         write_whole(&folder, &folder.join(CERTIFICATE), &[self.certificate.as_bytes()])?;
         Ok(std::fs::File::open(&folder)?.sync_all()?)
     }
 
-    fn opened(&self) -> Result<(Arc<CertKey>, Vec<u8>, SystemTime)> {
+    fn opened(&self) -> Result<Opened> {
         let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes());
         let certificate = certificate.context("`certificate.pem` holds no certificate in PEM")?;
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes());
-        let key = key.context("`key.pem` holds no private key in PEM")?.secret_der().to_vec();
+        let key = key.context("`key.pem` holds no private key in PEM")?;
+        let bytes = key.secret_der().to_vec();
+        CertifiedKey::from_der(vec![certificate.clone()], key, &ring::default_provider())
+            .context("`certificate.pem` and `key.pem` do not go together")?;
         let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
             .map_err(|error| anyhow::anyhow!("`certificate.pem` cannot be read: {error}"))?;
         let seconds = |time: i64| UNIX_EPOCH + Duration::from_secs(u64::try_from(time).unwrap_or(0));
         let validity = parsed.validity();
-        let (from, to) = (seconds(validity.not_before.timestamp()), seconds(validity.not_after.timestamp()));
-        let life = to.duration_since(from).unwrap_or_default();
-        let shown = Arc::new(CertKey::new(vec![certificate.to_vec()], key.clone()));
-        Ok((shown, key, from + life * 2 / 3))
+        let (from, ends) =
+            (seconds(validity.not_before.timestamp()), seconds(validity.not_after.timestamp()));
+        let life = ends.duration_since(from).unwrap_or_default();
+        let shown = Arc::new(CertKey::new(vec![certificate.to_vec()], bytes.clone()));
+        Ok(Opened { shown, key: bytes, renew_at: from + life * 2 / 3, ends })
     }
+}
+
+/// Where a folder is made, and where the one before lies until that is in its place.
+fn beside(data_dir: &Path) -> PathBuf {
+    data_dir.join(format!(".{FOLDER}.new"))
+}
+
+fn before(data_dir: &Path) -> PathBuf {
+    data_dir.join(format!(".{FOLDER}.old"))
 }

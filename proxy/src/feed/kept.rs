@@ -1,9 +1,9 @@
 //! What does a proxy know when it starts and nobody answers? What it read last, sealed on its disk.
 //!
 //! Owners lie in 256 files by a hash of their names, each sealed whole (AES-256-GCM under a key that HKDF-SHA256
-//! derives from the proxy's private key for the file and a salt of its own) and replaced by renaming. The position of
-//! the feed is written last, once all that was heard of up to there is in the files: it never says more than they hold.
-//! With it stands when that was so.
+//! derives from the proxy's private key for the file and a salt of its own). A changed file is a new one, named by its
+//! own hash; then `position` is replaced, which says which files are meant, and how far the feed was heard with them.
+//! So what is there is from one moment, whenever the process ends, and nobody puts one of them back or takes one away.
 //!
 //! Needs the proxy's key; proves that what is opened is what this proxy once wrote in that file. What it does not: hide
 //! how much there is, or notice that all files were put back to an earlier moment; how old that may be,
@@ -12,6 +12,7 @@
 use palisade_control::feed::wire;
 use palisade_control::follow::Reading;
 use palisade_control::store::{OrganisationId, Owner};
+use palisade_filters::api_key::hex;
 use parking_lot::Mutex;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf;
@@ -37,26 +38,41 @@ const NONCE_BYTES: usize = 12;
 /// Keeps what is derived here apart from what anybody else may derive from the same key.
 const CONTEXT: &[u8] = b"palisade state of a proxy 1";
 
-/// Why there is no state to start from.
+/// Why nothing is kept, or there is no state to start from.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unusable {
-    /// There never was one.
+    /// There never was one, or it was not whole yet.
     #[error("nothing was kept yet")]
     Nothing,
     /// It is another proxy's, or was changed.
     #[error("`{0}` was not written by this proxy, or was changed since; it is not used")]
     Foreign(PathBuf),
+    /// Another process began anew there, or somebody took it away.
+    #[error("what this process kept in `{0}` is not there any more")]
+    Replaced(PathBuf),
     /// The system refused.
     #[error("`{0}`: {1}")]
     Io(PathBuf, io::Error),
 }
 
-/// How far the files are, and since when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How far what is kept goes, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) position: u64,
     /// Seconds since 1970.
     pub(crate) heard: u64,
+}
+
+/// What is meant of what lies there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Index {
+    /// Who began it: what others began is not gone on with unread.
+    begun: String,
+    /// None, until everything was read once.
+    position: Option<u64>,
+    heard: u64,
+    /// The SHA-256 of each file, which is part of its name.
+    files: BTreeMap<usize, String>,
 }
 
 type Shard = BTreeMap<String, wire::There>;
@@ -64,9 +80,17 @@ type Shard = BTreeMap<String, wire::There>;
 /// The state on the disk.
 pub(crate) struct Kept {
     folder: PathBuf,
-    key: Mutex<Zeroizing<Vec<u8>>>,
-    /// What was read and is not in the files yet; nothing: it is gone. Held while files are written.
-    pending: Mutex<BTreeMap<String, Option<wire::There>>>,
+    /// Held while files are written.
+    state: Mutex<State>,
+}
+
+struct State {
+    key: Zeroizing<Vec<u8>>,
+    begun: String,
+    /// Whether something of that was written.
+    is_there: bool,
+    /// What was read and is not in the files yet; nothing: it is gone.
+    pending: BTreeMap<String, Option<wire::There>>,
 }
 
 /// What was kept, in memory.
@@ -77,30 +101,40 @@ pub(crate) struct Recalled {
 
 impl Kept {
     pub(crate) fn new(data_dir: &Path, key: &[u8]) -> Self {
-        let (folder, key) = (data_dir.join(FOLDER), Mutex::new(Zeroizing::new(key.to_vec())));
-        Self { folder, key, pending: Mutex::default() }
+        let key = Zeroizing::new(key.to_vec());
+        let state = State { key, begun: String::new(), is_there: false, pending: BTreeMap::new() };
+        Self { folder: data_dir.join(FOLDER), state: Mutex::new(state) }
     }
 
-    /// From now on, it is this proxy's.
-    pub(crate) fn set_key(&self, key: &[u8]) {
-        *self.key.lock() = Zeroizing::new(key.to_vec());
-    }
-
-    /// All of it.
+    /// All of it, to go on with.
     pub(crate) fn recall(&self) -> Result<Recalled, Unusable> {
-        let text = self.open(POSITION)?.ok_or(Unusable::Nothing)?;
-        let foreign = |name: &str| Unusable::Foreign(self.folder.join(name));
-        let place = serde_json::from_slice(&text).map_err(|_| foreign(POSITION))?;
+        let mut state = self.state.lock();
+        let _turn = self.turn()?;
+        let index = self.index(&state)?.ok_or(Unusable::Nothing)?;
+        let position = index.position.ok_or(Unusable::Nothing)?;
         let mut owners = Shard::new();
         for at in 0..SHARDS {
-            owners.append(&mut self.shard(at)?);
+            owners.append(&mut self.shard(&state, &index, at)?);
         }
-        Ok(Recalled { place, owners })
+        (state.begun, state.is_there) = (index.begun, true);
+        Ok(Recalled { place: Place { position, heard: index.heard }, owners })
+    }
+
+    /// Everything is about to be read: nothing of before is kept, and what is there belongs to this key.
+    pub(crate) fn begin(&self, key: &[u8]) -> Result<(), Unusable> {
+        let mut state = self.state.lock();
+        let mut begun = [0; 16];
+        let unnamed = |error| Unusable::Io(self.folder.clone(), io::Error::other(error));
+        getrandom::fill(&mut begun).map_err(unnamed)?;
+        let key = Zeroizing::new(key.to_vec());
+        *state = State { key, begun: hex(&begun), is_there: false, pending: BTreeMap::new() };
+        let _turn = self.turn()?;
+        remove(&self.folder, |name| name == LOCK)
     }
 
     /// Takes note of what was read; it is in the files with the next [`flush`](Self::flush).
     pub(crate) fn note(&self, readings: &[(Owner, Reading)]) {
-        let mut pending = self.pending.lock();
+        let pending = &mut self.state.lock().pending;
         for (owner, reading) in readings {
             let name = wire::owner_name(owner);
             match wire::Owned::from((owner.clone(), reading.clone())).found {
@@ -114,42 +148,58 @@ impl Kept {
 
     /// How many owners were noted and are not in the files yet.
     pub(crate) fn pending(&self) -> usize {
-        self.pending.lock().len()
+        self.state.lock().pending.len()
     }
 
-    /// Writes what was noted, and then, if all up to there is noted, the position. What fails is tried the next time.
+    /// Writes what was noted, and the position if all up to there is noted. What fails is tried the next time.
     pub(crate) fn flush(&self, whole: Option<u64>, at: SystemTime) -> Result<(), Unusable> {
-        let mut pending = self.pending.lock();
+        let mut state = self.state.lock();
         // While one process takes over from another, both write.
         let _turn = self.turn()?;
+        let mut index = match self.index(&state)? {
+            Some(index) if index.begun == state.begun => index,
+            None if !state.is_there => {
+                Index { begun: state.begun.clone(), position: None, heard: 0, files: BTreeMap::new() }
+            }
+            Some(_) | None => return Err(Unusable::Replaced(self.folder.clone())),
+        };
         let mut by_shard: BTreeMap<usize, Vec<&String>> = BTreeMap::new();
-        for name in pending.keys() {
+        for name in state.pending.keys() {
             by_shard.entry(shard(name)).or_default().push(name);
         }
         for (at, names) in by_shard {
-            let mut known = self.shard(at)?;
+            let mut known = self.shard(&state, &index, at)?;
             for name in names {
-                match pending.get(name) {
+                match state.pending.get(name) {
                     Some(Some(there)) => drop(known.insert(name.clone(), there.clone())),
                     Some(None) | None => drop(known.remove(name)),
                 }
             }
             let text = Zeroizing::new(serde_json::to_vec(&known).unwrap_or_default());
-            self.seal(&file(at), &text)?;
+            let sealed = self.seal(&state, &at.to_string(), &text)?;
+            let sha256 = hex(&Sha256::digest(&sealed));
+            self.write(&file(at, &sha256), &sealed)?;
+            index.files.insert(at, sha256);
         }
-        // On the disk before the position is that says so.
+        // On the disk before what names them is.
         sync(&self.folder)?;
-        pending.clear();
-        let Some(position) = whole else { return Ok(()) };
-        let heard = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let text = serde_json::to_vec(&Place { position, heard }).unwrap_or_default();
-        self.seal(POSITION, &text)?;
-        sync(&self.folder)
+        if whole.is_some() {
+            index.position = whole;
+            index.heard = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        }
+        let sealed = self.seal(&state, POSITION, &serde_json::to_vec(&index).unwrap_or_default())?;
+        self.write(POSITION, &sealed)?;
+        sync(&self.folder)?;
+        state.pending.clear();
+        state.is_there = true;
+        let meant: BTreeSet<String> = index.files.iter().map(|(at, sha256)| file(*at, sha256)).collect();
+        remove(&self.folder, |name| [LOCK, POSITION].contains(&name) || meant.contains(name))
     }
 
     /// Destroys everything: this proxy was shown the door.
     pub(crate) fn forget(&self) -> io::Result<()> {
-        self.pending.lock().clear();
+        let mut state = self.state.lock();
+        state.pending.clear();
         match std::fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             done => done,
@@ -157,56 +207,86 @@ impl Kept {
     }
 
     fn turn(&self) -> Result<std::fs::File, Unusable> {
+        use std::os::unix::fs::OpenOptionsExt as _;
         let path = self.folder.join(LOCK);
         let failed = |error| Unusable::Io(path.clone(), error);
         make_folder(&self.folder).map_err(failed)?;
-        let file = std::fs::File::options().create(true).append(true).open(&path).map_err(failed)?;
+        let mut options = std::fs::File::options();
+        let file = options.create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
         file.lock().map_err(failed)?;
         Ok(file)
     }
 
-    fn shard(&self, at: usize) -> Result<Shard, Unusable> {
-        let Some(text) = self.open(&file(at))? else { return Ok(Shard::new()) };
-        serde_json::from_slice(&text).map_err(|_| Unusable::Foreign(self.folder.join(file(at))))
+    fn index(&self, state: &State) -> Result<Option<Index>, Unusable> {
+        let Some(sealed) = self.read(POSITION)? else { return Ok(None) };
+        let text = self.open(state, POSITION, POSITION, &sealed)?;
+        let index = serde_json::from_slice(&text);
+        index.map(Some).map_err(|_| Unusable::Foreign(self.folder.join(POSITION)))
     }
 
-    fn seal(&self, name: &str, text: &[u8]) -> Result<(), Unusable> {
+    fn shard(&self, state: &State, index: &Index, at: usize) -> Result<Shard, Unusable> {
+        let Some(sha256) = index.files.get(&at) else { return Ok(Shard::new()) };
+        let name = file(at, sha256);
+        let foreign = || Unusable::Foreign(self.folder.join(&name));
+        let sealed = self.read(&name)?.ok_or_else(foreign)?;
+        if hex(&Sha256::digest(&sealed)) != *sha256 {
+            return Err(foreign());
+        }
+        let text = self.open(state, &at.to_string(), &name, &sealed)?;
+        serde_json::from_slice(&text).map_err(|_| foreign())
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Unusable> {
         let path = self.folder.join(name);
-        let failed = |error| Unusable::Io(path.clone(), error);
+        match std::fs::read(&path) {
+            Ok(sealed) => Ok(Some(sealed)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Unusable::Io(path, error)),
+        }
+    }
+
+    fn write(&self, name: &str, sealed: &[u8]) -> Result<(), Unusable> {
+        let path = self.folder.join(name);
+        write_whole(&self.folder, &path, &[sealed]).map_err(|error| Unusable::Io(path, error))
+    }
+
+    /// Seals a text for what it is of.
+    fn seal(&self, state: &State, of: &str, text: &[u8]) -> Result<Vec<u8>, Unusable> {
+        let failed = |error| Unusable::Io(self.folder.clone(), io::Error::other(error));
         let mut salt = [0; SALT_BYTES];
-        getrandom::fill(&mut salt).map_err(|error| failed(io::Error::other(error)))?;
-        let broken = |_| failed(io::Error::other("it cannot be sealed"));
-        let (key, nonce) = self.derive(&salt).map_err(broken)?;
-        let mut sealed = text.to_vec();
-        key.seal_in_place_append_tag(nonce, Aad::from(name.as_bytes()), &mut sealed).map_err(broken)?;
-        write_whole(&self.folder, &path, &[&salt, &sealed]).map_err(failed)
+        getrandom::fill(&mut salt).map_err(|error| failed(error.to_string()))?;
+        let broken = |_| failed("it cannot be sealed".to_owned());
+        let (key, nonce) = derive(&state.key, &salt).map_err(broken)?;
+        let mut secret = text.to_vec();
+        key.seal_in_place_append_tag(nonce, Aad::from(of.as_bytes()), &mut secret).map_err(broken)?;
+        Ok([&salt[..], &secret].concat())
     }
 
-    fn open(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Unusable> {
-        let path = self.folder.join(name);
-        let sealed = match std::fs::read(&path) {
-            Ok(sealed) => sealed,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Unusable::Io(path, error)),
-        };
+    fn open(
+        &self,
+        state: &State,
+        of: &str,
+        name: &str,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Unusable> {
         let opened = sealed.split_at_checked(SALT_BYTES).and_then(|(salt, secret)| {
-            let (key, nonce) = self.derive(salt).ok()?;
+            let (key, nonce) = derive(&state.key, salt).ok()?;
             let mut text = Zeroizing::new(secret.to_vec());
-            let length = key.open_in_place(nonce, Aad::from(name.as_bytes()), &mut text).ok()?.len();
+            let length = key.open_in_place(nonce, Aad::from(of.as_bytes()), &mut text).ok()?.len();
             text.truncate(length);
             Some(text)
         });
-        opened.map(Some).ok_or(Unusable::Foreign(path))
+        opened.ok_or_else(|| Unusable::Foreign(self.folder.join(name)))
     }
+}
 
-    fn derive(&self, salt: &[u8]) -> Result<(LessSafeKey, Nonce), ring::error::Unspecified> {
-        let mut bytes = Zeroizing::new([0; KEY_BYTES + NONCE_BYTES]);
-        let root = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(&self.key.lock());
-        root.expand(&[CONTEXT], Derived)?.fill(bytes.as_mut())?;
-        let (key, nonce) = bytes.split_at(KEY_BYTES);
-        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key)?);
-        Ok((key, Nonce::try_assume_unique_for_key(nonce)?))
-    }
+fn derive(key: &[u8], salt: &[u8]) -> Result<(LessSafeKey, Nonce), ring::error::Unspecified> {
+    let mut bytes = Zeroizing::new([0; KEY_BYTES + NONCE_BYTES]);
+    let root = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(key);
+    root.expand(&[CONTEXT], Derived)?.fill(bytes.as_mut())?;
+    let (key, nonce) = bytes.split_at(KEY_BYTES);
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key)?);
+    Ok((key, Nonce::try_assume_unique_for_key(nonce)?))
 }
 
 /// How much is derived at once.
@@ -222,8 +302,21 @@ fn shard(owner: &str) -> usize {
     Sha256::digest(owner.as_bytes()).first().copied().map_or(0, usize::from) % SHARDS
 }
 
-fn file(at: usize) -> String {
-    format!("{at:02x}")
+/// What a file is called.
+fn file(at: usize, sha256: &str) -> String {
+    format!("{at:02x}-{}", sha256.get(..16).unwrap_or_default())
+}
+
+/// Removes files of a folder but those that are to stay.
+fn remove(folder: &Path, stays: impl Fn(&str) -> bool) -> Result<(), Unusable> {
+    let failed = |error| Unusable::Io(folder.to_owned(), error);
+    for found in std::fs::read_dir(folder).map_err(failed)? {
+        let found = found.map_err(failed)?;
+        if !found.file_name().to_str().is_some_and(&stays) {
+            std::fs::remove_file(found.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 fn sync(path: &Path) -> Result<(), Unusable> {
@@ -272,106 +365,4 @@ impl Recalled {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use palisade_control::follow::Pieces;
-    use palisade_filters::secret::Secret;
-
-    fn owner(name: &str) -> Owner {
-        Owner::Organisation(OrganisationId::new(name).unwrap())
-    }
-
-    fn there(secret: &str) -> Reading {
-        Reading::There(Pieces { resources: Vec::new(), hash_secret: Some(Secret::new(secret.to_owned())) })
-    }
-
-    fn secret(reading: &Reading) -> Option<String> {
-        let Reading::There(pieces) = reading else { return None };
-        pieces.hash_secret.as_ref().map(|secret| secret.expose().to_owned())
-    }
-
-    fn at(seconds: u64) -> SystemTime {
-        UNIX_EPOCH + std::time::Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn what_was_kept_is_what_is_found_by_the_same_proxy_alone() {
-        let room = tempfile::tempdir().unwrap();
-        let kept = Kept::new(room.path(), b"the key of this proxy");
-        assert!(matches!(kept.recall(), Err(Unusable::Nothing)));
-        let names: Vec<String> = (0..600).map(|at| format!("org-{at}")).collect();
-        let readings: Vec<_> = names.iter().map(|name| (owner(name), there(name))).collect();
-        kept.note(&readings);
-        kept.flush(None, at(1)).unwrap();
-        assert!(matches!(kept.recall(), Err(Unusable::Nothing)), "it is not whole yet");
-        kept.note(&[
-            (owner("org-7"), Reading::Gone),
-            (owner("org-8"), Reading::Lost("its key is gone".to_owned())),
-            (owner("org-9"), Reading::Unread("it is broken".to_owned())),
-        ]);
-        assert_eq!(kept.pending(), 2);
-        kept.flush(Some(42), at(7)).unwrap();
-        assert_eq!(kept.pending(), 0);
-        let again = Kept::new(room.path(), b"the key of this proxy");
-        let mut recalled = again.recall().unwrap();
-        assert_eq!(recalled.place, Place { position: 42, heard: 7 });
-        let all = recalled.organisations(None);
-        assert_eq!(all.len(), 598);
-        assert_eq!(recalled.organisations(all.last()), []);
-        let asked = ["org-7", "org-8", "org-9", "org-10"].map(owner);
-        let read = recalled.take(&asked.into_iter().collect()).unwrap();
-        let found: BTreeMap<String, Option<String>> =
-            read.iter().map(|(owner, reading)| (wire::owner_name(owner), secret(reading))).collect();
-        assert_eq!(found["org-7"], None);
-        assert_eq!(found["org-8"], None);
-        assert_eq!(found["org-9"].as_deref(), Some("org-9"), "its last good state");
-        assert_eq!(found["org-10"].as_deref(), Some("org-10"));
-        let other = Kept::new(room.path(), b"the key of another one");
-        assert!(matches!(other.recall(), Err(Unusable::Foreign(_))));
-        again.forget().unwrap();
-        assert!(matches!(again.recall(), Err(Unusable::Nothing)));
-    }
-
-    #[test]
-    fn whatever_is_changed_is_noticed() {
-        let room = tempfile::tempdir().unwrap();
-        let kept = Kept::new(room.path(), b"the key of this proxy");
-        kept.note(&[(owner("acme"), there("secret")), (owner("beta"), there("other"))]);
-        kept.flush(Some(1), at(0)).unwrap();
-        let (one, two) = (kept.folder.join(file(shard("acme"))), kept.folder.join(file(shard("beta"))));
-        assert_ne!(one, two);
-        for path in [kept.folder.join(POSITION), one.clone()] {
-            let whole = std::fs::read(&path).unwrap();
-            for word in [&b"position"[..], b"secret", b"acme"] {
-                assert!(!whole.windows(word.len()).any(|part| part == word));
-            }
-            for at in 0..whole.len() {
-                let mut changed = whole.clone();
-                changed[at] ^= 1;
-                std::fs::write(&path, &changed).unwrap();
-                assert!(matches!(kept.recall(), Err(Unusable::Foreign(_))), "byte {at}");
-                std::fs::write(&path, &whole[..at]).unwrap();
-                assert!(matches!(kept.recall(), Err(Unusable::Foreign(_))), "cut at {at}");
-            }
-            std::fs::write(&path, &whole).unwrap();
-        }
-        assert!(kept.recall().is_ok());
-        // A file in the place of another one.
-        std::fs::copy(&one, &two).unwrap();
-        assert!(matches!(kept.recall(), Err(Unusable::Foreign(_))));
-    }
-
-    #[test]
-    fn what_cannot_be_written_is_written_later() {
-        let room = tempfile::tempdir().unwrap();
-        let kept = Kept::new(room.path(), b"the key of this proxy");
-        // A file where the folder is to be.
-        std::fs::write(room.path().join(FOLDER), "").unwrap();
-        kept.note(&[(owner("acme"), there("secret"))]);
-        assert!(matches!(kept.flush(Some(1), at(0)), Err(Unusable::Io(..))));
-        assert_eq!(kept.pending(), 1);
-        std::fs::remove_file(room.path().join(FOLDER)).unwrap();
-        kept.flush(Some(2), at(0)).unwrap();
-        assert_eq!(kept.recall().unwrap().place.position, 2);
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ mod plane;
 
 pub(crate) use desk::FeedDesk;
 pub(crate) use enroll::{EnrollFlags, enroll};
-pub(crate) use far::{Far, follow};
+pub(crate) use far::{Far, Following};
 pub(crate) use plane::FarPlane;
 
 use crate::listen::{Address, ClientAddress, Listen};

@@ -6,7 +6,7 @@ use crate::commands::{err, out, run};
 use crate::house::House;
 use crate::http;
 use crate::process::until;
-use crate::processes::SOON;
+use crate::processes::{PROMPT, SOON};
 use palisade_control::feed::{Asked, Feed, Key, LIFETIME, NewEnrolment, TOKEN_LIFETIME, wire};
 use palisade_control::resources::Actor;
 use palisade_control::store::{MasterKey, Place, SqlitePlace, Store};
@@ -15,6 +15,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
@@ -151,6 +152,75 @@ fn a_proxy_goes_on_and_starts_again_without_the_control_plane() {
     // And a change is heard of again.
     let (newest, _) = site.key(&ann, "acme");
     until_answered(&proxy, &newest, 200);
+}
+
+#[test]
+fn an_organisation_that_was_deleted_meanwhile_does_not_come_back() {
+    let (mut site, operator, _, (key, _)) = Site::furnished(&with_feed());
+    let eve = site.admin_of(&operator, "other");
+    let (others, _) = site.key(&eve, "other");
+    let (mut proxy, _) = let_in(&site, &operator, None, "");
+    until_answered(&proxy, &key, 200);
+    until_answered(&proxy, &others, 200);
+    until("what was heard is kept", || proxy.data().join("state/position").exists().then_some(()));
+    proxy.stop();
+    is(site.call(&operator, "POST", "/orgs/acme/suspend", None), 204);
+    is(site.call(&operator, "DELETE", "/orgs/acme", None), 204);
+    // What was kept before is of no use any more without that.
+    std::fs::remove_file(proxy.data().join("state/position")).unwrap();
+    proxy.launch();
+    until_answered(&proxy, &others, 200);
+    until("what was heard is kept", || proxy.data().join("state/position").exists().then_some(()));
+    proxy.stop();
+    end(&mut site);
+    proxy.launch();
+    until_answered(&proxy, &others, 200);
+    assert_eq!(chat(&proxy, &key).status, 401);
+}
+
+#[test]
+fn a_proxy_is_taken_over_without_a_moment_in_which_it_knows_nothing() {
+    let (site, operator, _, (key, _)) = Site::furnished(&with_feed());
+    let (mut proxy, _) = let_in(&site, &operator, None, "");
+    until_answered(&proxy, &key, 200);
+    let (is_over, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let address = proxy.proxy;
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            while !is_over.load(Ordering::Acquire) {
+                assert_eq!(http::ask(address, &http::chat(&key, PROMPT)).status, 200);
+                asked.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        until("applications are served", || (asked.load(Ordering::Relaxed) > 3).then_some(()));
+        let mut before = proxy.upgrade();
+        assert!(before.ended().success(), "{}", before.log());
+        let so_far = asked.load(Ordering::Relaxed);
+        until("they still are", || (asked.load(Ordering::Relaxed) > so_far + 3).then_some(()));
+        is_over.store(true, Ordering::Release);
+        asking.join().unwrap();
+    });
+}
+
+#[test]
+fn a_proxy_that_is_enrolled_anew_while_it_serves_goes_on_as_whom_it_became() {
+    let (mut site, operator, ann, (key, _)) = Site::furnished(&with_feed());
+    let (mut proxy, first) = let_in(&site, &operator, None, "max_staleness = \"5s\"\n");
+    until_answered(&proxy, &key, 200);
+    let (token, second) = token(&site, &operator, None);
+    assert!(enroll(&site, &proxy, &token).status.success());
+    until("it says so", || proxy.process.as_ref().unwrap().log().contains("enrolled anew").then_some(()));
+    is(site.call(&operator, "DELETE", &format!("/platform/enrolments/{first}"), None), 204);
+    let (newest, _) = site.key(&ann, "acme");
+    until_answered(&proxy, &newest, 200);
+    assert_ne!(first, second);
+    // What it keeps is its own, and enough to start from.
+    until("what was heard is kept", || proxy.data().join("state/position").exists().then_some(()));
+    proxy.stop();
+    end(&mut site);
+    proxy.launch();
+    until_answered(&proxy, &key, 200);
+    assert!(!proxy.process.as_ref().unwrap().log().contains("what was kept is not used"));
 }
 
 #[test]
