@@ -12,10 +12,12 @@ use crate::store::{Kind, OrganisationId, ResourceId};
 use palisade_filters::Policy;
 use palisade_filters::dlp::Scanner;
 use palisade_filters::documents::{OrganisationDocument, PlatformDocument, ProviderSecrets};
+use palisade_filters::policy::Known;
 use palisade_filters::policy::compile::{CompileError, Grounds, Source};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Organisations with a problem that are tried again at each change, as one can be right because another changed. Those
 /// beyond are read again after a while.
@@ -32,6 +34,8 @@ pub(super) struct Assembly {
     scanner: Arc<Scanner>,
     secrets: ProviderSecrets,
     policy: Option<Policy>,
+    /// Whether everything was read once: until then, nobody is served who could wait for a core.
+    is_begun: bool,
     /// A fingerprint of what the platform has switched off.
     switches: Option<u64>,
     /// How often the platform was another one.
@@ -51,6 +55,7 @@ impl Assembly {
             scanner,
             secrets: ProviderSecrets::new(),
             policy: None,
+            is_begun: false,
             switches: None,
             platforms: 0,
             refused: BTreeMap::new(),
@@ -62,6 +67,11 @@ impl Assembly {
     /// The policy of this moment; none until the platform's resources could be used once.
     pub(super) fn policy(&self) -> Option<&Policy> {
         self.policy.as_ref()
+    }
+
+    /// Everything was read once.
+    pub(super) fn begun(&mut self) {
+        self.is_begun = true;
     }
 
     /// How often the platform was another one.
@@ -174,6 +184,9 @@ impl Assembly {
         }
         let (ids, sources): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
         let leaving: Vec<&str> = gone.iter().map(OrganisationId::as_str).collect();
+        let mut policy = policy;
+        let known = self.compiled_ahead(&policy, &sources);
+        policy.know(&known);
         let (next, errors) = policy.with(&sources, &leaving, &self.grounds(&self.secrets));
         let errors = errors.into_iter().map(|error| (error.document, error.problem));
         let mut problems: HashMap<String, String> = errors.collect();
@@ -193,6 +206,26 @@ impl Assembly {
             self.policy = Some(next);
         }
         beyond
+    }
+
+    /// Compiles organisations' own detectors, which is nearly all of the work, on several cores.
+    fn compiled_ahead(&self, policy: &Policy, sources: &[Source<OrganisationDocument>]) -> Vec<Known> {
+        let unknown = policy.unknown(sources);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = if self.is_begun { cores / 2 } else { cores }.min(unknown.len());
+        if cores < 2 {
+            return Vec::new();
+        }
+        let next = AtomicUsize::new(0);
+        let compile = || {
+            let numbers = std::iter::from_fn(|| unknown.get(next.fetch_add(1, Ordering::Relaxed)));
+            numbers.filter_map(|unknown| unknown.compile(&self.scanner)).collect::<Vec<_>>()
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..cores).map(|_| scope.spawn(compile)).collect();
+            // What a thread did not do is done by whoever needs it.
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+        })
     }
 
     fn source(&self, id: &OrganisationId, pieces: &Pieces) -> Source<OrganisationDocument> {

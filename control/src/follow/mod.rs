@@ -122,6 +122,7 @@ impl<O: Origin> Follower<O> {
             follower.part().await?;
         }
         let (_, errors) = follower.publish();
+        aside(&follower.assembly, Assembly::begun).await?;
         Ok((follower, errors))
     }
 

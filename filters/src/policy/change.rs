@@ -5,7 +5,7 @@
 //! much: of a hundred thousand organisations it touches none but these.
 
 use super::compile::{CompileError, Grounds, Source, compile_platform, compile_tenant};
-use super::owned::Owned;
+use super::owned::{Known, Owned, Unknown};
 use super::shards::Shards;
 use super::{Policy, Tenant};
 use crate::documents::{OrganisationDocument, PlatformDocument};
@@ -85,6 +85,18 @@ impl Policy {
         }
         next.take(changed, grounds, &mut errors);
         (next, errors)
+    }
+
+    /// Detectors of these organisations that [`Policy::with`] would have to compile. Whoever has several threads compiles
+    /// them there first.
+    pub fn unknown<'a>(&self, changed: &'a [Source<OrganisationDocument>]) -> Vec<Unknown<'a>> {
+        let readable = changed.iter().filter_map(|source| source.document.as_ref().ok());
+        self.owned.unknown(readable.map(|document| &document.dlp))
+    }
+
+    /// Takes what was compiled of them.
+    pub fn know(&mut self, known: &[Known]) {
+        self.owned.know(known);
     }
 
     fn following(&self) -> Self {

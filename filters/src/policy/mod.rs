@@ -28,6 +28,7 @@ use crate::routing::{KillSwitches, Routes};
 use crate::secret::Secret;
 use decide::Chains;
 use owned::Owned;
+pub use owned::{Known, Unknown};
 use shards::Shards;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use crate::dlp::rules::RuleDocument;
 use crate::dlp::{Own, Scanner};
 use crate::documents::DlpDocument;
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::{Arc, Weak};
 
@@ -18,6 +19,28 @@ pub(super) struct Owned {
     by_content: Shards<Weak<Own>>,
     /// How many are new since those that nobody has were looked for.
     new: usize,
+}
+
+/// Detectors that an organisation has and nobody was compiled for yet.
+#[derive(Debug)]
+pub struct Unknown<'a> {
+    content: Arc<str>,
+    rules: &'a [RuleDocument],
+}
+
+/// What came of it. It is known as long as somebody has this, or a tenant with it.
+#[derive(Debug)]
+pub struct Known {
+    content: Arc<str>,
+    own: Arc<Own>,
+}
+
+impl Unknown<'_> {
+    /// Compiles it, on whichever thread; nothing, if it cannot be used, which is said of its organisation in time.
+    pub fn compile(&self, platform: &Arc<Scanner>) -> Option<Known> {
+        let own = Own::compile(self.rules, platform).ok()?;
+        Some(Known { content: self.content.clone(), own })
+    }
 }
 
 impl Default for Owned {
@@ -44,6 +67,27 @@ impl Owned {
         self.by_content.insert(content.into(), Arc::downgrade(&own));
         self.new += 1;
         Ok(Some(own))
+    }
+
+    /// Which of these are to be compiled, each once.
+    pub(super) fn unknown<'a>(&self, documents: impl Iterator<Item = &'a DlpDocument>) -> Vec<Unknown<'a>> {
+        let mut seen = HashSet::new();
+        let with_rules = documents.filter(|document| !document.rules.is_empty());
+        let all = with_rules.map(|document| (Arc::<str>::from(content(&document.rules)), &document.rules));
+        all.filter(|(content, _)| {
+            self.by_content.get(content).is_none_or(|own| own.strong_count() == 0)
+                && seen.insert(content.clone())
+        })
+        .map(|(content, rules)| Unknown { content, rules })
+        .collect()
+    }
+
+    /// Takes what was compiled elsewhere.
+    pub(super) fn know(&mut self, known: &[Known]) {
+        for Known { content, own } in known {
+            self.by_content.insert(content.clone(), Arc::downgrade(own));
+        }
+        self.new += known.len();
     }
 
     /// Lets go of what nobody has any more, if that may be as much as what somebody has.
@@ -95,8 +139,19 @@ mod tests {
         };
         let platform = Arc::new(Scanner::new(rules::load(&[]).unwrap()));
         let mut owned = Owned::default();
-        let mut compile = |width| owned.compile(&document(width), &platform).unwrap().unwrap();
-        let (one, same, other) = (compile(10), compile(10), compile(11));
+        let [one, same, other] =
+            [10, 10, 11].map(|width| owned.compile(&document(width), &platform).unwrap().unwrap());
+        // What is compiled elsewhere is what is found here.
+        let documents = [document(10), document(12), document(12)];
+        let unknown = owned.unknown(documents.iter());
+        assert_eq!(unknown.len(), 1, "one is known, and one stands there twice");
+        let known: Vec<Known> = unknown.iter().filter_map(|unknown| unknown.compile(&platform)).collect();
+        owned.know(&known);
+        assert!(owned.unknown(documents.iter()).is_empty());
+        let found = owned.compile(&documents[1], &platform).unwrap().unwrap();
+        assert!(Arc::ptr_eq(&found, &known[0].own));
+        drop((known, found));
+        assert_eq!(owned.unknown(documents.iter()).len(), 1);
         assert!(Arc::ptr_eq(&one, &same) && !Arc::ptr_eq(&one, &other));
         drop((one, other));
         owned.new = NEW_MIN;
