@@ -33,6 +33,8 @@ pub(crate) struct Connection {
     pub(crate) certificate: Option<(event::Certificate, [u8; 32])>,
     /// Counted as long as it is open.
     pub(crate) seat: Option<Seat>,
+    /// And once more, where those who show no certificate have few.
+    pub(crate) strangers_seat: Option<Seat>,
 }
 
 impl Edge {

@@ -33,6 +33,11 @@ pub(crate) trait Host: Send + Sync + 'static {
         shutdown: &ShutdownWatch,
     ) -> impl Future<Output = Option<ReusedHttpStream>> + Send;
 
+    /// Whether a connection may go on, once it is known who is there.
+    fn welcomes(&self, _: &mut Connection) -> bool {
+        true
+    }
+
     /// How connections are treated.
     fn server_options(&self) -> Option<&HttpServerOptions> {
         None
@@ -143,7 +148,8 @@ impl<A: Host> ServerApp for Front<A> {
 impl<A: Host> Front<A> {
     /// Who is it, and may it come in?
     async fn greet(&self, mut socket: Socket, peer: Option<IpAddr>) -> Result<(Stream, Connection), Turned> {
-        let mut connection = Connection { peer, client: peer, certificate: None, seat: None };
+        let mut connection =
+            Connection { peer, client: peer, certificate: None, seat: None, strangers_seat: None };
         if let Some(limits) = self.limits() {
             seat(&limits, &mut socket, &mut connection).await?;
         }
@@ -151,6 +157,9 @@ impl<A: Host> Front<A> {
         let encrypted = certificates.acceptor().tls_handshake(socket).await.map_err(Turned::Tls)?;
         let certificate = encrypted.get_ssl().and_then(|tls| tls.peer_certificate_der());
         connection.certificate = certificate.map(tls::read_client);
+        if !self.host.welcomes(&mut connection) {
+            return Err(Turned::Full);
+        }
         Ok((Box::new(encrypted), connection))
     }
 

@@ -27,6 +27,8 @@ use std::time::{Duration, SystemTime};
 pub(crate) const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 /// What could not be made is tried again.
 const MADE_AGAIN_AFTER: Duration = Duration::from_mins(1);
+/// A clock that was set back by more than this was wrong before.
+const SET_BACK: Duration = Duration::from_mins(10);
 /// A file of certificates is not larger.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -41,7 +43,20 @@ enum Source {
     /// Files, with a hash of those that were tried last.
     Files(Tls, AtomicU64),
     /// Whoever makes them, and when they are to be made anew.
-    Made(Maker, Mutex<SystemTime>),
+    Made(Maker, Mutex<Turn>),
+}
+
+/// When what is shown was made, and when it is made anew.
+struct Turn {
+    made_at: SystemTime,
+    renew_at: SystemTime,
+}
+
+impl Turn {
+    fn is_due(&self, now: SystemTime) -> bool {
+        // It was made by a clock that was ahead and is right again: it may not hold yet.
+        now >= self.renew_at || now + SET_BACK < self.made_at
+    }
 }
 
 /// Makes what a listener shows now.
@@ -75,9 +90,10 @@ impl Certificates {
 
     /// Has them made for the first time.
     pub(crate) fn made_by(maker: Maker) -> Result<Self> {
-        let made = maker(SystemTime::now())?;
+        let made_at = SystemTime::now();
+        let made = maker(made_at)?;
         let acceptor = Acceptor::from_server_config(Arc::new(made.server_config()?));
-        let source = Source::Made(maker, Mutex::new(made.renew_at));
+        let source = Source::Made(maker, Mutex::new(Turn { made_at, renew_at: made.renew_at }));
         Ok(Self { source, acceptor: ArcSwap::from_pointee(acceptor) })
     }
 
@@ -97,13 +113,14 @@ impl Certificates {
                 }
                 (tls.certificate.display().to_string(), files.server_config(tls))
             }
-            Source::Made(maker, renew_at) => {
-                let (now, mut renew_at) = (SystemTime::now(), renew_at.lock());
-                if now < *renew_at {
+            Source::Made(maker, turn) => {
+                let (now, mut turn) = (SystemTime::now(), turn.lock());
+                if !turn.is_due(now) {
                     return;
                 }
                 let made = maker(now);
-                *renew_at = made.as_ref().map_or(now + MADE_AGAIN_AFTER, |made| made.renew_at);
+                let renew_at = made.as_ref().map_or(now + MADE_AGAIN_AFTER, |made| made.renew_at);
+                *turn = Turn { made_at: now, renew_at };
                 ("made here".to_owned(), made.and_then(|made| made.server_config()))
             }
         };
@@ -220,4 +237,23 @@ pub(crate) fn read_client(der: &[u8]) -> (event::Certificate, [u8; 32]) {
     let sha256: [u8; 32] = Sha256::digest(der).into();
     let fingerprint = format!("sha256:{}", api_key::hex(&sha256));
     (event::Certificate { subject: subject.into(), fingerprint: fingerprint.into() }, sha256)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_clock_that_was_ahead_made_is_made_anew() {
+        let (made_at, day) = (SystemTime::now(), Duration::from_hours(24));
+        let turn = Turn { made_at, renew_at: made_at + 60 * day };
+        for (now, due) in [
+            (made_at, false),
+            (made_at + 60 * day, true),
+            (made_at - Duration::from_secs(5), false),
+            (made_at - day, true),
+        ] {
+            assert_eq!(turn.is_due(now), due);
+        }
+    }
 }

@@ -64,9 +64,13 @@ impl From<FeedError> for Problem {
                 Self::new(Name::Unavailable, "it cannot be done at the moment; repeat it")
             }
             // Those are for proxies, and nobody here is one.
-            FeedError::Stranger(_) | FeedError::Forbidden(_) | FeedError::Behind | FeedError::Broken(_) => {
-                Self::new(Name::Internal, "something is broken on this side")
-            }
+            FeedError::Stranger(_)
+            | FeedError::Forbidden(_)
+            | FeedError::TooSoon(_)
+            | FeedError::TooLarge
+            | FeedError::TooSlow
+            | FeedError::Behind
+            | FeedError::Broken(_) => Self::new(Name::Internal, "something is broken on this side"),
         }
     }
 }

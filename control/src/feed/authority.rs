@@ -14,6 +14,8 @@ use rcgen::{
     IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
     SignatureAlgorithm, date_time_ymd,
 };
+use ring::agreement::{self, ECDH_P256, EphemeralPrivateKey, UnparsedPublicKey};
+use ring::rand::SystemRandom;
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 use sha2::{Digest, Sha256};
@@ -57,6 +59,8 @@ pub(super) struct Signed {
     /// Of its bytes, in hexadecimal digits.
     pub(super) sha256: String,
     pub(super) expires: SystemTime,
+    /// For which key, in hexadecimal digits.
+    pub(super) public_key: String,
 }
 
 /// How it stands in the store.
@@ -143,7 +147,8 @@ impl Authority {
         public_key: &[u8],
         now: SystemTime,
     ) -> Result<Signed, FeedError> {
-        if public_key.len() != PUBLIC_KEY_BYTES || public_key.first() != Some(&4) {
+        if public_key.len() != PUBLIC_KEY_BYTES || public_key.first() != Some(&4) || !is_on_curve(public_key)?
+        {
             let problem = "a public key is an uncompressed point of P-256, as hexadecimal digits".to_owned();
             return Err(FeedError::Invalid { pointer: "/public_key", problem });
         }
@@ -155,7 +160,12 @@ impl Authority {
         }
         let key = PublicKey(public_key.to_vec());
         let certificate = params.signed_by(&key, &self.issuer).map_err(FeedError::broken)?;
-        Ok(Signed { pem: certificate.pem(), sha256: fingerprint(&certificate), expires: now + LIFETIME })
+        Ok(Signed {
+            pem: certificate.pem(),
+            sha256: fingerprint(&certificate),
+            expires: now + LIFETIME,
+            public_key: hex(public_key),
+        })
     }
 }
 
@@ -164,6 +174,13 @@ fn made(now: SystemTime) -> Result<AuthorityDocument, FeedError> {
     let certificate = params(now).self_signed(&key).map_err(FeedError::broken)?;
     let sha256 = fingerprint(&certificate);
     Ok(AuthorityDocument { certificate: certificate.pem(), sha256, key: key.serialize_pem() })
+}
+
+/// Whether somebody could have the key of it: whoever agrees on a secret with a point has it looked at first.
+fn is_on_curve(point: &[u8]) -> Result<bool, FeedError> {
+    let own = EphemeralPrivateKey::generate(&ECDH_P256, &SystemRandom::new());
+    let own = own.map_err(|_| FeedError::broken("the system has no random bytes"))?;
+    Ok(agreement::agree_ephemeral(own, &UnparsedPublicKey::new(&ECDH_P256, point), |_| ()).is_ok())
 }
 
 fn fingerprint(certificate: &Certificate) -> String {

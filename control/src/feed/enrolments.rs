@@ -26,8 +26,6 @@ pub const TOKEN_LIFETIME: Duration = Duration::from_hours(1);
 pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_hours(24 * 7);
 /// A proxy's name, in bytes: it fits a line of a list.
 const NAME_BYTES_MAX: usize = 100;
-/// Certificates of a proxy that hold: the one in use, and one that is about to be.
-const CERTIFICATES_MAX: usize = 4;
 /// How often a change is tried while others write there.
 const ATTEMPTS_MAX: usize = 32;
 /// Of the name that a proxy's writer of usage has.
@@ -83,7 +81,8 @@ pub(super) struct EnrolmentDocument {
     creator: String,
     created: u64,
     token: Option<TokenDocument>,
-    certificates: Vec<CertificateDocument>,
+    /// The one in use, and one that is about to be: the newest is the last.
+    pub(super) certificates: Vec<CertificateDocument>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -95,9 +94,15 @@ struct TokenDocument {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CertificateDocument {
-    sha256: String,
-    expires: u64,
+pub(super) struct CertificateDocument {
+    pub(super) sha256: String,
+    pub(super) expires: u64,
+    /// Itself, in PEM, as long as nothing newer was signed: whoever did not hear it is told it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pem: Option<String>,
+    /// For which key, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) public_key: Option<String>,
 }
 
 /// Which enrolment a certificate is of; its id is the certificate's hash.
@@ -112,6 +117,8 @@ struct OfDocument {
 pub(super) struct Guest {
     pub(super) id: ResourceId,
     pub(super) scope: Scope,
+    /// The hash of the certificate, in hexadecimal digits.
+    pub(super) certificate: String,
 }
 
 impl Guest {
@@ -124,11 +131,11 @@ impl Guest {
 }
 
 /// What is to become of an enrolment.
-struct Next {
-    document: Option<EnrolmentDocument>,
+pub(super) struct Next {
+    pub(super) document: Option<EnrolmentDocument>,
     /// Certificates that come, and those that go.
-    signed: Option<Signed>,
-    gone: Vec<CertificateDocument>,
+    pub(super) signed: Option<Signed>,
+    pub(super) gone: Vec<CertificateDocument>,
 }
 
 impl Feed {
@@ -157,7 +164,7 @@ impl Feed {
         };
         let view = document.view(&made.id);
         self.change(&made.id, by, |found| match found {
-            None => Ok(Next { document: Some(document.clone()), signed: None, gone: Vec::new() }),
+            None => Ok(Some(Next { document: Some(document.clone()), signed: None, gone: Vec::new() })),
             Some(_) => Err(FeedError::Contended),
         })
         .await?;
@@ -187,7 +194,7 @@ impl Feed {
     pub async fn withdraw(&self, id: &ResourceId, by: &Actor) -> Result<(), FeedError> {
         self.change(id, by, |found| {
             let document = found.ok_or(FeedError::NotFound("enrolment"))?;
-            Ok(Next { document: None, signed: None, gone: document.certificates })
+            Ok(Some(Next { document: None, signed: None, gone: document.certificates }))
         })
         .await
     }
@@ -221,42 +228,14 @@ impl Feed {
                 certificate: signed.pem.clone(),
                 authority: self.authority.certificate().to_owned(),
             });
-            Ok(Next {
+            Ok(Some(Next {
                 document: Some(EnrolmentDocument { token: None, ..document }),
                 signed: Some(signed),
                 gone: Vec::new(),
-            })
+            }))
         })
         .await?;
         enrolled.ok_or(FeedError::Contended)
-    }
-
-    /// Another certificate for somebody who has one, for another key.
-    pub(super) async fn renew(
-        &self,
-        guest: &Guest,
-        asked: &wire::Renew,
-        now: SystemTime,
-    ) -> Result<wire::Renewed, FeedError> {
-        let by = Actor { name: format!("proxy {}", guest.id), at: now };
-        let public_key = unhex(&asked.public_key);
-        let mut certificate = None;
-        self.change(&guest.id, &by, |found| {
-            let mut document = found.ok_or(STRANGER)?;
-            let signed = self.authority.proxy(&guest.id, &document.scope, &public_key, now)?;
-            // Those that ended go, and the oldest if there are too many: it was renewed again and again.
-            let first = document.certificates.len().saturating_sub(CERTIFICATES_MAX - 1);
-            let (gone, kept) =
-                document.certificates.into_iter().enumerate().partition::<Vec<_>, _>(|(at, certificate)| {
-                    *at < first || certificate.expires <= seconds(now)
-                });
-            document.certificates = kept.into_iter().map(|(_, certificate)| certificate).collect();
-            certificate = Some(signed.pem.clone());
-            let gone = gone.into_iter().map(|(_, certificate)| certificate).collect();
-            Ok(Next { document: Some(document), signed: Some(signed), gone })
-        })
-        .await?;
-        certificate.map(|certificate| wire::Renewed { certificate }).ok_or(FeedError::Contended)
     }
 
     /// Who comes with a certificate, if it is one of those that hold.
@@ -279,15 +258,15 @@ impl Feed {
         if !document.certificates.iter().any(holds) {
             return Err(STRANGER);
         }
-        Ok(Guest { id, scope: document.scope })
+        Ok(Guest { id, scope: document.scope, certificate: sha256 })
     }
 
-    /// Makes of one enrolment what is to become of it, if nobody else of the platform wrote meanwhile.
-    async fn change(
+    /// Makes of one enrolment what is to become of it, if anything is, and nobody else of the platform wrote meanwhile.
+    pub(super) async fn change(
         &self,
         id: &ResourceId,
         by: &Actor,
-        mut next: impl FnMut(Option<EnrolmentDocument>) -> Result<Next, FeedError>,
+        mut next: impl FnMut(Option<EnrolmentDocument>) -> Result<Option<Next>, FeedError>,
     ) -> Result<(), FeedError> {
         let platform = self.store.platform();
         for _ in 0..ATTEMPTS_MAX {
@@ -301,7 +280,7 @@ impl Feed {
                 before: before.as_ref().map(|document| document.shown(id)),
                 after: None,
             };
-            let next = next(before)?;
+            let Some(next) = next(before)? else { return Ok(()) };
             let mut writes = Vec::new();
             for certificate in &next.gone {
                 writes.extend(self.forget(&certificate.sha256).await?);
@@ -310,8 +289,7 @@ impl Feed {
                 (Some(mut document), expected) => {
                     if let Some(signed) = next.signed {
                         writes.push(self.remember(id, &signed.sha256)?);
-                        let expires = seconds(signed.expires);
-                        document.certificates.push(CertificateDocument { sha256: signed.sha256, expires });
+                        document.certificates.push(signed.into());
                     }
                     changed.after = Some(document.shown(id));
                     let document = to_raw_value(&document).map_err(FeedError::broken)?;
@@ -353,8 +331,16 @@ impl Feed {
 }
 
 /// What is said to whoever has no certificate that holds, whatever was wrong with theirs.
-const STRANGER: FeedError =
+pub(super) const STRANGER: FeedError =
     FeedError::Stranger("the certificate was withdrawn, replaced or has ended; enroll this proxy again");
+
+impl From<Signed> for CertificateDocument {
+    fn from(signed: Signed) -> Self {
+        let expires = seconds(signed.expires);
+        let (pem, public_key) = (Some(signed.pem), Some(signed.public_key));
+        Self { sha256: signed.sha256, expires, pem, public_key }
+    }
+}
 
 impl EnrolmentDocument {
     fn view(&self, id: &ResourceId) -> EnrolmentView {
@@ -379,12 +365,12 @@ fn read(text: &str) -> Result<EnrolmentDocument, FeedError> {
     serde_json::from_str(text).map_err(FeedError::broken)
 }
 
-fn seconds(at: SystemTime) -> u64 {
+pub(super) fn seconds(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Bytes from hexadecimal digits; nothing, if they are none.
-fn unhex(digits: &str) -> Vec<u8> {
+pub(super) fn unhex(digits: &str) -> Vec<u8> {
     let is_hex = digits.len().is_multiple_of(2) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let digit = |byte: &u8| char::from(*byte).to_digit(16).unwrap_or(0) as u8;
     let byte = |pair: &[u8]| pair.iter().fold(0, |byte, half| byte << 4 | digit(half));

@@ -24,6 +24,15 @@ pub enum FeedError {
     /// It is not there.
     #[error("there is no such {0}")]
     NotFound(&'static str),
+    /// Another certificate is signed later.
+    #[error("the newest certificate of this proxy is too young to be renewed; ask again after {0}")]
+    TooSoon(String),
+    /// More bytes than anything has that is asked here.
+    #[error("the body has more bytes than is read of such a request")]
+    TooLarge,
+    /// Its bytes did not come.
+    #[error("the body did not come in time")]
+    TooSlow,
     /// The feed is not as far as its follower.
     #[error("the feed ends before that; read all anew")]
     Behind,
@@ -53,6 +62,9 @@ impl FeedError {
             Self::Forbidden(_) => (403, "forbidden"),
             Self::Invalid { .. } => (422, "invalid"),
             Self::NotFound(_) => (404, "not_found"),
+            Self::TooSoon(_) => (429, "too_soon"),
+            Self::TooLarge => (413, "too_large"),
+            Self::TooSlow => (408, "too_slow"),
             Self::Behind => (410, "behind"),
             Self::Contended | Self::Store(_) | Self::Away(_) => (503, "unavailable"),
             Self::Broken(_) => (500, "broken"),
@@ -69,6 +81,9 @@ impl FeedError {
             | Self::Forbidden(_)
             | Self::Invalid { .. }
             | Self::NotFound(_)
+            | Self::TooSoon(_)
+            | Self::TooLarge
+            | Self::TooSlow
             | Self::Behind
             | Self::Contended => None,
         }

@@ -12,6 +12,7 @@ mod authority;
 mod enrolments;
 mod error;
 mod key;
+mod renewal;
 mod scope;
 pub mod wire;
 
@@ -23,7 +24,7 @@ pub use scope::ORGANISATIONS_MAX;
 
 use crate::follow::{News, Origin, READ_MAX};
 use crate::store::{Kind, OrganisationId, Owner, Store, StoreError};
-use crate::usage::{self, Batch, UsageError};
+use crate::usage::{self, BATCH_ROWS_MAX, Batch, UsageError};
 use enrolments::Guest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,8 +36,13 @@ use std::time::{Duration, Instant, SystemTime};
 pub const PATIENCE_MAX: Duration = Duration::from_secs(30);
 /// What is read of a request: the names of so many owners.
 const BODY_BYTES_MAX: usize = 64 << 10;
-/// And of one that brings usage, batches together.
-const USAGE_BYTES_MAX: usize = 4 << 20;
+/// And of one that brings usage. A row of the longest names, with all findings, takes less than 2 000 bytes, and a
+/// proxy brings 513 of them together at most.
+const USAGE_BYTES_MAX: usize = 1 << 20;
+/// And of whoever has no certificate: a token and a public key.
+const STRANGERS_BYTES_MAX: usize = 4 << 10;
+/// Who was away for long hears how far it is no later than this, if nothing on the way concerned them.
+const PAGES_WITHIN: Duration = Duration::from_secs(5);
 /// Kinds of resources of this room.
 pub(crate) const KINDS: [&str; 3] = ["feed-authority", "feed-certificates", "enrolments"];
 
@@ -71,9 +77,13 @@ pub struct Asked<'a> {
     pub now: SystemTime,
 }
 
-/// How much of a request's body is read, of whoever has a certificate or none.
-pub fn body_bytes_max(path: &str, is_known: bool) -> usize {
-    if is_known && path.strip_prefix(wire::ROOT) == Some("usage") { USAGE_BYTES_MAX } else { BODY_BYTES_MAX }
+/// How much of a request's body is read.
+pub fn body_bytes_max(path: &str) -> usize {
+    match path.strip_prefix(wire::ROOT) {
+        Some("usage") => USAGE_BYTES_MAX,
+        Some("read" | "renew") => BODY_BYTES_MAX,
+        Some(_) | None => STRANGERS_BYTES_MAX,
+    }
 }
 
 /// What is answered: a status and JSON.
@@ -92,6 +102,16 @@ impl Answer {
     pub fn busy() -> Self {
         refused(&FeedError::Contended)
     }
+
+    /// The body has more than [`body_bytes_max`].
+    pub fn too_large() -> Self {
+        refused(&FeedError::TooLarge)
+    }
+
+    /// The body did not come in time.
+    pub fn too_slow() -> Self {
+        refused(&FeedError::TooSlow)
+    }
 }
 
 impl Feed {
@@ -107,6 +127,19 @@ impl Feed {
     /// Who signs.
     pub fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// Whether a body is read at all: of whoever asks to be let in, and of whoever was.
+    pub async fn admit(
+        &self,
+        path: &str,
+        certificate: Option<&[u8; 32]>,
+        now: SystemTime,
+    ) -> Result<(), Answer> {
+        if path.strip_prefix(wire::ROOT) == Some("enroll") {
+            return Ok(());
+        }
+        self.guest(certificate, now).await.map(drop).map_err(|error| refused(&error))
     }
 
     /// Answers a request.
@@ -128,7 +161,7 @@ impl Feed {
             ("GET", "news") => written(&self.news(&guest, asked).await?),
             ("GET", "organisations") => written(&self.organisations(&guest, asked).await?),
             ("POST", "read") => written(&self.read(&guest, &read(asked.body)?).await?),
-            ("POST", "usage") => written(&self.usage(&guest, &read(asked.body)?, asked.now).await?),
+            ("POST", "usage") => written(&self.usage(&guest, brought(asked.body)?, asked.now).await?),
             ("POST", "renew") => written(&self.renew(&guest, &read(asked.body)?, asked.now).await?),
             (_, _) => Err(FeedError::NotFound("path")),
         }
@@ -136,9 +169,9 @@ impl Feed {
 
     /// Who changed of those that a guest may know of. Others wake nobody.
     async fn news(&self, guest: &Guest, asked: &Asked<'_>) -> Result<wire::Changed, FeedError> {
-        let after = number(asked.query, "after").unwrap_or(0);
-        let patience =
-            Duration::from_millis(number(asked.query, "patience_ms").unwrap_or(0)).min(PATIENCE_MAX);
+        let after = number(asked.query, "after", "/after")?;
+        let patience = number(asked.query, "patience_ms", "/patience_ms")?;
+        let patience = Duration::from_millis(patience).min(PATIENCE_MAX);
         let begun = Instant::now();
         let mut position = after;
         loop {
@@ -149,7 +182,7 @@ impl Feed {
             owners.retain(|owner| guest.scope.has(owner));
             let is_more = heard < end;
             position = heard;
-            if !owners.is_empty() || (begun.elapsed() >= patience && !is_more) {
+            if !owners.is_empty() || is_over(begun.elapsed(), patience, is_more) {
                 return Ok(News { owners, position, end }.into());
             }
         }
@@ -161,7 +194,8 @@ impl Feed {
         asked: &Asked<'_>,
     ) -> Result<wire::Organisations, FeedError> {
         let after = value(asked.query, "after").map(OrganisationId::new).transpose();
-        let after = after.map_err(StoreError::from)?;
+        let after =
+            after.map_err(|error| FeedError::Invalid { pointer: "/after", problem: error.to_string() })?;
         let organisations = match guest.scope.organisations() {
             None => {
                 let all = Origin::organisations(&self.store, after.as_ref()).await?;
@@ -199,17 +233,27 @@ impl Feed {
     async fn usage(
         &self,
         guest: &Guest,
-        asked: &wire::Usage,
+        asked: wire::Usage,
         now: SystemTime,
     ) -> Result<wire::Settled, FeedError> {
         let (mut settled, mut refused) = (Vec::with_capacity(asked.batches.len()), Vec::new());
-        for batch in &asked.batches {
-            let wrong = |problem: String| FeedError::Invalid { pointer: "/batches", problem };
-            let owner = wire::owner(&batch.organisation).map_err(|error| wrong(error.to_string()))?;
-            if owner == Owner::Platform || !guest.scope.has(&owner) {
-                return Err(FeedError::Forbidden(owner.to_string()));
+        for batch in asked.batches {
+            // What somebody must not bring holds up nothing else that they bring.
+            let owner = wire::owner(&batch.organisation).ok().filter(|owner| guest.scope.has(owner));
+            let Some(Owner::Organisation(id)) = owner else {
+                refused.push(batch.sequence);
+                continue;
+            };
+            match guest.scope.means(&self.store, &id).await {
+                Ok(true) => {}
+                // It is gone; what stands under its name is another.
+                Ok(false) => {
+                    settled.push(batch.sequence);
+                    continue;
+                }
+                Err(_) => break,
             }
-            let batch = Batch { writer: guest.writer(&batch.writer), ..batch.clone() };
+            let batch = Batch { writer: guest.writer(&batch.writer), ..batch };
             match usage::add(&self.store, &batch, now).await {
                 // Of an organisation that is gone, nobody will ask any more.
                 Ok(()) | Err(UsageError::Store(StoreError::NoOrganisation(_))) => {
@@ -241,6 +285,23 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, FeedError> {
     })
 }
 
+fn brought(body: &[u8]) -> Result<wire::Usage, FeedError> {
+    serde_json::from_slice(body).map_err(|error| FeedError::Invalid {
+        pointer: "/batches",
+        problem: format!(
+            "bring at most {} batches, of {BATCH_ROWS_MAX} rows together; this cannot be read behind line {} column {}",
+            wire::BATCHES_MAX,
+            error.line(),
+            error.column()
+        ),
+    })
+}
+
+/// Whether nothing is said any longer: after what was asked for, and on the way through what concerns others, sooner.
+fn is_over(waited: Duration, patience: Duration, is_more: bool) -> bool {
+    waited >= if is_more { PAGES_WITHIN } else { patience }
+}
+
 fn written(answer: &impl Serialize) -> Result<Vec<u8>, FeedError> {
     serde_json::to_vec(answer).map_err(FeedError::broken)
 }
@@ -253,6 +314,30 @@ fn value<'q>(query: &'q str, name: &str) -> Option<&'q str> {
         .map(|(_, value)| value)
 }
 
-fn number(query: &str, name: &str) -> Option<u64> {
-    value(query, name)?.parse().ok()
+/// A number that is 0 if it is not said.
+fn number(query: &str, name: &str, pointer: &'static str) -> Result<u64, FeedError> {
+    let problem = || "write a whole number, in digits".to_owned();
+    let read = |value: &str| value.parse().map_err(|_| FeedError::Invalid { pointer, problem: problem() });
+    value(query, name).map_or(Ok(0), read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_pages_through_what_concerns_others_past_what_a_client_waits() {
+        let seconds = Duration::from_secs;
+        for (waited, patience, is_more, over) in [
+            (0, 0, false, true),
+            (0, 0, true, false),
+            (5, 0, true, true),
+            (19, 20, false, false),
+            (20, 20, false, true),
+            (5, 20, true, true),
+            (4, 20, true, false),
+        ] {
+            assert_eq!(is_over(seconds(waited), seconds(patience), is_more), over, "{waited} {is_more}");
+        }
+    }
 }

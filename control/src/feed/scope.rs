@@ -74,6 +74,17 @@ impl Scope {
         }
     }
 
+    /// Whether an organisation that is there is one that it is for, and not a later one of its name.
+    pub(super) async fn means(&self, store: &Store, id: &OrganisationId) -> Result<bool, StoreError> {
+        let Self::Some(some) = self else { return Ok(true) };
+        let Some(meant) = some.get(id.as_str()) else { return Ok(false) };
+        match store.tenant(id).all(&[]).await {
+            Ok(found) => Ok(mark(&found.hash_secret) == *meant),
+            Err(StoreError::NoOrganisation(_)) => Ok(false),
+            Err(failed) => Err(failed),
+        }
+    }
+
     /// What it may see of what was read of somebody that it may know of.
     pub(super) fn seen(&self, owner: &Owner, reading: Reading) -> Result<Reading, FeedError> {
         let Self::Some(some) = self else { return Ok(reading) };

@@ -4,23 +4,31 @@
 
 use crate::follow::{News, Pieces, Reading};
 use crate::store::{Kind, NameError, OrganisationId, Owner, ResourceId};
-use crate::usage::Batch;
+use crate::usage::{BATCH_ROWS_MAX, Batch, bounded};
 use palisade_filters::secret::Secret;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 /// What all paths begin with.
 pub const ROOT: &str = "/feed/v1/";
+/// Batches of one request.
+pub const BATCHES_MAX: usize = 128;
 /// How the platform is called among owners; no organisation can be called that.
 const PLATFORM: &str = "@platform";
 
 /// Somebody has a token and wants a certificate for a key.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Enroll {
     /// As it was shown.
     pub token: String,
     /// An uncompressed point of P-256, in hexadecimal digits.
     pub public_key: String,
+}
+
+impl std::fmt::Debug for Enroll {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Enroll({})", self.public_key)
+    }
 }
 
 /// They are let in.
@@ -53,7 +61,8 @@ pub struct Renewed {
 /// A proxy brings what it counted.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Usage {
-    /// Each under a number of its writer's.
+    /// Each under a number of its writer's: at most [`BATCHES_MAX`], of [`BATCH_ROWS_MAX`] rows together.
+    #[serde(deserialize_with = "batches")]
     pub batches: Vec<Batch>,
 }
 
@@ -62,7 +71,7 @@ pub struct Usage {
 pub struct Settled {
     /// Numbers of batches that are kept, or whose organisation is gone.
     pub settled: Vec<u64>,
-    /// Of those that can never be kept.
+    /// Of those that can never be kept, or are of an organisation that the proxy is not for.
     pub refused: Vec<u64>,
 }
 
@@ -171,6 +180,15 @@ impl From<NameError> for Nonsense {
     fn from(error: NameError) -> Self {
         Self(error.to_string())
     }
+}
+
+/// Reads batches, and no more of them than are looked at: what is read takes many times what is sent.
+fn batches<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Batch>, D::Error> {
+    let mut rows = 0;
+    bounded(input, |batches: &[Batch]| {
+        rows += batches.last().map_or(0, |batch| batch.rows.len());
+        batches.len() <= BATCHES_MAX && rows <= BATCH_ROWS_MAX
+    })
 }
 
 /// How an owner is called.

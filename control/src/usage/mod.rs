@@ -9,10 +9,12 @@
 //! What is lost: what a process counted and had not brought when it was killed. What is bounded: rows of a page, and
 //! so of a day; what is beyond counts as [`OTHER`]. It knows no request: who counts decides what a request was.
 
+mod bounded;
 mod day;
 mod gathering;
 mod page;
 
+pub(crate) use bounded::bounded;
 pub use day::{Day, NotADay};
 pub use gathering::Gathering;
 pub use page::{Counts, OTHER, Row};
@@ -21,7 +23,7 @@ use crate::store::{
     Kind, NameError, NewMemo, OrganisationId, Owner, PAGE_MAX, ResourceId, Store, StoreError,
 };
 use page::{PAGES, Page};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -36,9 +38,8 @@ const SWEPT_AT_ONCE: usize = 1_000;
 /// A writer's name is a few random characters.
 const WRITER_BYTES_MAX: usize = 16;
 
-/// What a writer brings.
+/// What a writer brings. It may be newer than who reads it: what is not known here is passed over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Batch {
     /// Whose requests they were.
     pub organisation: String,
@@ -49,7 +50,12 @@ pub struct Batch {
     /// The number among its batches; higher than that of each before, and the same when it is brought again.
     pub sequence: u64,
     /// What it counted.
+    #[serde(deserialize_with = "rows")]
     pub rows: Vec<Row>,
+}
+
+fn rows<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Row>, D::Error> {
+    bounded(input, |rows: &[Row]| rows.len() <= BATCH_ROWS_MAX)
 }
 
 /// Why counts were not kept, or cannot be read.

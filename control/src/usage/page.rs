@@ -30,9 +30,9 @@ const WRITER_BYTES: usize = 16 + 2 * NUMBER_BYTES + 8;
 /// For rows, writers aside.
 const ROWS_BYTES_MAX: usize = crate::store::MEMO_BYTES_MAX - WRITERS_MAX * WRITER_BYTES - 64;
 
-/// What was counted.
+/// What was counted. A newer version may count more: what is not known here is passed over, and not kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Counts {
     /// Requests that came to an end.
     #[serde(rename = "n")]
@@ -64,7 +64,7 @@ fn is_zero(number: &u64) -> bool {
 
 /// What was counted for one key, user and model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Row {
     /// The public id of a key, `jwt`, or [`OTHER`].
     #[serde(rename = "k")]

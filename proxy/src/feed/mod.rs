@@ -74,6 +74,11 @@ impl FeedConfig {
         if let Some(wrong) = config.names.iter().find(|name| !is_name(name)) {
             return Err(format!("`feed.names`: `{wrong}` is neither a host's name nor an address"));
         }
+        // Names are checked as certificates have them, which is without it.
+        if let Some(dotted) = config.names.iter().find(|name| name.ends_with('.')) {
+            let plain = dotted.trim_end_matches('.');
+            return Err(format!("`feed.names`: write `{dotted}` without the dot at its end, as `{plain}`"));
+        }
         if config.names.len() > NAMES_MAX {
             return Err(format!("`feed.names` holds at most {NAMES_MAX} names"));
         }
@@ -121,6 +126,7 @@ mod tests {
         for (text, said) in [
             ("listen = \"0.0.0.0:8083\"", "`feed.names` says what proxies call"),
             ("listen = \"unix:/run/feed\"", "an address with a port"),
+            ("names = [\"control.example.\"]", "without the dot at its end, as `control.example`"),
             ("names = [\"https://control.example\"]", "neither a host's name nor an address"),
         ] {
             let told = of(text, None).unwrap_err();

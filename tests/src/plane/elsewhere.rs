@@ -262,6 +262,10 @@ fn a_proxy_that_is_withdrawn_serves_nobody_and_keeps_nothing() {
     let identity = gone.data().join("identity");
     let told = out(&asked(&site, &identity.join("authority.pem"), Some(&identity), "end", None));
     assert!(told.ends_with("\n401") && told.contains("enroll this proxy again"), "{told}");
+    // Nor is anything read that is brought with it.
+    let much = json!({ "batches": [], "more": "x".repeat(512 << 10) });
+    let told = out(&asked(&site, &identity.join("authority.pem"), Some(&identity), "usage", Some(&much)));
+    assert!(told.ends_with("\n401"), "{told}");
     // Enrolled anew, it serves without a restart.
     let (token, _) = token(&site, &operator, None);
     assert!(enroll(&site, &gone, &token).status.success());
@@ -293,7 +297,7 @@ fn a_proxy_for_some_organisations_hears_of_no_other() {
     assert!(platform.contains("double") && !platform.contains("sk-of-the-platform"), "{platform}");
     let counted = json!({ "batches": [{ "organisation": "other", "day": "2026-01-01", "writer": "w", "sequence": 1,
         "rows": [] }] });
-    assert!(ask("usage", Some(&counted)).ends_with("\n403"));
+    assert_eq!(ask("usage", Some(&counted)), "{\"settled\":[],\"refused\":[1]}\n200");
 }
 
 #[test]
@@ -304,6 +308,20 @@ fn nobody_is_answered_without_a_certificate_of_ours() {
     for path in ["end", "news?after=0", "organisations"] {
         let told = out(&asked(&site, &authority, None, path, None));
         assert!(told.ends_with("\n401") && told.contains("palisade enroll"), "{told}");
+    }
+    // What a stranger brings is small, and what a proxy brings is bounded.
+    let identity = proxy.data().join("identity");
+    let much = |bytes: usize| json!({ "token": "x".repeat(bytes), "public_key": "" });
+    for (identity, path, bytes, said) in [
+        (None, "enroll", 1 << 10, "\n401"),
+        (None, "enroll", 5 << 10, "\n413"),
+        (None, "usage", 1 << 10, "\n401"),
+        (Some(&*identity), "read", 65 << 10, "\n413"),
+        (Some(&*identity), "usage", 1 << 20, "\n413"),
+        (Some(&*identity), "usage", 1 << 10, "\n422"),
+    ] {
+        let told = out(&asked(&site, &authority, identity, path, Some(&much(bytes))));
+        assert!(told.ends_with(said), "{path} {bytes} {told}");
     }
     // Somebody else's proxy, of another installation.
     let (foreign, operator_there, _, _) = Site::furnished(&with_feed());
