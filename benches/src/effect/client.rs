@@ -3,10 +3,12 @@
 use serde_json::Value;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longer than anything takes that is asked for here.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// A connection that rested longer may have been closed.
+const RESTS_AT_MOST: Duration = Duration::from_secs(5);
 const PASSWORD: &str = "correct horse battery staples";
 
 /// A connection, and what is shown on it.
@@ -15,6 +17,7 @@ pub(super) struct Client {
     stream: TcpStream,
     /// Header lines, each with its end.
     badge: String,
+    used: Instant,
 }
 
 /// An answer.
@@ -50,7 +53,7 @@ impl Client {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { address, stream, badge: badge.to_owned() })
+        Ok(Self { address, stream, badge: badge.to_owned(), used: Instant::now() })
     }
 
     /// Another connection of the same caller.
@@ -86,6 +89,10 @@ impl Client {
         more: &str,
         body: Option<&Value>,
     ) -> io::Result<Answer> {
+        if self.used.elapsed() > RESTS_AT_MOST {
+            *self = self.again()?;
+        }
+        self.used = Instant::now();
         let body = body.map(Value::to_string).unwrap_or_default();
         let kind = if method == "PATCH" { "merge-patch+json" } else { "json" };
         write!(
