@@ -87,8 +87,8 @@ impl Policy {
         (next, errors)
     }
 
-    /// Detectors of these organisations that [`Policy::with`] would have to compile. Whoever has several threads compiles
-    /// them there first.
+    /// Detectors of these organisations that [`Policy::with`] would have to compile. Whoever has several threads
+    /// compiles them there first.
     pub fn unknown<'a>(&self, changed: &'a [Source<OrganisationDocument>]) -> Vec<Unknown<'a>> {
         let readable = changed.iter().filter_map(|source| source.document.as_ref().ok());
         self.owned.unknown(readable.map(|document| &document.dlp))

@@ -76,8 +76,12 @@ fn asked(site: &Site, authority: &Path, identity: Option<&Path>, path: &str, bod
     if let Some(identity) = identity {
         curl.arg("--cert").arg(identity.join("certificate.pem")).arg("--key").arg(identity.join("key.pem"));
     }
+    // More than an argument holds.
+    let file = tempfile::NamedTempFile::new().unwrap();
     if let Some(body) = body {
-        curl.args(["--header", "content-type: application/json", "--data-binary", &body.to_string()]);
+        std::fs::write(file.path(), body.to_string()).unwrap();
+        curl.args(["--header", "content-type: application/json", "--data-binary"]);
+        curl.arg(format!("@{}", file.path().display()));
     }
     curl.arg(format!("https://{}/feed/v1/{path}", site.house.feed())).output().unwrap()
 }
