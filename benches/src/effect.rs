@@ -121,30 +121,40 @@ fn toggle_switch(site: &mut Site) -> io::Result<Changes> {
     for number in 0..PLATFORM_CHANGES {
         let is_off = number.is_multiple_of(2);
         let look = ("POST", "/v1/chat/completions", Some(&prompt), if is_off { 503 } else { 200 });
-        changes.time(&site.proxies, &site.key, look, || switch(operator, "mock", is_off))?;
+        changes.time(&site.proxies, &site.key, look, || switch(operator, is_off))?;
     }
     Ok(changes)
 }
 
-/// Puts a kill switch of a model there, or takes it away.
-fn switch(operator: &mut Client, model: &str, is_off: bool) -> io::Result<Value> {
-    let path = format!("/api/v1/platform/kill-switches/{model}");
-    if is_off {
-        let switch = json!({ "provider": "double", "model": model, "reason": "a measurement" });
-        operator.call("PUT", &path, "if-none-match: *\r\n", Some(&switch))?.wanted(200)
-    } else {
-        let found = operator.call("GET", &path, "", None)?;
-        let version = format!("if-match: {}\r\n", found.header("etag").unwrap_or_default());
-        operator.call("DELETE", &path, &version, None)?.wanted(204)
-    }
+/// Puts a kill switch there, or takes it away.
+fn switch(operator: &mut Client, is_off: bool) -> io::Result<Value> {
+    let switch = json!({ "provider": "double", "model": "mock", "reason": "a measurement" });
+    put(operator, "/api/v1/platform/kill-switches/measured", is_off.then_some(&switch))
 }
 
-/// Changes the platform again and again, by a model that nobody asks for: every organisation is compiled anew all the
-/// same. How often.
+/// Puts something there, or takes it away.
+fn put(operator: &mut Client, path: &str, document: Option<&Value>) -> io::Result<Value> {
+    if let Some(document) = document {
+        return operator.call("PUT", path, "if-none-match: *\r\n", Some(document))?.wanted(200);
+    }
+    let found = operator.call("GET", path, "", None)?;
+    let version = format!("if-match: {}\r\n", found.header("etag").unwrap_or_default());
+    operator.call("DELETE", path, &version, None)?.wanted(204)
+}
+
+/// Changes the platform again and again, by a provider that nobody asks for: every organisation is read and compiled
+/// anew for it. How often.
 fn change_until(operator: &mut Client, is_over: &AtomicBool) -> io::Result<usize> {
-    let mut times = 0;
+    let spare = json!({
+        "base_url": "http://127.0.0.1:9/v1",
+        "models": ["spare*"],
+        "allow_private_addresses": true,
+        "api_key": { "value": "sk-of-nobody" },
+    });
+    let mut times: usize = 0;
     while !is_over.load(Ordering::Acquire) {
-        switch(operator, "unasked", times % 2 == 0)?;
+        let document = times.is_multiple_of(2).then_some(&spare);
+        put(operator, "/api/v1/platform/providers/spare", document)?;
         times += 1;
         thread::sleep(Duration::from_secs(1));
     }

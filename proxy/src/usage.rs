@@ -172,7 +172,8 @@ impl Bringing {
         for batch in batches {
             match usage::add(store, &batch, SystemTime::now()).await {
                 // Of an organisation that is gone, nobody will ask any more.
-                Ok(()) | Err(UsageError::Store(StoreError::NoOrganisation(_))) => {}
+                Ok(())
+                | Err(UsageError::Store(StoreError::NoOrganisation(_) | StoreError::KeyMissing { .. })) => {}
                 Err(error @ (UsageError::Unfit(_) | UsageError::Damaged(_))) => {
                     tracing::error!(organisation = %batch.organisation, %error, "usage is not counted");
                 }

@@ -256,7 +256,8 @@ impl Feed {
             let batch = Batch { writer: guest.writer(&batch.writer), ..batch };
             match usage::add(&self.store, &batch, now).await {
                 // Of an organisation that is gone, nobody will ask any more.
-                Ok(()) | Err(UsageError::Store(StoreError::NoOrganisation(_))) => {
+                Ok(())
+                | Err(UsageError::Store(StoreError::NoOrganisation(_) | StoreError::KeyMissing { .. })) => {
                     settled.push(batch.sequence);
                 }
                 // What can never be kept is not brought again either.

@@ -183,7 +183,10 @@ impl Following {
 
     /// Reads everything that the control plane has, and puts it in force. Nothing is kept of before.
     async fn start(&mut self) -> Result<(), FollowError> {
-        let key = self.far.client.load().identity().key.clone();
+        let client = self.far.client.load_full();
+        // Not before it answers: until then, what is there may be of use to another version of the product.
+        client.end().await?;
+        let key = client.identity().key.clone();
         let begun = self.far.aside(move |far| far.kept.begin(&key)).await;
         let begun = begun.and_then(|begun| begun);
         self.say_kept(begun);
