@@ -6,13 +6,13 @@
 //! or a few slow ones would keep everybody out; large bodies share memory instead, and small ones need none of it.
 
 use crate::body;
+use crate::desk::{Memory, NoBody, place};
 use crate::edge::{Connection, Edge};
 use crate::front::{Host, Rules};
 use crate::house::House;
 use crate::listen::Listen;
 use crate::server::{finish, h2_options, read_head};
-use bytes::{Bytes, BytesMut};
-use palisade_control::api::{Admitted, Api, Head, Reply};
+use palisade_control::api::{Api, Head, Reply};
 use pingora_core::apps::{HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::H2Options;
@@ -21,7 +21,7 @@ use pingora_http::ResponseHeader;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 /// Open connections, all together, and those of one client's address.
 const CONNECTIONS: usize = 512;
@@ -54,21 +54,7 @@ pub(crate) struct ApiDesk {
     looked_at: Semaphore,
     for_known: Semaphore,
     for_strangers: Semaphore,
-    memory: Semaphore,
-}
-
-/// A body, and the memory that it takes up until it is dropped.
-struct Body<'a> {
-    bytes: Bytes,
-    _memory: Option<SemaphorePermit<'a>>,
-}
-
-/// Why there is no body.
-enum NoBody {
-    TooLarge,
-    /// Too many others have large ones.
-    NoRoom,
-    Gone,
+    memory: Memory,
 }
 
 impl ApiDesk {
@@ -84,7 +70,7 @@ impl ApiDesk {
             looked_at: Semaphore::new(LOOKED_AT),
             for_known: Semaphore::new(DONE_FOR_KNOWN),
             for_strangers: Semaphore::new(DONE_FOR_STRANGERS),
-            memory: Semaphore::new(LARGE_PIECES),
+            memory: Memory::new(SMALL_BYTES, LARGE_PIECES),
         })
     }
 
@@ -99,7 +85,7 @@ impl ApiDesk {
             return Some((Reply::malformed(), false));
         };
         let head = head(down, client);
-        let admitted = match turn(&self.looked_at).await {
+        let admitted = match place(&self.looked_at, PLACE_WITHIN).await {
             None => Err(Reply::busy()),
             Some(_turn) => self.api.admit(head).await,
         };
@@ -107,58 +93,16 @@ impl ApiDesk {
             Ok(admitted) => admitted,
             Err(refused) => return Some((refused, false)),
         };
-        let body = match self.body(down, &admitted).await {
+        let body = match self.memory.body(down, admitted.body_bytes_max(), BODY_TIMEOUT).await {
             Ok(body) => body,
             Err(NoBody::TooLarge) => return Some((Reply::too_large(&admitted), false)),
             Err(NoBody::NoRoom) => return Some((Reply::busy(), false)),
-            Err(NoBody::Gone) => return None,
+            Err(NoBody::TooSlow | NoBody::Gone) => return None,
         };
         let places = if admitted.is_of_a_stranger() { &self.for_strangers } else { &self.for_known };
-        let Some(_turn) = turn(places).await else { return Some((Reply::busy(), true)) };
+        let Some(_turn) = place(places, PLACE_WITHIN).await else { return Some((Reply::busy(), true)) };
         Some((self.api.perform(admitted, body.bytes.clone()).await, true))
     }
-
-    /// The whole body, within the route's limit and within time.
-    async fn body(&self, down: &mut ServerSession, admitted: &Admitted<'_>) -> Result<Body<'_>, NoBody> {
-        let most = admitted.body_bytes_max();
-        let stated = down.get_header("content-length");
-        let stated = stated.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        if stated.is_some_and(|bytes| bytes > most as u64) {
-            return Err(NoBody::TooLarge);
-        }
-        let read = pingora_timeout::timeout(BODY_TIMEOUT, self.read(down, most)).await;
-        read.unwrap_or(Err(NoBody::Gone))
-    }
-
-    async fn read(&self, down: &mut ServerSession, most: usize) -> Result<Body<'_>, NoBody> {
-        if down.get_header("expect").is_some() {
-            down.write_continue_response().await.map_err(|_| NoBody::Gone)?;
-        }
-        let (mut whole, mut memory, mut pieces) = (BytesMut::new(), None::<SemaphorePermit<'_>>, 0);
-        while let Some(chunk) = down.read_request_body().await.map_err(|_| NoBody::Gone)? {
-            if whole.len() + chunk.len() > most {
-                return Err(NoBody::TooLarge);
-            }
-            // The first piece is everybody's.
-            let needed = (whole.len() + chunk.len()).saturating_sub(1) / SMALL_BYTES;
-            if needed > pieces {
-                let more = u32::try_from(needed - pieces).unwrap_or(u32::MAX);
-                let more = self.memory.try_acquire_many(more).map_err(|_| NoBody::NoRoom)?;
-                pieces = needed;
-                match &mut memory {
-                    None => memory = Some(more),
-                    Some(memory) => memory.merge(more),
-                }
-            }
-            whole.extend_from_slice(&chunk);
-        }
-        Ok(Body { bytes: whole.freeze(), _memory: memory })
-    }
-}
-
-/// A place, once one is free; none if that takes too long.
-async fn turn(places: &Semaphore) -> Option<SemaphorePermit<'_>> {
-    tokio::time::timeout(PLACE_WITHIN, places.acquire()).await.ok()?.ok()
 }
 
 impl Host for ApiDesk {

@@ -15,6 +15,7 @@ mod connections;
 mod credint;
 mod demo;
 mod descriptors;
+mod desk;
 mod detection;
 mod detectors;
 mod drain;

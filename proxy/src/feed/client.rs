@@ -135,9 +135,7 @@ impl Client {
         self.connector.release_http_session(up, &peer, Some(TIMEOUT)).await;
         Ok((status, answer))
     }
-}
 
-impl Client {
     /// A connection to one of the addresses that its name has. It was named by whoever let this proxy in, and may be in
     /// our own network.
     async fn connected(&self) -> pingora_core::Result<(HttpSession, HttpPeer)> {

@@ -7,12 +7,12 @@
 
 use crate::body;
 use crate::connections::Connections;
+use crate::desk::{Memory, NoBody, place};
 use crate::edge::{Connection, Edge};
 use crate::front::{Host, Rules};
 use crate::house::House;
 use crate::listen::Listen;
 use crate::server::{finish, h2_options, read_head};
-use bytes::BytesMut;
 use palisade_control::feed::{Answer, Asked, Feed, body_bytes_max};
 use pingora_core::apps::{HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
@@ -61,7 +61,7 @@ pub(crate) struct FeedDesk {
     looked_up: Semaphore,
     readings: Semaphore,
     usages: Semaphore,
-    memory: Semaphore,
+    memory: Memory,
 }
 
 /// Connections of those who showed no certificate.
@@ -73,15 +73,6 @@ struct Reply<'a> {
     /// Whether the body was read to its end.
     is_read: bool,
     _place: Option<SemaphorePermit<'a>>,
-}
-
-/// Why there is no body.
-enum NoBody {
-    TooLarge,
-    TooSlow,
-    /// Too many others have large ones.
-    NoRoom,
-    Gone,
 }
 
 impl FeedDesk {
@@ -99,7 +90,7 @@ impl FeedDesk {
             looked_up: Semaphore::new(LOOKED_UP_AT_ONCE),
             readings: Semaphore::new(READINGS_AT_ONCE),
             usages: Semaphore::new(USAGES_AT_ONCE),
-            memory: Semaphore::new(LARGE_PIECES),
+            memory: Memory::new(SMALL_BYTES, LARGE_PIECES),
         })
     }
 
@@ -119,14 +110,14 @@ impl FeedDesk {
         let (method, target) = (down.req_header().method.clone(), down.req_header().uri.clone());
         let now = SystemTime::now();
         if method != http::Method::GET {
-            let Some(_place) = place(&self.looked_up).await else {
+            let Some(_place) = place(&self.looked_up, PLACE_WITHIN).await else {
                 return Some(Reply::unread(Answer::busy()));
             };
             if let Err(refused) = self.feed.admit(target.path(), certificate.as_ref(), now).await {
                 return Some(Reply::unread(refused));
             }
         }
-        let (body, _memory) = match self.body(down, body_bytes_max(target.path())).await {
+        let body = match self.memory.body(down, body_bytes_max(target.path()), BODY_TIMEOUT).await {
             Ok(body) => body,
             Err(NoBody::TooLarge) => return Some(Reply::unread(Answer::too_large())),
             Err(NoBody::TooSlow) => return Some(Reply::unread(Answer::too_slow())),
@@ -138,7 +129,7 @@ impl FeedDesk {
             path: target.path(),
             query: target.query().unwrap_or_default(),
             certificate,
-            body: &body,
+            body: &body.bytes,
             now,
         };
         let places = match (certificate, target.path().rsplit('/').next()) {
@@ -150,53 +141,9 @@ impl FeedDesk {
                 return Some(Reply { answer, is_read: true, _place: None });
             }
         };
-        let place = place(places).await;
+        let place = place(places, PLACE_WITHIN).await;
         let answer = if place.is_some() { self.feed.answer(&asked).await } else { Answer::busy() };
         Some(Reply { answer, is_read: true, _place: place })
-    }
-
-    /// The whole body, and the memory that it takes up until it is dropped.
-    async fn body(
-        &self,
-        down: &mut ServerSession,
-        most: usize,
-    ) -> Result<(BytesMut, Option<SemaphorePermit<'_>>), NoBody> {
-        let stated = down.get_header("content-length");
-        let stated = stated.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        if stated.is_some_and(|bytes| bytes > most as u64) {
-            return Err(NoBody::TooLarge);
-        }
-        let read = pingora_timeout::timeout(BODY_TIMEOUT, self.read(down, most)).await;
-        read.unwrap_or(Err(NoBody::TooSlow))
-    }
-
-    async fn read(
-        &self,
-        down: &mut ServerSession,
-        most: usize,
-    ) -> Result<(BytesMut, Option<SemaphorePermit<'_>>), NoBody> {
-        if down.get_header("expect").is_some() {
-            down.write_continue_response().await.map_err(|_| NoBody::Gone)?;
-        }
-        let (mut whole, mut memory, mut pieces) = (BytesMut::new(), None::<SemaphorePermit<'_>>, 0);
-        while let Some(chunk) = down.read_request_body().await.map_err(|_| NoBody::Gone)? {
-            if whole.len() + chunk.len() > most {
-                return Err(NoBody::TooLarge);
-            }
-            // The first piece is everybody's.
-            let needed = (whole.len() + chunk.len()).saturating_sub(1) / SMALL_BYTES;
-            if needed > pieces {
-                let more = u32::try_from(needed - pieces).unwrap_or(u32::MAX);
-                let more = self.memory.try_acquire_many(more).map_err(|_| NoBody::NoRoom)?;
-                pieces = needed;
-                match &mut memory {
-                    None => memory = Some(more),
-                    Some(memory) => memory.merge(more),
-                }
-            }
-            whole.extend_from_slice(&chunk);
-        }
-        Ok((whole, memory))
     }
 
     /// Whoever waits for news when the process leaves asks again, and finds another one.
@@ -274,11 +221,6 @@ impl Reply<'_> {
     fn unread(answer: Answer) -> Self {
         Self { answer, is_read: false, _place: None }
     }
-}
-
-/// A place, once one is free; none if that takes too long.
-async fn place(places: &Semaphore) -> Option<SemaphorePermit<'_>> {
-    tokio::time::timeout(PLACE_WITHIN, places.acquire()).await.ok()?.ok()
 }
 
 async fn write(down: &mut ServerSession, answer: Answer) -> pingora_core::Result<()> {
