@@ -52,37 +52,6 @@ pub(crate) fn disable(text: &str, id: &str) -> Result<String, String> {
     Ok(written(text, &document))
 }
 
-/// Removes all keys of that name, with the comments above them.
-pub(crate) fn remove_named(text: &str, name: &str) -> Result<String, String> {
-    let mut document = open(text)?;
-    let has_name = |table: &dyn TableLike| table.get("name").and_then(Item::as_str) == Some(name);
-    match document.get_mut("keys") {
-        Some(Item::ArrayOfTables(tables)) => tables.retain(|table| !has_name(table)),
-        Some(Item::Value(Value::Array(array))) => {
-            array.retain(|value| !value.as_inline_table().is_some_and(|table| has_name(table)));
-        }
-        Some(Item::None | Item::Value(_) | Item::Table(_)) | None => {}
-    }
-    Ok(written(text, &document))
-}
-
-/// Points a provider of the platform's document somewhere else; whether it is there.
-pub(crate) fn set_base_url(text: &str, provider: &str, base_url: &str) -> Result<Option<String>, String> {
-    let mut document = open(text)?;
-    let mut is_there = false;
-    for table in tables(&mut document, "providers") {
-        if table.get("name").and_then(Item::as_str) == Some(provider) {
-            is_there = true;
-            let mut value = Value::from(base_url);
-            if let Some(former) = table.get("base_url").and_then(Item::as_value) {
-                *value.decor_mut() = former.decor().clone();
-            }
-            table.insert("base_url", Item::Value(value));
-        }
-    }
-    Ok(is_there.then(|| written(text, &document)))
-}
-
 fn open(text: &str) -> Result<DocumentMut, String> {
     text.parse().map_err(|error: toml_edit::TomlError| explain(text, error.span(), error.message()))
 }

@@ -88,13 +88,6 @@ pub struct KeyRow {
     pub expires: Option<SystemTime>,
 }
 
-/// Whether former keys of the same name stay.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Former {
-    Stay,
-    Go,
-}
-
 /// Creates a key. Several may have the same name, so that one can take over from another.
 pub fn create(
     folder: &Folder,
@@ -103,17 +96,32 @@ pub fn create(
     groups: &[String],
     expires: Option<SystemTime>,
 ) -> Result<NewKey, KeyError> {
-    write_new(folder, organisation, name, groups, expires, Former::Stay)
-}
-
-/// Creates a key that takes the place of all keys of its name.
-pub(crate) fn renew(
-    folder: &Folder,
-    organisation: &str,
-    name: &str,
-    groups: &[String],
-) -> Result<NewKey, KeyError> {
-    write_new(folder, organisation, name, groups, None, Former::Go)
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        return Err(KeyError::Name);
+    }
+    let expires = expires.map(moment).transpose()?;
+    let lock = folder.lock()?;
+    require(organisation, &folder.organisations()?)?;
+    let (text, document) = open(folder, organisation)?;
+    for group in groups {
+        if !document.groups.iter().any(|known| known.name == *group) {
+            return Err(KeyError::UnknownGroup {
+                organisation: organisation.to_owned(),
+                wanted: group.clone(),
+                known: document.groups.into_iter().map(|group| group.name).collect(),
+            });
+        }
+    }
+    let new = api_key::create(random()?, random()?);
+    let keys = document.keys.len() + 1;
+    let row = Row { id: &new.id, sha256: &new.sha256, name, groups, expires };
+    let text = edit::add(&text, &row).map_err(|problem| broken(organisation, problem))?;
+    let is_right = |written: &[KeyDocument]| {
+        written.len() == keys
+            && written.iter().filter(|key| key.id == new.id && key.sha256 == new.sha256).count() == 1
+    };
+    write_checked(folder, &lock, organisation, &text, is_right)?;
+    Ok(new)
 }
 
 /// The keys of one organisation, or of all, in the order in which they are written.
@@ -157,48 +165,6 @@ pub fn revoke(folder: &Folder, key: &str) -> Result<KeyRow, KeyError> {
         return Ok(KeyRow { enabled: false, ..row(&organisation, key) });
     }
     Err(KeyError::UnknownKey { wanted: id.to_owned(), unread })
-}
-
-fn write_new(
-    folder: &Folder,
-    organisation: &str,
-    name: &str,
-    groups: &[String],
-    expires: Option<SystemTime>,
-    former: Former,
-) -> Result<NewKey, KeyError> {
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        return Err(KeyError::Name);
-    }
-    let expires = expires.map(moment).transpose()?;
-    let lock = folder.lock()?;
-    require(organisation, &folder.organisations()?)?;
-    let (text, document) = open(folder, organisation)?;
-    for group in groups {
-        if !document.groups.iter().any(|known| known.name == *group) {
-            return Err(KeyError::UnknownGroup {
-                organisation: organisation.to_owned(),
-                wanted: group.clone(),
-                known: document.groups.into_iter().map(|group| group.name).collect(),
-            });
-        }
-    }
-    let new = api_key::create(random()?, random()?);
-    let kept = |key: &&KeyDocument| former == Former::Stay || key.name != name;
-    let keys = document.keys.iter().filter(kept).count() + 1;
-    let row = Row { id: &new.id, sha256: &new.sha256, name, groups, expires };
-    let text = match former {
-        Former::Stay => Ok(text),
-        Former::Go => edit::remove_named(&text, name),
-    };
-    let text =
-        text.and_then(|text| edit::add(&text, &row)).map_err(|problem| broken(organisation, problem))?;
-    let is_right = |written: &[KeyDocument]| {
-        written.len() == keys
-            && written.iter().filter(|key| key.id == new.id && key.sha256 == new.sha256).count() == 1
-    };
-    write_checked(folder, &lock, organisation, &text, is_right)?;
-    Ok(new)
 }
 
 /// Only a name that is listed becomes a path: no other one can lead elsewhere.

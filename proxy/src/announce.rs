@@ -8,14 +8,18 @@ use palisade_control::access::Link;
 use palisade_filters::secret::Secret;
 use serde_json::{Map, Value, json};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a demo prints and writes besides.
 pub(crate) struct Demo {
     pub(crate) key: Secret,
+    /// An API token of the organisation's admin.
+    pub(crate) token: Secret,
     pub(crate) organisation: String,
     /// Whether somebody answers in Anthropic's dialect.
     pub(crate) has_anthropic: bool,
+    /// Where the passwords are.
+    pub(crate) kept: PathBuf,
 }
 
 /// What there is to say besides.
@@ -60,8 +64,8 @@ pub(crate) fn announce(
     if let (Some(api), Some(link)) = (&api, &news.first_operator) {
         print_invitation(api, link)?;
     }
-    if let (Some(demo), Some(proxy)) = (demo, &proxy) {
-        crate::demo::print(proxy, demo);
+    if let (Some(demo), Some(proxy), Some(api)) = (demo, &proxy, &api) {
+        crate::demo::print(proxy, api, demo);
     }
     Ok(())
 }

@@ -37,6 +37,7 @@ pub(crate) struct Plane {
     folder: Folder,
     store: Arc<Store>,
     access: Arc<Access>,
+    api: Arc<Api>,
     desk: Arc<ApiDesk>,
     feed: Option<FeedDoor>,
     usage: Arc<Bringing>,
@@ -78,19 +79,30 @@ impl Plane {
                 Some(FeedDoor::open(house, feed, config)?)
             }
         };
-        let desk = ApiDesk::new(house.clone(), Arc::new(api), &config.api).map_err(anyhow::Error::msg)?;
+        let api = Arc::new(api);
+        let desk = ApiDesk::new(house.clone(), api.clone(), &config.api).map_err(anyhow::Error::msg)?;
         let usage = usage::begin(house, Destination::Store(store.clone()))?;
         let kept = usage.clone();
         runtime.get_handle().spawn(async move { kept.keep().await });
         runtime.get_handle().spawn(Sweep::keep(store.clone(), |owner, problem| {
             tracing::warn!(owner = owner.map(tracing::field::display), %problem, "what ended is not taken away");
         }));
-        Ok(Some(Self { runtime, folder, store, access, desk: Arc::new(desk), feed, usage }))
+        Ok(Some(Self { runtime, folder, store, access, api, desk: Arc::new(desk), feed, usage }))
     }
 
     /// Where its tasks run.
     pub(crate) fn threads(&self) -> &Handle {
         self.runtime.get_handle()
+    }
+
+    /// The API, for whoever is in this process.
+    pub(crate) fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// Who may what.
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Where the API is heard.

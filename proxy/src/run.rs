@@ -1,9 +1,10 @@
 //! The life of the process: build, announce, serve, drain.
 
-use crate::announce::{Demo, News, announce};
+use crate::announce::{News, announce};
 use crate::backing::Backing;
 use crate::config::Config;
 use crate::credint;
+use crate::demo::Seeding;
 use crate::descriptors;
 use crate::drain::{Bells, Leaving, Order, Signals, leave};
 use crate::edge::Edge;
@@ -70,7 +71,7 @@ impl DataPlane {
 }
 
 /// Serves until SIGTERM or SIGINT, then lets what is under way finish.
-pub(crate) fn run(settings: Settings, role: Role, is_upgrade: bool, demo: Option<&Demo>) -> Result<()> {
+pub(crate) fn run(settings: Settings, role: Role, is_upgrade: bool, seeding: Option<Seeding>) -> Result<()> {
     let config = &settings.config.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Asked for before anything else, so that no signal finds the process without an answer.
@@ -84,6 +85,10 @@ pub(crate) fn run(settings: Settings, role: Role, is_upgrade: bool, demo: Option
 
     let scanner = scanner()?;
     let backing = Backing::open(config, &house, &scanner, role)?;
+    let demo = match (seeding, backing.plane()) {
+        (Some(seeding), Some(plane)) => Some(seeding.sow(plane)?),
+        (_, _) => None,
+    };
     let data = (role != Role::Control)
         .then(|| DataPlane::open(config, &house, &backing, &scanner, &runtime, inherited.has_predecessor()))
         .transpose()?;
@@ -108,7 +113,7 @@ pub(crate) fn run(settings: Settings, role: Role, is_upgrade: bool, demo: Option
         Some(DataPlane { source, following, kept }) => (Some(source), Some(following), Some(kept.keep()?)),
         None => (None, None, None),
     };
-    announce(config, &server, settings.ready_file(), &News { demo, first_operator })?;
+    announce(config, &server, settings.ready_file(), &News { demo: demo.as_ref(), first_operator })?;
     inherited.serving();
     server.own_files();
     systemd::serving();

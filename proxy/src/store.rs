@@ -114,6 +114,24 @@ impl fmt::Display for StoreConfig {
 }
 
 impl StoreConfig {
+    /// In files of the data folder.
+    pub(crate) fn in_files() -> Self {
+        Self {
+            kind: Engine::Sqlite,
+            path: None,
+            url: None,
+            directory_url: None,
+            owner_url: None,
+            connections: None,
+            master_key: None,
+        }
+    }
+
+    /// Whether something is kept in its files already.
+    pub(crate) fn is_sealed(&self, config: &Config) -> bool {
+        self.files(config).is_sealed()
+    }
+
     /// What of it cannot be meant.
     pub(crate) fn check(&self) -> Result<(), String> {
         let of_databases = [

@@ -135,7 +135,10 @@ fn only_the_store_waits_and_knows_sql() {
         if !is_in("store") {
             words.extend(["sqlx", "SELECT "]);
             // What stands on the store waits for it.
-            if !["access", "api", "feed", "follow", "resources", "usage"].iter().any(|room| is_in(room)) {
+            if !["access", "api", "demo", "feed", "follow", "resources", "usage"]
+                .iter()
+                .any(|room| is_in(room))
+            {
                 words.extend(["tokio", "async fn", ".await"]);
             }
         }
