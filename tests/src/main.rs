@@ -44,7 +44,6 @@ mod mmdb;
 mod plane;
 // The server of the store's own tests.
 #[path = "../../control/tests/store/server.rs"]
-#[expect(dead_code, reason = "power cuts are for the store's own tests")]
 mod postgres;
 mod process;
 mod processes;

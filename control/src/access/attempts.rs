@@ -95,7 +95,7 @@ impl Access {
         let by_name = Counter::of_name(owner, name)?;
         let Some(account) = account else { return Ok(by_name) };
         let memo = match self.store.memos(owner).get(&self.kinds.known, &known.id).await {
-            Err(StoreError::NoOrganisation(_)) => None,
+            Err(error) if error.is_of_the_gone() => None,
             found => found?,
         };
         let is_known = memo.is_some_and(|memo| memo.about == *account && memo.expires > now);

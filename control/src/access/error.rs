@@ -68,7 +68,7 @@ pub enum AccessError {
 
 impl From<StoreError> for AccessError {
     fn from(error: StoreError) -> Self {
-        if matches!(error, StoreError::NoOrganisation(_)) {
+        if error.is_of_the_gone() {
             return Self::Refused(Refused::NotFound);
         }
         Self::Store(error)

@@ -238,7 +238,7 @@ impl Access {
         now: u64,
     ) -> Result<Stored<InvitationDocument>, AccessError> {
         let found = match self.store.of(owner).get(&self.kinds.invitations, &presented.id).await {
-            Err(StoreError::NoOrganisation(_)) => None,
+            Err(error) if error.is_of_the_gone() => None,
             found => found?,
         };
         if found.is_none() {

@@ -116,7 +116,7 @@ impl Access {
         let (owner, id, now) = (&presented.owner, &presented.id, seconds(now));
         let memos = self.store.memos(owner);
         let memo = match memos.get(&self.kinds.sessions, id).await {
-            Err(StoreError::NoOrganisation(_)) => None,
+            Err(error) if error.is_of_the_gone() => None,
             found => found?,
         };
         let memo = memo.ok_or(AccessError::Unauthenticated)?;

@@ -120,7 +120,8 @@ impl Access {
     ) -> Result<Option<Stored<AccountDocument>>, AccessError> {
         let Some(id) = id else { return Ok(None) };
         match self.store.of(owner).get(&self.kinds.accounts, id).await {
-            Err(StoreError::NoOrganisation(_)) | Ok(None) => Ok(None),
+            Ok(None) => Ok(None),
+            Err(error) if error.is_of_the_gone() => Ok(None),
             Ok(Some(_)) => self.read(owner, &self.kinds.accounts, id).await,
             Err(failed) => Err(failed.into()),
         }

@@ -78,7 +78,7 @@ impl Access {
         let presented = credential::parse(Purpose::Token, bearer).ok_or(AccessError::Unauthenticated)?;
         let (owner, now) = (&presented.owner, seconds(now));
         let found = match self.store.of(owner).get(&self.kinds.tokens, &presented.id).await {
-            Err(StoreError::NoOrganisation(_)) => None,
+            Err(error) if error.is_of_the_gone() => None,
             found => found?,
         };
         if found.is_none() {

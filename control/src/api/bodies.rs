@@ -200,6 +200,8 @@ pub(super) struct Organisation {
     pub(super) name: String,
     /// Whether nobody gets in.
     pub(super) suspended: bool,
+    /// Whether nothing of it can be read, as its key is gone: it was erased, and came back with a backup.
+    pub(super) unreadable: bool,
 }
 
 /// A page of them.

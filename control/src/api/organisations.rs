@@ -120,7 +120,8 @@ pub(super) fn invited(link: &Link) -> bodies::Invited {
 }
 
 fn shown(view: OrganisationView) -> Organisation {
-    Organisation { id: view.id, name: view.name, suspended: view.suspended }
+    let OrganisationView { id, name, suspended, unreadable } = view;
+    Organisation { id, name, suspended, unreadable }
 }
 
 impl From<Visit> for SignInsItem {

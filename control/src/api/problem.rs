@@ -15,6 +15,9 @@ pub(super) const NAMES: &str = "urn:palisade:problem:";
 const CHALLENGE: &str = "Bearer realm=\"palisade\"";
 /// When somebody may try again where nobody can tell better.
 const SOON_SECONDS: u64 = 1;
+/// What there is to say of an organisation whose key is gone.
+const UNREADABLE: &str = "nothing of this organisation can be read: its key went when it was erased, or a backup was put \
+                          back without its keys; put the keys back as well, or take it away with `DELETE`";
 /// Organisations that are named in one problem.
 const NAMED_MAX: usize = 20;
 
@@ -198,6 +201,7 @@ impl From<StoreError> for Problem {
             StoreError::OrganisationExists(_) => Self::new(Name::Conflict, said),
             StoreError::Conflict { current, .. } => Self::new(Name::Stale, said).member("version", current),
             StoreError::TooLarge { .. } => Self::new(Name::TooLarge, said),
+            StoreError::KeyMissing { .. } => Self::new(Name::Conflict, UNREADABLE).caused(said),
             StoreError::Busy(_) | StoreError::Away(_) | StoreError::DiskFull(_) | StoreError::InUse(_) => {
                 Self::later("the store cannot be written or read just now; repeat the request", said)
             }
@@ -208,7 +212,6 @@ impl From<StoreError> for Problem {
             | StoreError::Twice { .. }
             | StoreError::MasterKey(_)
             | StoreError::WrongMasterKey { .. }
-            | StoreError::KeyMissing { .. }
             | StoreError::KeyDamaged { .. }
             | StoreError::Damaged { .. }
             | StoreError::Inconsistent { .. }

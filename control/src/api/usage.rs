@@ -92,7 +92,7 @@ impl Api {
             match read(self.control.store(), &id, asked.from, asked.to).await {
                 Ok(rows) => rows.iter().for_each(|(_, row)| total.add(&row.counts)),
                 // Gone since it was listed.
-                Err(UsageError::Store(crate::store::StoreError::NoOrganisation(_))) => continue,
+                Err(UsageError::Store(error)) if error.is_of_the_gone() => continue,
                 Err(failed) => return Err(failed.into()),
             }
             items.push(UsageItem::new(Some(view.id.clone()), &total));

@@ -43,7 +43,7 @@ impl Scope {
             let id = OrganisationId::new(name).map_err(|_| unknown())?;
             match store.tenant(&id).all(&[]).await {
                 Ok(found) => drop(some.insert(name.clone(), mark(&found.hash_secret))),
-                Err(StoreError::NoOrganisation(_)) => return Err(unknown()),
+                Err(error) if error.is_of_the_gone() => return Err(unknown()),
                 Err(failed) => return Err(failed.into()),
             }
         }
@@ -80,7 +80,7 @@ impl Scope {
         let Some(meant) = some.get(id.as_str()) else { return Ok(false) };
         match store.tenant(id).all(&[]).await {
             Ok(found) => Ok(mark(&found.hash_secret) == *meant),
-            Err(StoreError::NoOrganisation(_)) => Ok(false),
+            Err(error) if error.is_of_the_gone() => Ok(false),
             Err(failed) => Err(failed),
         }
     }

@@ -324,8 +324,10 @@ impl Control {
             for id in &ids {
                 let snapshot = match Snapshot::read(&self.store.tenant(id), Side::Organisation).await {
                     Ok(snapshot) => snapshot,
-                    // Gone since it was listed.
-                    Err(ControlError::NotFound(_)) => continue,
+                    // Gone since it was listed, or without its key: nobody is served there, so nothing breaks.
+                    Err(ControlError::NotFound(_) | ControlError::Store(StoreError::KeyMissing { .. })) => {
+                        continue;
+                    }
                     Err(failed) => return Err(failed),
                 };
                 if gone.is_some_and(|gone| !may_name(&snapshot, gone)) {

@@ -14,7 +14,7 @@ use super::fields;
 use super::journal::{self, Changed};
 use super::kinds::{KindRow, ONLY, STATUS, Side, kind};
 use super::shapes::{StatusDocument, TemplateDocument};
-use crate::store::{DOCUMENT_BYTES_MAX, OrganisationId, Owner, ResourceId, Together, WRITES_MAX};
+use crate::store::{DOCUMENT_BYTES_MAX, OrganisationId, Owner, ResourceId, StoreError, Together, WRITES_MAX};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -43,6 +43,8 @@ pub struct OrganisationView {
     pub name: String,
     /// Whether nobody gets in.
     pub suspended: bool,
+    /// Whether nothing of it can be read, since its key is gone: then nobody gets in either.
+    pub unreadable: bool,
 }
 
 /// All resources of an organisation, to be kept or moved. It holds secrets.
@@ -140,9 +142,17 @@ impl Control {
 
     /// One organisation.
     pub async fn organisation(&self, id: &OrganisationId) -> Result<OrganisationView, ControlError> {
-        let settings = self.stored(id, "settings").await?.unwrap_or_default();
+        let id_text = id.to_string();
+        let settings = match self.stored(id, "settings").await {
+            Err(ControlError::Store(StoreError::KeyMissing { .. })) => {
+                let name = String::new();
+                return Ok(OrganisationView { id: id_text, name, suspended: true, unreadable: true });
+            }
+            settings => settings?.unwrap_or_default(),
+        };
         let name = settings.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(OrganisationView { id: id.to_string(), name, suspended: self.is_suspended(id).await? })
+        let suspended = self.is_suspended(id).await?;
+        Ok(OrganisationView { id: id_text, name, suspended, unreadable: false })
     }
 
     /// Whether nobody gets in.
@@ -199,16 +209,23 @@ impl Control {
         self.create(id, pieces, "import", by).await
     }
 
-    /// Erases a suspended organisation, for good.
+    /// Erases a suspended organisation, for good; or what came back of an erased one with a backup.
     pub async fn erase(&self, id: &OrganisationId, by: &Actor) -> Result<(), ControlError> {
         let owner = Owner::Organisation(id.clone());
         let _turn = self.turn(&owner).await;
-        let snapshot = Snapshot::read(&self.store.tenant(id), Side::Organisation).await?;
-        if snapshot.len() > 0 && !self.is_suspended(id).await? {
-            let message = format!("`{id}` is served; suspend it first, and erase it once nobody misses it");
-            return Err(ControlError::Refused(message));
-        }
-        let leaving = claims::leaving(&self.store, id, &claims::of(&snapshot)?).await?;
+        let leaving = match Snapshot::read(&self.store.tenant(id), Side::Organisation).await {
+            // Nobody is served there, and what it claimed nobody knows any more.
+            Err(ControlError::Store(StoreError::KeyMissing { .. })) => Vec::new(),
+            Err(failed) => return Err(failed),
+            Ok(snapshot) => {
+                if snapshot.len() > 0 && !self.is_suspended(id).await? {
+                    let message =
+                        format!("`{id}` is served; suspend it first, and erase it once nobody misses it");
+                    return Err(ControlError::Refused(message));
+                }
+                claims::leaving(&self.store, id, &claims::of(&snapshot)?).await?
+            }
+        };
         self.record("erase", id, by).await?;
         self.store.delete_organisation(id).await?;
         claims::release(&self.store, leaving).await

@@ -208,6 +208,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether there is no such organisation any more: it is not in the store, or came back to it with a backup and
+    /// without its key, so that nothing of it can be read.
+    pub fn is_of_the_gone(&self) -> bool {
+        matches!(self, Self::NoOrganisation(_) | Self::KeyMissing { owner: Owner::Organisation(_), .. })
+    }
+
     /// What the system said of a file.
     pub(super) fn io(doing: &'static str, path: &std::path::Path, cause: io::Error) -> Self {
         if matches!(

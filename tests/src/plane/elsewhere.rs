@@ -39,7 +39,12 @@ fn enroll(site: &Site, proxy: &House, token: &str) -> Output {
 }
 
 /// A proxy that is let in and serves, with the id of its enrolment.
-fn let_in(site: &Site, operator: &Badge, organisations: Option<&[&str]>, config: &str) -> (House, String) {
+pub(super) fn let_in(
+    site: &Site,
+    operator: &Badge,
+    organisations: Option<&[&str]>,
+    config: &str,
+) -> (House, String) {
     let mut proxy = House::prepared_as("proxy", config);
     let (token, id) = token(site, operator, organisations);
     let enrolled = enroll(site, &proxy, &token);
@@ -49,7 +54,7 @@ fn let_in(site: &Site, operator: &Badge, organisations: Option<&[&str]>, config:
 }
 
 /// Waits until a proxy says of itself whether it is ready.
-fn until_ready(proxy: &House, status: u16) -> String {
+pub(super) fn until_ready(proxy: &House, status: u16) -> String {
     until(&format!("it is ready or not: {status}"), || {
         let said = http::get(proxy.admin, "/readyz");
         (said.status == status).then(|| said.text())

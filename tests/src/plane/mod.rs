@@ -3,11 +3,13 @@
 //! What the API answers to whom is proven in its own room, without a socket. Here stands what only a whole process has:
 //! a first start, a change that reaches an application's next request, an end that comes in the midst of it.
 
+mod database;
 mod door;
 mod effects;
 mod elsewhere;
 mod failures;
 mod first_run;
+mod restored;
 mod usage;
 
 use crate::house::{House, Plan};
@@ -188,11 +190,17 @@ impl Site {
     /// An operator, an organisation `acme` with an admin, a provider, and a key that works.
     fn furnished(config: &str) -> (Self, Badge, Badge, (String, String)) {
         let site = Self::start(config);
-        let operator = site.operator();
-        site.provide(&operator);
-        let ann = site.admin_of(&operator, "acme");
-        let key = site.key(&ann, "acme");
+        let (operator, ann, key) = site.furnish();
         site.until_answered(&key.0, 200);
         (site, operator, ann, key)
+    }
+
+    /// The same in an installation that serves, applications aside.
+    fn furnish(&self) -> (Badge, Badge, (String, String)) {
+        let operator = self.operator();
+        self.provide(&operator);
+        let ann = self.admin_of(&operator, "acme");
+        let key = self.key(&ann, "acme");
+        (operator, ann, key)
     }
 }
