@@ -85,6 +85,11 @@ impl Table {
         self.start
     }
 
+    /// All states lie before this.
+    pub(super) fn states_end(&self) -> usize {
+        self.cells.len()
+    }
+
     /// The state behind a byte.
     #[inline]
     pub(super) fn next(&self, state: State, byte: u8) -> State {

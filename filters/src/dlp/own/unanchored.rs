@@ -100,8 +100,9 @@ impl Unanchored {
     pub(super) fn hits(&self) -> Vec<f32> {
         let classes = self.classes();
         let mut shares = vec![(self.table.start(), 1.0)];
+        let mut sums = vec![0.0; self.table.states_end()];
         for _ in 0..SETTLED_BYTES {
-            shares = self.step(&shares, &classes);
+            shares = self.step(&shares, &classes, &mut sums);
         }
         let mut hits = vec![0.0; self.rules.len()];
         for (state, share) in &shares {
@@ -134,21 +135,22 @@ impl Unanchored {
         shares.into_iter().map(|(_, one)| one).filter(|(_, share)| *share > 0.0).collect()
     }
 
-    fn step(&self, shares: &[(State, f32)], classes: &[(u8, f32)]) -> Vec<(State, f32)> {
-        let mut next: Vec<(State, f32)> = shares
-            .iter()
-            .flat_map(|(state, share)| {
-                classes.iter().map(move |(byte, of_byte)| (self.table.next(*state, *byte), share * of_byte))
-            })
-            .collect();
-        next.sort_unstable_by_key(|(state, _)| *state);
-        next.dedup_by(|(state, share), (kept, sum)| {
-            let is_same = state == kept;
-            if is_same {
-                *sum += *share;
+    /// How likely each state is one byte on. `sums` has a place for each state, and is all zeros before and after.
+    fn step(&self, shares: &[(State, f32)], classes: &[(u8, f32)], sums: &mut [f32]) -> Vec<(State, f32)> {
+        let mut next = Vec::with_capacity(shares.len());
+        for (state, share) in shares {
+            for (byte, of_byte) in classes {
+                let state = self.table.next(*state, *byte);
+                let Some(sum) = sums.get_mut(usize::from(state)) else { continue };
+                if *sum == 0.0 {
+                    next.push((state, 0.0));
+                }
+                *sum += share * of_byte;
             }
-            is_same
-        });
+        }
+        for (state, share) in &mut next {
+            *share = sums.get_mut(usize::from(*state)).map_or(0.0, std::mem::take);
+        }
         // What is that rare decides nothing, and there is a lot of it.
         next.retain(|(_, share)| *share > 1e-9);
         next
