@@ -23,6 +23,7 @@ pub mod stamp;
 pub mod store;
 pub mod usage;
 
+mod ahead;
 mod attachments;
 mod edit;
 mod write;

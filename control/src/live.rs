@@ -5,11 +5,13 @@
 //! no thread and no timer: whoever runs it asks [`Live::refresh`] as often as a change may wait to be
 //! seen.
 
+use crate::ahead::{self, Cores};
 use crate::folder::{Folder, FolderError};
 use crate::sources::Sources;
 use crate::stamp::Stamp;
 use palisade_filters::Policy;
 use palisade_filters::dlp::Scanner;
+use palisade_filters::policy::Unknown;
 use palisade_filters::policy::compile::{CompileError, Grounds};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -158,7 +160,10 @@ fn compile(
 ) -> (Option<Policy>, Vec<CompileError>) {
     let grounds =
         Grounds { scanner: scanner.clone(), secrets: &sources.secrets, hash_secret: folder.hash_secret() };
-    let (policy, errors) = Policy::compile(before, &sources.platform, &sources.organisations, &grounds);
+    let cores = if before.is_some() { Cores::Half } else { Cores::All };
+    let ahead = |unknown: &[Unknown<'_>]| ahead::compile(unknown, scanner, cores);
+    let (policy, errors) =
+        Policy::compile_ahead(before, &sources.platform, &sources.organisations, &grounds, ahead);
     // Why a credential cannot be read comes before the complaint that it is missing.
     (policy, sources.problems.iter().cloned().chain(errors).collect())
 }
@@ -245,6 +250,28 @@ mod tests {
         assert!(live.refresh().is_none());
         fs::remove_file(room.folder.organisation_path("a")).unwrap();
         assert_eq!(live.refresh().unwrap().policy.tenant_count(), 1);
+    }
+
+    #[test]
+    fn rules_of_many_organisations_are_compiled_and_a_broken_one_is_its_own_organisations() {
+        let room = Room::new();
+        let rule = |name: &str, pattern: &str| {
+            format!(
+                "[[dlp.rules]]\nid = 'own.badge'\nentity = 'BADGE'\ncategory = 'identity'\ntitle = 'Badge'\n\
+                 why = 'doors'\nseverity = 'low'\npattern = '{pattern}'\nconfidence = {{ base = 0.9 }}\n\
+                 width_bytes_max = 20\nexamples = ['BADGE{name}-1234']\ncounterexamples = ['BADGE']\n\
+                 references = []\n"
+            )
+        };
+        for name in ["a", "b", "c", "d", "e"] {
+            let pattern = if name == "e" { "BADGEe-(" } else { &format!("BADGE{name}-[0-9]{{4}}") };
+            room.organisation(name, &rule(name, pattern));
+        }
+        let (live, errors) = room.load();
+        let [error] = &texts(&errors)[..] else { panic!("{errors:?}") };
+        assert!(error.starts_with("orgs/e.toml: `dlp.rules`: rule `own.badge`"), "{error}");
+        let found = live.policy().tenants().map(|tenant| tenant.detection().detectors().count());
+        assert_eq!(found.collect::<Vec<_>>(), [1; 4]);
     }
 
     #[test]

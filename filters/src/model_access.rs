@@ -12,11 +12,12 @@ use crate::prompt::Wish;
 use crate::refusal::Refusal;
 use crate::routing;
 use crate::tenant::Visitor;
+use std::sync::Arc;
 
-/// Compiled permissions.
-#[derive(Debug)]
+/// Compiled permissions. Cheap to clone.
+#[derive(Clone, Debug)]
 pub(crate) struct Access {
-    document: ModelAccessDocument,
+    document: Arc<ModelAccessDocument>,
 }
 
 /// The caller may use the model it asked for.
@@ -89,7 +90,7 @@ impl Access {
             let name = capability.name();
             return Err(format!("model access: the capability `{name}` is refused always; take it out"));
         }
-        Ok(Self { document: document.clone() })
+        Ok(Self { document: Arc::new(document.clone()) })
     }
 
     fn rules<'a>(&'a self, groups: &'a [String]) -> impl Iterator<Item = &'a ModelRuleDocument> {

@@ -5,14 +5,15 @@
 
 use ipnet::IpNet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Entries of one list.
 pub const ENTRIES_MAX: usize = 10_000;
 
-/// A compiled list.
+/// A compiled list. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks {
-    ranges: Vec<(IpAddr, IpAddr)>,
+    ranges: Arc<[(IpAddr, IpAddr)]>,
 }
 
 impl Networks {
@@ -32,7 +33,7 @@ impl Networks {
                 Some(_) | None => merged.push((first, last)),
             }
         }
-        Ok(Self { ranges: merged })
+        Ok(if merged.is_empty() { Self::default() } else { Self { ranges: merged.into() } })
     }
 
     /// Whether nothing is in it.

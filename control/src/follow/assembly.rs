@@ -4,6 +4,7 @@
 //! last good state, and the problem is said once. It asks no origin and waits for nobody.
 
 use super::origin::{Pieces, Reading};
+use crate::ahead::{self, Cores};
 use crate::attachments::Attached;
 use crate::folder::Folder;
 use crate::resources::{compose_organisation, compose_platform};
@@ -12,16 +13,18 @@ use crate::store::{Kind, OrganisationId, ResourceId};
 use palisade_filters::Policy;
 use palisade_filters::dlp::Scanner;
 use palisade_filters::documents::{OrganisationDocument, PlatformDocument, ProviderSecrets};
-use palisade_filters::policy::Known;
 use palisade_filters::policy::compile::{CompileError, Grounds, Source};
 use serde_json::value::RawValue;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Organisations with a problem that are tried again at each change, as one can be right because another changed. Those
 /// beyond are read again after a while.
 const RETRIED_MAX: usize = 256;
+
+/// So many organisations are brought under another platform at once, which takes some tens of milliseconds; then
+/// whoever changed meanwhile comes first.
+const BROUGHT_AT_ONCE: usize = 4_096;
 
 /// The kind of what is switched off.
 const KILL_SWITCHES: &str = "kill-switches";
@@ -38,8 +41,8 @@ pub(super) struct Assembly {
     is_begun: bool,
     /// A fingerprint of what the platform has switched off.
     switches: Option<u64>,
-    /// How often the platform was another one.
-    platforms: u64,
+    /// Organisations that are to be brought under the platform of this moment.
+    left: Vec<Arc<str>>,
     /// Organisations whose documents could not be used, to be tried again.
     refused: BTreeMap<OrganisationId, Source<OrganisationDocument>>,
     /// What is wrong now, by what it is wrong with.
@@ -57,7 +60,7 @@ impl Assembly {
             policy: None,
             is_begun: false,
             switches: None,
-            platforms: 0,
+            left: Vec::new(),
             refused: BTreeMap::new(),
             standing: BTreeMap::new(),
             news: Vec::new(),
@@ -74,23 +77,29 @@ impl Assembly {
         self.is_begun = true;
     }
 
-    /// How often the platform was another one.
-    pub(super) fn platforms(&self) -> u64 {
-        self.platforms
-    }
-
     /// What is newly wrong since this was asked the last time.
     pub(super) fn news(&mut self) -> Vec<CompileError> {
         std::mem::take(&mut self.news)
     }
 
-    /// All organisations that the policy knows.
-    pub(super) fn organisations(&self) -> Vec<OrganisationId> {
-        let tenants = self.policy.iter().flat_map(Policy::tenants);
-        tenants.filter_map(|tenant| OrganisationId::new(&tenant.id).ok()).collect()
+    /// Brings some organisations under the platform of this moment. Once that is done with all of them: those that do
+    /// not fit there, or could not be used before, and are to be read again.
+    pub(super) fn bring(&mut self) -> Option<BTreeSet<OrganisationId>> {
+        let some = self.left.split_off(self.left.len().saturating_sub(BROUGHT_AT_ONCE));
+        if !some.is_empty() {
+            self.policy = self.policy.take().map(|policy| policy.bringing(&some));
+        }
+        if !self.left.is_empty() {
+            return None;
+        }
+        // What could not be used may fit now.
+        let mut again: BTreeSet<_> = self.take(Vec::new()).into_iter().collect();
+        let unfit = self.policy.iter().flat_map(Policy::left);
+        again.extend(unfit.filter_map(|id| OrganisationId::new(&id).ok()));
+        Some(again)
     }
 
-    /// Takes what the platform has now. If it is another one, all organisations are to be taken again.
+    /// Takes what the platform has now. If it is another one, all organisations are to be brought under it.
     pub(super) fn platform(&mut self, reading: &Reading) {
         match reading {
             Reading::There(pieces) => self.platform_of(pieces),
@@ -118,10 +127,12 @@ impl Assembly {
                 Source { name: PLATFORM.to_owned(), fingerprint, document };
             match Policy::under(self.policy.as_ref(), &source, &self.grounds(&secrets)) {
                 Ok(policy) => {
+                    if !is_under {
+                        self.left = policy.left();
+                    }
                     self.policy = Some(policy);
                     self.secrets = secrets;
                     self.switches = Some(switches);
-                    self.platforms += u64::from(!is_under);
                 }
                 Err(error) => problems.push(error.problem),
             }
@@ -185,7 +196,8 @@ impl Assembly {
         let (ids, sources): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
         let leaving: Vec<&str> = gone.iter().map(OrganisationId::as_str).collect();
         let mut policy = policy;
-        let known = self.compiled_ahead(&policy, &sources);
+        let cores = if self.is_begun { Cores::Half } else { Cores::All };
+        let known = ahead::compile(&policy.unknown(&sources), &self.scanner, cores);
         policy.know(&known);
         let (next, errors) = policy.with(&sources, &leaving, &self.grounds(&self.secrets));
         let errors = errors.into_iter().map(|error| (error.document, error.problem));
@@ -206,26 +218,6 @@ impl Assembly {
             self.policy = Some(next);
         }
         beyond
-    }
-
-    /// Compiles organisations' own detectors, which is nearly all of the work, on several cores.
-    fn compiled_ahead(&self, policy: &Policy, sources: &[Source<OrganisationDocument>]) -> Vec<Known> {
-        let unknown = policy.unknown(sources);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let cores = if self.is_begun { cores / 2 } else { cores }.min(unknown.len());
-        if cores < 2 {
-            return Vec::new();
-        }
-        let next = AtomicUsize::new(0);
-        let compile = || {
-            let numbers = std::iter::from_fn(|| unknown.get(next.fetch_add(1, Ordering::Relaxed)));
-            numbers.filter_map(|unknown| unknown.compile(&self.scanner)).collect::<Vec<_>>()
-        };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..cores).map(|_| scope.spawn(compile)).collect();
-            // What a thread did not do is done by whoever needs it.
-            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-        })
     }
 
     fn source(&self, id: &OrganisationId, pieces: &Pieces) -> Source<OrganisationDocument> {

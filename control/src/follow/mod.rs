@@ -3,8 +3,8 @@
 //! A [`Follower`] reads everything once, then waits for the news of its [`Origin`], and reads anew only what the owners
 //! have that changed. Needs an origin; proves that every accepted change is in force soon after, that an organisation
 //! that is deleted is gone with the next policy, and that what cannot be used leaves the last good state in force and
-//! is said once. A change of the platform concerns every organisation: these are compiled anew in parts, and what else
-//! changes meanwhile comes before the next part. Does not: judge, listen, or write.
+//! is said once. A change of the platform concerns every organisation: these are brought under it without being read,
+//! for a moment at a time, and what else changes meanwhile comes first. Does not: judge, listen, or write.
 
 mod assembly;
 mod origin;
@@ -70,8 +70,8 @@ pub struct Follower<O> {
     /// Up to where the feed was heard, and how far it is known to go.
     position: u64,
     end: u64,
-    /// For which of the platforms that there were all organisations are compiled anew, or about to be.
-    platforms: u64,
+    /// Whether there may be organisations that are not brought under the platform of this moment yet.
+    is_bringing: bool,
     /// Who is to be read anew first, and who when there is time.
     soon: BTreeSet<Owner>,
     later: BTreeSet<OrganisationId>,
@@ -111,7 +111,7 @@ impl<O: Origin> Follower<O> {
             policy,
             position,
             end: position,
-            platforms: 1,
+            is_bringing: false,
             soon: BTreeSet::new(),
             later,
             again: BTreeSet::new(),
@@ -153,7 +153,7 @@ impl<O: Origin> Follower<O> {
             changed,
             position: self.position,
             behind: self.end.saturating_sub(self.position),
-            is_whole: self.soon.is_empty() && self.later.is_empty() && self.again.is_empty(),
+            is_whole: self.is_idle() && self.again.is_empty(),
         })
     }
 
@@ -162,15 +162,23 @@ impl<O: Origin> Follower<O> {
         if self.soon.contains(&Owner::Platform) {
             self.platform().await?;
         }
-        self.part().await
+        self.part().await?;
+        if self.is_bringing {
+            self.bring().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is to be done but to wait.
+    fn is_idle(&self) -> bool {
+        self.soon.is_empty() && self.later.is_empty() && !self.is_bringing
     }
 
     /// Takes note of whoever changed.
     async fn hear(&mut self, patience: Duration) -> Result<(), FollowError> {
-        let is_idle = self.soon.is_empty() && self.later.is_empty();
         let until_again = |at: Instant| at.saturating_duration_since(Instant::now());
         let until = self.again_at.map_or(patience, |at| patience.min(until_again(at)));
-        match self.origin.news(self.position, if is_idle { until } else { Duration::ZERO }).await {
+        match self.origin.news(self.position, if self.is_idle() { until } else { Duration::ZERO }).await {
             Ok(news) => {
                 self.soon.extend(news.owners);
                 (self.position, self.end) = (news.position, news.end);
@@ -202,21 +210,23 @@ impl<O: Origin> Follower<O> {
         Ok(())
     }
 
-    /// Takes what the platform has now; if it is another one, every organisation is to be compiled under it.
+    /// Takes what the platform has now; if it is another one, every organisation is to be brought under it.
     async fn platform(&mut self) -> Result<(), FollowError> {
         let reading = read_platform(&self.origin).await?;
         let is_read = !matches!(reading, Reading::Lost(_) | Reading::Unread(_));
-        let before = self.platforms;
-        let concerned = aside(&self.assembly, move |assembly| {
-            assembly.platform(&reading);
-            let platforms = assembly.platforms();
-            // Those that cannot be used are tried again with the next part.
-            (platforms, if platforms == before { Vec::new() } else { assembly.organisations() })
-        });
-        let (platforms, organisations) = concerned.await?;
-        self.later.extend(organisations);
-        self.platforms = platforms;
+        // Before waiting: whoever gives up meanwhile finds it the next time.
+        self.is_bringing = true;
+        aside(&self.assembly, move |assembly| assembly.platform(&reading)).await?;
         self.tried(Owner::Platform, is_read);
+        Ok(())
+    }
+
+    /// Brings some organisations under the platform of this moment. Those that do not fit are read, to say why.
+    async fn bring(&mut self) -> Result<(), FollowError> {
+        if let Some(unfit) = aside(&self.assembly, Assembly::bring).await? {
+            self.later.extend(unfit);
+            self.is_bringing = false;
+        }
         Ok(())
     }
 

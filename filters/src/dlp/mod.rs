@@ -298,7 +298,7 @@ impl Scanned {
 pub fn scan(visitor: &Visitor, memory: &Memory, prompt: Prompt) -> Result<Scanned, Refusal> {
     let judge = Judge::new(visitor, Direction::Input).with_memory(memory);
     let found = redact::find(&judge, &prompt.body, &prompt.projection, |part| part.text.clone())?;
-    let services = if judge.looks() { visitor.tenant().services.as_slice() } else { &[] };
+    let services = if judge.looks() { &*visitor.tenant().services } else { &[] };
     let questions = service::questions(services, &prompt);
     Ok(Scanned { prompt, found, questions })
 }

@@ -42,7 +42,7 @@ pub struct Endpoint {
 }
 
 /// A service as one organisation uses it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Service {
     /// The service.
     pub endpoint: Arc<Endpoint>,
@@ -172,6 +172,13 @@ impl Service {
             entities: entities.collect::<Result<_, String>>()?,
         };
         Ok((service, detectors.collect()))
+    }
+
+    /// The same of the services that there are now; none if there is none of this name any more.
+    pub(crate) fn under(&self, endpoints: &[Arc<Endpoint>]) -> Option<Self> {
+        let name = &self.endpoint.document.name;
+        let endpoint = endpoints.iter().find(|endpoint| endpoint.document.name == *name)?;
+        Some(Self { endpoint: endpoint.clone(), ..self.clone() })
     }
 
     fn question(self: &Arc<Self>, laid_out: &Arc<LaidOut>) -> Question {

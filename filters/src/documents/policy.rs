@@ -30,7 +30,7 @@ pub enum ShippedFloor {
 }
 
 /// One rule of a chain. Conditions of one kind are alternatives, kinds add up; none means always.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyRuleDocument {
     /// Appears in events and refusals.

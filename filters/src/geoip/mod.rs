@@ -17,6 +17,7 @@ use crate::refusal::Refusal;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Entries of one list.
 pub const ENTRIES_MAX: usize = 10_000;
@@ -189,7 +190,7 @@ pub fn is_local(address: IpAddr) -> bool {
 
 impl GeoRules {
     /// None, if nothing is asked of anyone.
-    pub(crate) fn compile(document: &GeoDocument) -> Result<Option<Box<Self>>, String> {
+    pub(crate) fn compile(document: &GeoDocument) -> Result<Option<Arc<Self>>, String> {
         let rules = Self {
             allow: Places::compile("allow", &document.allow)?,
             deny: Places::compile("deny", &document.deny)?,
@@ -197,7 +198,7 @@ impl GeoRules {
             unknown: document.unknown,
         };
         let asks = rules.asks_country() || rules.asks_continent() || rules.asks_network();
-        Ok((asks || !rules.deny_anonymous.is_empty()).then(|| Box::new(rules)))
+        Ok((asks || !rules.deny_anonymous.is_empty()).then(|| Arc::new(rules)))
     }
 
     fn judge(&self, location: &Location, is_local: bool) -> Result<(), Refusal> {

@@ -22,7 +22,7 @@ fn location(text: &str) -> Location {
     location
 }
 
-fn rules(document: &str) -> Option<Box<GeoRules>> {
+fn rules(document: &str) -> Option<Arc<GeoRules>> {
     GeoRules::compile(&toml::from_str(document).unwrap()).unwrap()
 }
 

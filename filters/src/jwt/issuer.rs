@@ -29,7 +29,7 @@ const RESERVED: [&str; 5] = ["iss", "aud", "exp", "nbf", "iat"];
 const HASH_BYTES: usize = 16;
 
 /// An issuer, compiled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Issuer {
     /// The `iss` of its JWTs.
     pub name: Arc<str>,
@@ -46,7 +46,7 @@ pub struct Issuer {
 }
 
 /// Where its keys are.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Keys {
     /// Written in the document, or in a file of its own.
     Written(Arc<KeySet>),
@@ -55,7 +55,7 @@ pub(super) enum Keys {
 }
 
 /// When a JWT of it is believed. What began under other terms ends with them.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Terms {
     pub(super) algorithms: Vec<Algorithm>,
     leeway_ms: u64,
@@ -65,7 +65,7 @@ pub(super) struct Terms {
 }
 
 /// From claims to groups.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct GroupsOf {
     claim: Option<String>,
     map: BTreeMap<String, String>,
@@ -91,7 +91,7 @@ impl Issuer {
     pub(crate) fn compile_all(
         organisation: &OrganisationDocument,
         platform: &Platform,
-    ) -> Result<Vec<Arc<Self>>, String> {
+    ) -> Result<Arc<[Arc<Self>]>, String> {
         let documents = &organisation.jwt_issuers;
         if documents.len() > ISSUERS_MAX {
             return Err(format!(
@@ -109,7 +109,7 @@ impl Issuer {
             }
             issuers.push(Arc::new(issuer));
         }
-        Ok(issuers)
+        Ok(issuers.into())
     }
 
     fn compile(
@@ -150,6 +150,18 @@ impl Issuer {
         all.dedup();
         issuer.limits("jwt", "user", &all)?;
         Ok(issuer)
+    }
+
+    /// The same if its keys may be on other hosts of our own network.
+    pub(crate) fn under(self: &Arc<Self>, platform: &Platform) -> Arc<Self> {
+        match &self.keys {
+            Keys::Fetched(source) if source.private_hosts != platform.private_hosts => {
+                let private_hosts = platform.private_hosts.clone();
+                let keys = Keys::Fetched(Arc::new(KeySource { private_hosts, ..KeySource::clone(source) }));
+                Arc::new(Self { keys, ..Self::clone(self) })
+            }
+            Keys::Fetched(_) | Keys::Written(_) => self.clone(),
+        }
     }
 
     /// Whether both speak of the same JWTs.

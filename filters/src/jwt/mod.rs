@@ -109,11 +109,12 @@ pub(crate) fn recognize(policy: &Policy, trust: &Trust, credential: &str, now_ms
 
 /// The one issuer that a JWT could be of. One that is for two of them at once is for neither: who it is must not
 /// depend on which is looked at first.
-fn find<'a>(policy: &'a Policy, token: &Token<'_>) -> Option<&'a (Arc<Tenant>, Arc<Issuer>)> {
+fn find<'a>(policy: &'a Policy, token: &Token<'_>) -> Option<(&'a Arc<Tenant>, &'a Arc<Issuer>)> {
     let known = policy.issuers(token.issuer.as_str())?;
     let mut found = token.audiences.iter().filter_map(|audience| known.get(audience.as_str()));
-    let first = found.next()?;
-    found.all(|(_, other)| Arc::ptr_eq(other, &first.1)).then_some(first)
+    let (owner, first) = found.next()?;
+    let is_only = found.all(|(_, other)| Arc::ptr_eq(other, first));
+    is_only.then_some((policy.tenant(owner)?, first))
 }
 
 /// The organisation of a JWT that was believed once, if it still is under this policy and with these keys: the issuer
@@ -124,9 +125,9 @@ pub(crate) fn still_believed<'a>(
     bearer: &Bearer,
 ) -> Option<&'a Arc<Tenant>> {
     let before = &bearer.issuer;
-    let (tenant, issuer) = policy.issuers(&before.name)?.get(&before.audience)?;
+    let (owner, issuer) = policy.issuers(&before.name)?.get(&before.audience)?;
     let is_same = issuer.terms == before.terms && issuer.terms.admits(bearer.algorithm);
-    (is_same && trust.keys_of(issuer)?.holds(&bearer.thumbprint)).then_some(tenant)
+    (is_same && trust.keys_of(issuer)?.holds(&bearer.thumbprint)).then_some(policy.tenant(owner)?)
 }
 
 /// Where a key would have to be fetched for a credential that was refused: a JWT of an issuer that is known, signed

@@ -21,6 +21,18 @@ impl Policy {
         organisations: &[Source<OrganisationDocument>],
         grounds: &Grounds<'_>,
     ) -> (Option<Self>, Vec<CompileError>) {
+        Self::compile_ahead(before, platform, organisations, grounds, |_| Vec::new())
+    }
+
+    /// The same for whoever has several threads: `ahead` is given the detectors that would have to be compiled one
+    /// after the other, and gives what it compiled of them.
+    pub fn compile_ahead(
+        before: Option<&Self>,
+        platform: &Source<PlatformDocument>,
+        organisations: &[Source<OrganisationDocument>],
+        grounds: &Grounds<'_>,
+        ahead: impl FnOnce(&[Unknown<'_>]) -> Vec<Known>,
+    ) -> (Option<Self>, Vec<CompileError>) {
         let mut errors = Vec::new();
         let mut next = match Self::under(before, platform, grounds) {
             Ok(next) => next,
@@ -31,12 +43,15 @@ impl Policy {
             }
         };
         next.drop_missing(organisations);
+        next.bring(&next.left());
+        let known = ahead(&next.unknown(organisations));
+        next.know(&known);
         next.take(organisations, grounds, &mut errors);
         (Some(next), errors)
     }
 
-    /// The policy that follows `before` under a platform's document. Its organisations stay what they were compiled
-    /// to under the platform before, until each is given to [`Policy::with`] again. What is switched off for everyone
+    /// The policy that follows `before` under a platform's document. Its organisations stay what they were under the
+    /// platform before, until they are brought under this one ([`Policy::bringing`]). What is switched off for everyone
     /// is so at once, also where the document is otherwise the one of before, by its fingerprint.
     pub fn under(
         before: Option<&Self>,
@@ -44,9 +59,10 @@ impl Policy {
         grounds: &Grounds<'_>,
     ) -> Result<Self, CompileError> {
         let same = before.filter(|before| before.is_under(platform.fingerprint));
-        let compiled = match same {
-            Some(same) => Ok(same.platform.clone()),
-            None => compile_platform(platform, grounds).map(Arc::new),
+        let compiled = if let Some(same) = same {
+            Ok(same.platform.clone())
+        } else {
+            compile_platform(platform, before.map(|before| &*before.platform), grounds).map(Arc::new)
         };
         let compiled = compiled.and_then(|shared| {
             let document = platform.document.as_ref().map_err(Clone::clone)?;
@@ -90,8 +106,9 @@ impl Policy {
     /// Detectors of these organisations that [`Policy::with`] would have to compile. Whoever has several threads
     /// compiles them there first.
     pub fn unknown<'a>(&self, changed: &'a [Source<OrganisationDocument>]) -> Vec<Unknown<'a>> {
-        let readable = changed.iter().filter_map(|source| source.document.as_ref().ok());
-        self.owned.unknown(readable.map(|document| &document.dlp))
+        let readable = changed.iter().filter_map(|source| Some((source, source.document.as_ref().ok()?)));
+        let asked = readable.filter(|(source, document)| !self.is_in_force(&document.id, source.fingerprint));
+        self.owned.unknown(asked.map(|(_, document)| &document.dlp))
     }
 
     /// Takes what was compiled of them.
@@ -167,38 +184,38 @@ impl Policy {
     /// A key is one organisation's. Its id alone proves nothing, since it is public: who writes another's id with a
     /// hash of their own gets a key of their own. So are an issuer and an audience together.
     fn refuse_foreign_credentials(&self, tenant: &Tenant) -> Result<(), String> {
-        for key in &tenant.keys {
+        for key in tenant.keys.iter() {
             if let Some((owner, _)) =
                 self.key(&key.id, &key.sha256).filter(|(owner, _)| owner.id != tenant.id)
             {
                 return Err(format!("the key `{}` belongs to the organisation `{}`", key.id, owner.id));
             }
         }
-        for issuer in &tenant.issuers {
+        for issuer in tenant.issuers.iter() {
             let other = self.issuers(&issuer.name).and_then(|audiences| audiences.get(&issuer.audience));
-            if let Some((owner, _)) = other.filter(|(owner, _)| owner.id != tenant.id) {
+            if let Some((owner, _)) = other.filter(|(owner, _)| *owner != tenant.id) {
                 return Err(format!(
-                    "issuer `{}`: with this audience it belongs to the organisation `{}`; give each organisation an \
-                     audience of its own",
-                    issuer.name, owner.id
+                    "issuer `{}`: with this audience it belongs to the organisation `{owner}`; give each organisation \
+                     an audience of its own",
+                    issuer.name
                 ));
             }
         }
         Ok(())
     }
 
-    fn put(&mut self, tenant: &Arc<Tenant>) {
+    pub(super) fn put(&mut self, tenant: &Arc<Tenant>) {
         if let Some(before) = self.tenants.insert(tenant.id.clone(), tenant.clone()) {
             self.forget_credentials(&before);
         }
-        for key in &tenant.keys {
+        for key in tenant.keys.iter() {
             let known = self.keys.get(&key.id).into_iter().flat_map(|known| known.iter().cloned());
-            let entries = known.chain([(tenant.clone(), key.clone())]).collect();
+            let entries = known.chain([(tenant.id.clone(), key.clone())]).collect();
             self.keys.insert(key.id.clone(), entries);
         }
-        for issuer in &tenant.issuers {
+        for issuer in tenant.issuers.iter() {
             let mut audiences = self.issuers.remove(&issuer.name).unwrap_or_default();
-            let entry = (tenant.clone(), issuer.clone());
+            let entry = (tenant.id.clone(), issuer.clone());
             Arc::make_mut(&mut audiences).insert(issuer.audience.clone(), entry);
             self.issuers.insert(issuer.name.clone(), audiences);
         }
@@ -211,18 +228,18 @@ impl Policy {
     }
 
     fn forget_credentials(&mut self, tenant: &Tenant) {
-        for key in &tenant.keys {
+        for key in tenant.keys.iter() {
             let known = self.keys.remove(&key.id);
             let known = known.iter().flat_map(|known| known.iter());
-            let others: Arc<[_]> = known.filter(|(owner, _)| owner.id != tenant.id).cloned().collect();
+            let others: Arc<[_]> = known.filter(|(owner, _)| *owner != tenant.id).cloned().collect();
             if !others.is_empty() {
                 self.keys.insert(key.id.clone(), others);
             }
         }
-        for issuer in &tenant.issuers {
+        for issuer in tenant.issuers.iter() {
             let Some(mut audiences) = self.issuers.remove(&issuer.name) else { continue };
             let others = Arc::make_mut(&mut audiences);
-            others.retain(|_, (owner, _)| owner.id != tenant.id);
+            others.retain(|_, (owner, _)| *owner != tenant.id);
             if !others.is_empty() {
                 self.issuers.insert(issuer.name.clone(), audiences);
             }

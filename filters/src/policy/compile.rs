@@ -3,14 +3,13 @@
 //! Here one document is compiled, the platform's or an organisation's, or has an error that says what to do. How
 //! policies follow each other is told beside it, in `change`.
 
-use super::decide::Chains;
+use super::chains::{Chains, Floor};
 use super::owned::Owned;
 use super::suppressions::Suppressions;
 use super::{Platform, Provider, Tenant, TenantKey};
 use crate::dialect::Dialect;
 use crate::dlp::replacement::Key;
 use crate::dlp::{Detection, Lists, Scanner};
-use crate::documents::detection::DlpMode;
 use crate::documents::{
     DlpDocument, KeyDocument, OrganisationDocument, PlatformDocument, ProviderDocument, ProviderSecrets,
     QuotaDocument,
@@ -61,6 +60,7 @@ pub struct CompileError {
 
 pub(super) fn compile_platform(
     source: &Source<PlatformDocument>,
+    before: Option<&Platform>,
     grounds: &Grounds<'_>,
 ) -> Result<Platform, String> {
     let document = source.document.as_ref().map_err(Clone::clone)?;
@@ -80,18 +80,13 @@ pub(super) fn compile_platform(
     let detectors = super::services::endpoints(&document.detectors, |provider| {
         compile_provider(provider, &catalogue, grounds.secrets)
     })?;
-    // The floor's rules are checked here, so that a broken one is the platform's error and not each tenant's.
-    Chains::compile(
-        &document.floor,
-        (&[], DlpMode::Enforce),
-        &[],
-        &Detection::new(grounds.scanner.clone(), None),
-    )?;
+    let before = before.filter(|before| Arc::ptr_eq(&before.scanner, &grounds.scanner));
+    let floor = Floor::compile(&document.floor, &grounds.scanner, before.map(|before| &before.floor))?;
     Ok(Platform {
         scanner: grounds.scanner.clone(),
         detectors,
         providers,
-        floor: document.floor.clone(),
+        floor,
         private_hosts: private_hosts(&document.jwt.private_hosts)?,
         fingerprint: source.fingerprint,
     })
@@ -180,7 +175,7 @@ pub(super) fn compile_tenant(
     let keys = document.keys.iter().map(|key| {
         compile_key(key, document).map(Arc::new).map_err(|problem| format!("key `{}`: {problem}", key.id))
     });
-    let keys = keys.collect::<Result<Vec<_>, _>>()?;
+    let keys = keys.collect::<Result<Arc<[_]>, _>>()?;
     let mut ids = HashSet::with_capacity(keys.len());
     if let Some(key) = keys.iter().find(|key| !ids.insert(&*key.id)) {
         return Err(format!("two keys have the id `{}`; ids are unique", key.id));
@@ -212,7 +207,7 @@ pub(super) fn compile_tenant(
         default_action: document.default_action,
         on_full: document.audit.on_full,
         platform: platform.clone(),
-        restore_in_tools: document.dlp.restore_in_tools.clone(),
+        restore_in_tools: document.dlp.restore_in_tools.as_slice().into(),
         replacements: Key::derived_from(&hash_key(document, grounds)),
         hash_key: hash_key(document, grounds),
         fingerprint,

@@ -3,6 +3,7 @@
 //! A request loads one policy and is judged by it to its end. A change of one tenant copies its own small part of the
 //! directories, and the pointers above; everything else is shared with the policy before it.
 
+mod chains;
 mod change;
 pub mod compile;
 pub mod decide;
@@ -13,6 +14,7 @@ mod shards;
 mod suppressions;
 #[cfg(test)]
 mod tests;
+mod under;
 
 use crate::dlp::replacement::Key;
 use crate::dlp::service::{Endpoint, Service};
@@ -26,7 +28,7 @@ use crate::networks::Networks;
 use crate::quota::{Catalogue, KnownModel, Limits};
 use crate::routing::{KillSwitches, Routes};
 use crate::secret::Secret;
-use decide::Chains;
+use chains::{Chains, Floor};
 use owned::Owned;
 pub use owned::{Known, Unknown};
 use shards::Shards;
@@ -44,15 +46,20 @@ pub struct Policy {
     pub(crate) kill_switches: Arc<KillSwitches>,
     tenants: Shards<Arc<Tenant>>,
     owned: Owned,
-    keys: Shards<Arc<[KeyEntry]>>,
+    /// Whose a key is, the name of an organisation says: another state of it is one for all of its keys at once.
+    keys: Shards<Arc<[OwnedKey]>>,
     /// Who believes whom, by the name of the issuer.
     issuers: Shards<Arc<IssuersByAudience>>,
 }
 
+/// A key, with the name of its organisation.
+type OwnedKey = (Arc<str>, Arc<TenantKey>);
+
+/// A key of a caller, with its organisation.
 pub(crate) type KeyEntry = (Arc<Tenant>, Arc<TenantKey>);
 
 /// Looked up, not searched: a JWT may name thousands of audiences, and thousands of organisations share an issuer.
-type IssuersByAudience = HashMap<Box<str>, (Arc<Tenant>, Arc<Issuer>)>;
+type IssuersByAudience = HashMap<Box<str>, (Arc<str>, Arc<Issuer>)>;
 
 /// What all tenants share.
 #[derive(Debug)]
@@ -63,7 +70,7 @@ pub struct Platform {
     pub detectors: Vec<Arc<Endpoint>>,
     /// Upstreams, in the order of the document.
     pub providers: Vec<Arc<Provider>>,
-    pub(crate) floor: crate::documents::FloorDocument,
+    pub(crate) floor: Arc<Floor>,
     /// Hosts and ports of our own network that issuers may keep their keys on.
     pub(crate) private_hosts: Arc<[(String, u16)]>,
     pub(crate) fingerprint: u64,
@@ -94,8 +101,8 @@ impl Provider {
     }
 }
 
-/// An organisation, compiled.
-#[derive(Debug)]
+/// An organisation, compiled. What of it is not the platform's is shared by its clones.
+#[derive(Clone, Debug)]
 pub struct Tenant {
     /// Its id.
     pub id: Arc<str>,
@@ -108,12 +115,12 @@ pub struct Tenant {
     pub(crate) suspended: bool,
     pub(crate) credint: CredintDocument,
     pub(crate) ip_allowlist: Networks,
-    pub(crate) geo: Option<Box<GeoRules>>,
-    pub(crate) keys: Vec<Arc<TenantKey>>,
+    pub(crate) geo: Option<Arc<GeoRules>>,
+    pub(crate) keys: Arc<[Arc<TenantKey>]>,
     pub(crate) detection: Detection,
-    pub(crate) services: Vec<Arc<Service>>,
+    pub(crate) services: Arc<[Arc<Service>]>,
     pub(crate) suppressions: Suppressions,
-    pub(crate) issuers: Vec<Arc<Issuer>>,
+    pub(crate) issuers: Arc<[Arc<Issuer>]>,
     pub(crate) chains: Chains,
     pub(crate) access: Access,
     pub(crate) routes: Routes,
@@ -123,7 +130,7 @@ pub struct Tenant {
     pub(crate) hash_key: [u8; 32],
     pub(crate) replacements: Key,
     /// Names of tools, as patterns.
-    pub(crate) restore_in_tools: Vec<String>,
+    pub(crate) restore_in_tools: Arc<[String]>,
     pub(crate) fingerprint: u64,
 }
 
@@ -189,9 +196,8 @@ impl Policy {
 
     /// Whether an organisation was compiled from the document with this fingerprint, under the platform of this moment.
     pub fn is_in_force(&self, id: &str, fingerprint: u64) -> bool {
-        self.tenants.get(id).is_some_and(|tenant| {
-            tenant.fingerprint == fingerprint && Arc::ptr_eq(&tenant.platform, &self.platform)
-        })
+        let tenant = self.tenants.get(id);
+        tenant.is_some_and(|tenant| tenant.fingerprint == fingerprint && self.is_under_this(tenant))
     }
 
     /// Whether the hashes of an organisation are keyed from this secret of its own. If not, it is another organisation
@@ -217,7 +223,8 @@ impl Policy {
         if known.is_empty() {
             let _ = std::hint::black_box(sha256.ct_eq(&[0; 32]));
         }
-        known.iter().find(|(_, key)| bool::from(key.sha256.ct_eq(sha256))).cloned()
+        let (owner, key) = known.iter().find(|(_, key)| bool::from(key.sha256.ct_eq(sha256)))?;
+        Some((self.tenants.get(owner)?.clone(), key.clone()))
     }
 
     /// An organisation.
@@ -230,7 +237,7 @@ impl Policy {
         self.issuers.len() > 0
     }
 
-    /// Who believes an issuer of this name, by audience.
+    /// The names of those who believe an issuer of this name, by audience.
     pub(crate) fn issuers(&self, name: &str) -> Option<&IssuersByAudience> {
         self.issuers.get(name).map(|audiences| &**audiences)
     }

@@ -7,6 +7,9 @@ use crate::dlp::service::{Endpoint, Service};
 use crate::documents::{DetectorDocument, DetectorUseDocument, HttpVersion, ProviderDocument};
 use std::sync::Arc;
 
+/// The services that an organisation uses.
+type Services = Arc<[Arc<Service>]>;
+
 /// The services of the platform. A service is connected to as a provider is: `compile` is who compiles those.
 pub(super) fn endpoints(
     documents: &[DetectorDocument],
@@ -49,7 +52,7 @@ pub(super) fn of_organisation(
     documents: &[DetectorUseDocument],
     endpoints: &[Arc<Endpoint>],
     detection: Detection,
-) -> Result<(Vec<Arc<Service>>, Detection), String> {
+) -> Result<(Services, Detection), String> {
     let mut services: Vec<Arc<Service>> = Vec::new();
     let mut all = Vec::new();
     let first = detection.first_of_services();
@@ -63,5 +66,5 @@ pub(super) fn of_organisation(
         services.push(Arc::new(service));
         all.append(&mut detectors);
     }
-    Ok((services, detection.with_services(all)))
+    Ok((services.into(), detection.with_services(all)))
 }

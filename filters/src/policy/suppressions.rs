@@ -8,14 +8,15 @@ use crate::documents::detection::SuppressDocument;
 use crate::names::matches;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// Suppressions that an organisation may have, and values of one of them.
 const SUPPRESSIONS_MAX: usize = 100;
 const VALUES_MAX: usize = 1000;
 
-/// What an organisation wants nothing done about.
-#[derive(Debug, Default)]
-pub(crate) struct Suppressions(Box<[Suppression]>);
+/// What an organisation wants nothing done about. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Suppressions(Arc<[Suppression]>);
 
 #[derive(Debug)]
 struct Suppression {

@@ -1,7 +1,7 @@
 //! Is a policy that followed a hundred changes the one that all documents at once would have made?
 
-use super::Policy;
 use super::compile::{CompileError, Grounds, Source};
+use super::{Policy, Provider, Tenant};
 use crate::dialect::Dialect;
 use crate::dlp::Scanner;
 use crate::documents::{OrganisationDocument, PlatformDocument};
@@ -32,14 +32,50 @@ struct Draft {
     keys: BTreeSet<u8>,
     audience: Option<u8>,
     suspended: bool,
+    speaks: Speaks,
     flaw: Flaw,
+}
+
+/// What an organisation's document says of the platform.
+#[derive(Clone, Copy, Debug)]
+enum Speaks {
+    Nothing,
+    Route,
+    KillSwitch,
+    Service,
+    OwnRules,
+}
+
+impl Speaks {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::Route => "[[routes]]\nname = 'r'\nmodels = ['*']\ntargets = ['p', 'q/large']\n",
+            Self::KillSwitch => "[[kill_switches]]\nprovider = 'q'\nreason = 'it is slow'\n",
+            Self::Service => {
+                "[[dlp.detectors]]\nname = 'presidio'\nentities = ['PERSON']\non_failure = 'allow'\n\
+                 [[policy]]\nname = 'people'\ndirection = 'input'\nentities = ['PERSON']\naction = 'redact'\n"
+            }
+            Self::OwnRules => {
+                "[[dlp.rules]]\nid = 'own.badge'\nentity = 'BADGE'\ncategory = 'identity'\ntitle = 'Badge'\n\
+                 why = 'doors'\nseverity = 'low'\npattern = 'BADGE-[0-9]{4}'\nconfidence = { base = 0.9 }\n\
+                 width_bytes_max = 10\nexamples = ['BADGE-1234']\ncounterexamples = ['BADGE']\nreferences = []\n\
+                 [[policy]]\nname = 'badges'\nrules = ['own.*']\naction = 'block'\n"
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
 enum Step {
     Change(BTreeMap<u8, Draft>),
     Gone(BTreeSet<u8>),
-    Platform { version: u64, flaw: Flaw },
+    /// Whether organisations are brought under it before those are compiled that could not be used.
+    Platform {
+        version: u64,
+        flaw: Flaw,
+        is_first: bool,
+    },
 }
 
 fn flaw() -> impl Strategy<Value = Flaw> {
@@ -49,8 +85,22 @@ fn flaw() -> impl Strategy<Value = Flaw> {
 fn draft() -> impl Strategy<Value = Draft> {
     let keys = prop::collection::btree_set(0..KEYS, 0..3);
     let audience = prop::option::of(0..3_u8);
-    (0..4_u64, keys, audience, any::<bool>(), flaw()).prop_map(
-        |(version, keys, audience, suspended, flaw)| Draft { version, keys, audience, suspended, flaw },
+    let speaks = prop_oneof![
+        Just(Speaks::Nothing),
+        Just(Speaks::Route),
+        Just(Speaks::KillSwitch),
+        Just(Speaks::Service),
+        Just(Speaks::OwnRules),
+    ];
+    (0..4_u64, keys, audience, any::<bool>(), speaks, flaw()).prop_map(
+        |(version, keys, audience, suspended, speaks, flaw)| Draft {
+            version,
+            keys,
+            audience,
+            suspended,
+            speaks,
+            flaw,
+        },
     )
 }
 
@@ -58,14 +108,15 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => prop::collection::btree_map(0..6_u8, draft(), 1..4).prop_map(Step::Change),
         2 => prop::collection::btree_set(0..6_u8, 1..3).prop_map(Step::Gone),
-        1 => (0..3_u64, flaw()).prop_map(|(version, flaw)| Step::Platform { version, flaw }),
+        3 => (0..4_u64, flaw(), any::<bool>())
+            .prop_map(|(version, flaw, is_first)| Step::Platform { version, flaw, is_first }),
     ]
 }
 
 fn organisation(at: u8, draft: &Draft) -> Source<OrganisationDocument> {
     let mut text = format!("id = 'org-{at}'\nsuspended = {}\n", draft.suspended);
     if matches!(draft.flaw, Flaw::DoesNotCompile) {
-        text += "dlp = { threshold = 2.0 }\n";
+        text += "dlp.threshold = 2.0\n";
     }
     let key =
         |key: &u8| format!("[[keys]]\nid = 'key-{key}'\nsha256 = '{}'\n", format!("{key:02x}").repeat(32));
@@ -75,24 +126,40 @@ fn organisation(at: u8, draft: &Draft) -> Source<OrganisationDocument> {
         let names = format!("issuer = '{issuer}'\naudience = '{audience}'\njwks_url = '{issuer}/keys'\n");
         text.extend(["[[jwt_issuers]]\n", &names]);
     }
+    text += draft.speaks.text();
     let document = match draft.flaw {
         Flaw::CannotBeRead => Err("it cannot be read".to_owned()),
         Flaw::None | Flaw::DoesNotCompile => Ok(toml::from_str(&text).unwrap()),
     };
-    let parts =
-        [draft.version, u64::from(draft.suspended), draft.flaw as u64, draft.audience.map_or(3, u64::from)];
+    let (flaw, speaks) = (draft.flaw as u64, draft.speaks as u64);
+    let audience = draft.audience.map_or(3, u64::from);
+    let parts = [draft.version, u64::from(draft.suspended), flaw, audience, speaks];
     let fingerprint = draft.keys.iter().fold(0, |sum, key| sum + (1 << key));
     let fingerprint = parts.iter().fold(fingerprint, |sum, part| sum * 8 + part);
     Source { name: format!("orgs/org-{at}.toml"), fingerprint, document }
 }
 
+/// What each version of the platform has besides: another floor, another provider, services, other private hosts.
+const VERSIONS: [&str; 4] = [
+    "",
+    "[[providers]]\nname = 'q'\nbase_url = 'http://q.example'\nmodels = ['*']\n\
+     [[floor.rules]]\nname = 'people'\ncategories = ['identity']\naction = 'redact'\n\
+     [[detectors]]\nname = 'presidio'\nurl = 'http://presidio.example'\n",
+    "[[providers]]\nname = 'q'\nbase_url = 'https://elsewhere.example'\nmodels = ['large']\n\
+     [[floor.rules]]\nname = 'people'\ncategories = ['identity']\naction = 'redact'\n\
+     [jwt]\nprivate_hosts = ['1.example']\n",
+    "[[floor.rules]]\nname = 'all'\naction = 'log'\n[[floor.rules]]\nname = 'sure'\nconfidence_min = 0.8\n\
+     action = 'block'\n[[detectors]]\nname = 'presidio'\nurl = 'https://elsewhere.example'\n",
+];
+
 fn platform(version: u64, flaw: Flaw) -> Source<PlatformDocument> {
     let provider = "[[providers]]\nname = 'p'\nbase_url = 'http://p.example'\n";
     let models = if matches!(flaw, Flaw::DoesNotCompile) { "models = []" } else { "models = ['*']" };
+    let more = VERSIONS[version as usize];
     let document = match flaw {
         Flaw::CannotBeRead => Err("it cannot be read".to_owned()),
         Flaw::None | Flaw::DoesNotCompile => {
-            Ok(toml::from_str(&format!("floor = {{ shipped = 'none' }}\n{provider}{models}\n")).unwrap())
+            Ok(toml::from_str(&format!("floor.shipped = 'none'\n{provider}{models}\n{more}")).unwrap())
         }
     };
     Source { name: "platform.toml".to_owned(), fingerprint: version * 8 + flaw as u64, document }
@@ -106,7 +173,7 @@ fn grounds(secrets: &HashMap<String, Secret>) -> Grounds<'_> {
 fn picture(policy: &Policy) -> impl PartialEq + std::fmt::Debug + use<> {
     let tenants = policy.tenants.iter();
     let tenants: BTreeMap<_, _> = tenants
-        .map(|(id, tenant)| (id.to_string(), (tenant.id.clone(), tenant.fingerprints(), tenant.suspended)))
+        .map(|(id, tenant)| (id.to_string(), (tenant.id.clone(), tenant.fingerprints(), sight(tenant))))
         .collect();
     let keys: Vec<_> = (0..KEYS)
         .map(|key| policy.key(&format!("key-{key}"), &[key; 32]).map(|(tenant, _)| tenant.id.clone()))
@@ -114,19 +181,40 @@ fn picture(policy: &Policy) -> impl PartialEq + std::fmt::Debug + use<> {
     let known: BTreeMap<_, Vec<_>> = policy
         .keys
         .iter()
-        .map(|(id, owners)| (id.clone(), owners.iter().map(|(tenant, _)| tenant.id.clone()).collect()))
+        .map(|(id, owners)| (id.clone(), owners.iter().map(|(owner, _)| owner.clone()).collect()))
         .collect();
     let issuers: BTreeSet<_> = policy
         .issuers
         .iter()
         .flat_map(|(name, of)| {
-            of.iter().map(|(audience, (owner, _))| (name.clone(), audience.clone(), owner.id.clone()))
+            of.iter().map(|(audience, (owner, _))| (name.clone(), audience.clone(), owner.clone()))
         })
         .collect();
     (tenants, keys, known, issuers, policy.tenant_count(), policy.platform.fingerprint)
 }
 
-/// Follows changes, as whoever reads a store does: what changed, and what had an error.
+/// Everything of an organisation that its platform has a part in.
+fn sight(tenant: &Tenant) -> String {
+    let Tenant { chains, detection, issuers, .. } = tenant;
+    let platform = &tenant.platform;
+    let is_its_own =
+        |provider: &Arc<Provider>| platform.providers.iter().any(|one| Arc::ptr_eq(one, provider));
+    let providers = tenant.routes.providers().map(|provider| (&provider.document, is_its_own(provider)));
+    let providers: Vec<_> = providers.collect();
+    let services = tenant.services.iter().map(|service| (&service.endpoint.document, service.on_failure));
+    let services: Vec<_> = services.collect();
+    let switches: Vec<_> = tenant.kill_switches.documents().collect();
+    let detectors: Vec<_> = detection.detectors().collect();
+    format!("{chains:?} {detectors:?} {issuers:?} {providers:?} {services:?} {switches:?}")
+}
+
+/// What it knows of those who are under the platform of this moment.
+fn compiled(policy: &Policy) -> BTreeMap<(Arc<str>, [u64; 2]), String> {
+    let there = policy.tenants().filter(|tenant| policy.is_under_this(tenant));
+    there.map(|tenant| ((tenant.id.clone(), tenant.fingerprints()), sight(tenant))).collect()
+}
+
+/// Follows changes, as whoever reads a store does: what changed, what had an error, and what another platform left.
 struct Follower {
     policy: Policy,
     broken: BTreeSet<u8>,
@@ -140,8 +228,9 @@ impl Follower {
         drafts: &BTreeMap<u8, Draft>,
         grounds: &Grounds<'_>,
     ) -> Vec<CompileError> {
-        let asked: Vec<u8> =
-            changed.union(&self.broken).copied().filter(|at| drafts.contains_key(at)).collect();
+        let left = self.policy.left().into_iter().map(|id| id.strip_prefix("org-").unwrap().parse().unwrap());
+        let mut asked: BTreeSet<u8> = changed.union(&self.broken).copied().chain(left).collect();
+        asked.retain(|at| drafts.contains_key(at));
         let sources: Vec<_> = asked.iter().map(|at| organisation(*at, &drafts[at])).collect();
         let gone: Vec<String> = gone.iter().map(|at| format!("org-{at}")).collect();
         let gone: Vec<&str> = gone.iter().map(String::as_str).collect();
@@ -166,7 +255,7 @@ proptest! {
         let mut whole = Policy::compile(None, &shared, &[], &grounds).0.unwrap();
         let mut follower = Follower { policy: whole.clone(), broken: BTreeSet::new() };
         for step in steps {
-            let (mut changed, mut gone) = (BTreeSet::new(), BTreeSet::new());
+            let (mut changed, mut gone, mut is_brought) = (BTreeSet::new(), BTreeSet::new(), true);
             let mut wrong = Vec::new();
             match step {
                 Step::Change(news) => {
@@ -177,14 +266,21 @@ proptest! {
                     drafts.retain(|at, _| !ids.contains(at));
                     gone = ids;
                 }
-                Step::Platform { version, flaw } => {
+                Step::Platform { version, flaw, is_first } => {
                     shared = platform(version, flaw);
-                    changed.extend(drafts.keys().copied());
+                    is_brought = is_first;
                 }
             }
             match Policy::under(Some(&follower.policy), &shared, &grounds) {
                 Ok(under) => follower.policy = under,
                 Err(error) => wrong.push(error),
+            }
+            if !is_brought {
+                follower.step(&changed, &gone, &drafts, &grounds);
+            }
+            // In parts, as whoever lets others go first does.
+            for some in follower.policy.left().chunks(2) {
+                follower.policy = follower.policy.clone().bringing(some);
             }
             wrong.extend(follower.step(&changed, &gone, &drafts, &grounds));
             let sources: Vec<_> = drafts.iter().map(|(at, draft)| organisation(*at, draft)).collect();
@@ -192,6 +288,12 @@ proptest! {
             whole = next.unwrap();
             prop_assert_eq!(picture(&follower.policy), picture(&whole));
             prop_assert_eq!(wrong, errors);
+            // And who was brought under a platform is what their document makes of it.
+            let Some(fresh) = Policy::compile(None, &shared, &sources, &grounds).0 else { continue };
+            let fresh = compiled(&fresh);
+            for (of, tenant) in compiled(&follower.policy) {
+                prop_assert!(fresh.get(&of).is_none_or(|fresh| *fresh == tenant));
+            }
         }
     }
 }
@@ -241,7 +343,10 @@ fn what_the_platform_switches_off_is_off_before_any_organisation_is_looked_at() 
     let organisations: Vec<_> = (0..3)
         .map(|at| {
             let (keys, flaw) = (BTreeSet::from([at]), Flaw::None);
-            organisation(at, &Draft { version: 0, keys, audience: None, suspended: false, flaw })
+            organisation(
+                at,
+                &Draft { version: 0, keys, audience: None, suspended: false, speaks: Speaks::Nothing, flaw },
+            )
         })
         .collect();
     let (before, _) = Policy::compile(None, &platform(0, Flaw::None), &organisations, &grounds);
@@ -273,7 +378,7 @@ fn a_key_that_passes_from_one_organisation_to_another_is_taken_in_either_order()
     let grounds = grounds(&secrets);
     let draft = |version, keys: &[u8]| {
         let keys = keys.iter().copied().collect();
-        Draft { version, keys, audience: None, suspended: false, flaw: Flaw::None }
+        Draft { version, keys, audience: None, suspended: false, speaks: Speaks::Nothing, flaw: Flaw::None }
     };
     for (giver, taker) in [(1, 2), (2, 1)] {
         let sources = [organisation(giver, &draft(0, &[3])), organisation(taker, &draft(0, &[]))];

@@ -11,9 +11,9 @@ use std::sync::Arc;
 /// Switches of one document that are compiled at most: an operator reads them all in an emergency.
 const SWITCHES_MAX: usize = 1_000;
 
-/// The switches of one document, compiled.
-#[derive(Debug, Default)]
-pub(crate) struct KillSwitches(Vec<KillSwitch>);
+/// The switches of one document, compiled. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KillSwitches(Arc<[KillSwitch]>);
 
 #[derive(Debug)]
 struct KillSwitch {
@@ -49,7 +49,14 @@ impl KillSwitches {
             let reason = document.reason.as_str().into();
             switches.push(KillSwitch { document: document.clone(), reason });
         }
-        Ok(Self(switches))
+        Ok(Self(switches.into()))
+    }
+
+    /// The same over the providers that there are now; none if one that is named is not among them any more.
+    pub(crate) fn under(&self, providers: &[Arc<Provider>]) -> Option<Self> {
+        let is_known = |name: &String| providers.iter().any(|one| one.document.name == *name);
+        let mut named = self.0.iter().filter_map(|switch| switch.document.provider.as_ref());
+        named.all(is_known).then(|| self.clone())
     }
 
     /// Why a model of a provider is off, if it is.

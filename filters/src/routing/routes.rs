@@ -15,7 +15,7 @@ use std::sync::Arc;
 const WEIGHT_MAX: u32 = 1_000_000;
 
 /// Compiled routes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Routes {
     routes: Vec<Route>,
     /// What sticky routes stick to, each once.
@@ -23,7 +23,7 @@ pub(crate) struct Routes {
 }
 
 /// One of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Route {
     pub(super) name: String,
     pub(super) models: Vec<String>,
@@ -36,7 +36,7 @@ pub(crate) struct Route {
 }
 
 /// A target, of which the model may be left open.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct RouteTarget {
     pub(super) provider: Arc<Provider>,
     pub(super) model: Option<String>,
@@ -63,6 +63,16 @@ impl Routes {
         Ok(Self { routes, sticky_by })
     }
 
+    /// The same to the providers that there are now; none if a target's is not among them any more.
+    pub(crate) fn under(&self, providers: &[Arc<Provider>]) -> Option<Self> {
+        let mut next = self.clone();
+        for target in next.routes.iter_mut().flat_map(|route| &mut route.targets) {
+            let name = &target.provider.document.name;
+            target.provider = providers.iter().find(|provider| provider.document.name == *name)?.clone();
+        }
+        Some(next)
+    }
+
     /// The first route for a model, asked for in this way by this visitor.
     pub(super) fn find(&self, model: &str, visitor: &Visitor, surface: Surface) -> Option<&Route> {
         self.concerning(visitor).find(|route| {
@@ -79,6 +89,12 @@ impl Routes {
                 route.groups.is_empty() || route.groups.iter().any(|group| groups.contains(group));
             is_theirs && route.times.hold(came_ms)
         })
+    }
+
+    /// Where they lead.
+    #[cfg(test)]
+    pub(crate) fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.routes.iter().flat_map(|route| &route.targets).map(|target| &target.provider)
     }
 
     /// What any route sticks to: what none does need not be looked for in a prompt.
