@@ -18,6 +18,7 @@ pub mod keys;
 pub mod live;
 pub mod parcel;
 pub mod resources;
+pub mod sealing;
 pub mod sources;
 pub mod stamp;
 pub mod store;

@@ -1,18 +1,17 @@
 //! How is a document kept so that only its place, and only with its organisation's key, gives it back?
 //!
-//! AES-256-GCM under a key and nonce that are derived (HKDF-SHA256, RFC 5869) for each sealing from the organisation's
-//! key and 256 random bits: so no nonce comes twice under a key, and nobody has to count uses. What a document is
-//! bound to, its owner, kind, id, version, revision and key, is authenticated with it: moved or renumbered, it does
-//! not open. The organisations' keys are sealed the same way under the master key.
+//! It is sealed ([`sealing`]) with its organisation's key. What a document is bound to, its owner, kind, id, version,
+//! revision and key, is authenticated with it: moved or renumbered, it does not open. The organisations' keys are
+//! sealed the same way under the master key.
 //!
 //! It does not hide how long a document is, what it is called, or that one was put back as it was before.
 
 use super::error::StoreError;
 use super::names::{Kind, Owner, ResourceId};
+use crate::sealing::{self, Unsealable};
 use crate::sources;
 use palisade_filters::documents::SecretRef;
 use palisade_filters::secret::Secret;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf;
 use std::fmt::{self, Write};
 use std::path::Path;
@@ -24,11 +23,8 @@ const FORMAT: u8 = 1;
 const KEY_BYTES: usize = 32;
 /// Names a key; random, so that no two have one.
 const KEY_ID_BYTES: usize = 16;
-/// As many random bits as the derived key has.
-const SALT_BYTES: usize = 32;
-const NONCE_BYTES: usize = 12;
-/// Format, key id and salt.
-const HEAD_BYTES: usize = 1 + KEY_ID_BYTES + SALT_BYTES;
+/// Format and key id.
+const HEAD_BYTES: usize = 1 + KEY_ID_BYTES;
 /// Keeps what is derived here apart from what anybody else may derive from the same key.
 const CONTEXT: &[u8] = b"palisade store 1";
 
@@ -81,37 +77,23 @@ impl Key {
 
     /// Seals a text for one place.
     pub(super) fn seal(&self, place: &Place<'_>, text: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let mut salt = [0; SALT_BYTES];
-        getrandom::fill(&mut salt).map_err(StoreError::Random)?;
-        let mut sealed = Vec::with_capacity(HEAD_BYTES + text.len() + AES_256_GCM.tag_len());
-        sealed.push(FORMAT);
-        sealed.extend_from_slice(&self.id.0);
-        sealed.extend_from_slice(&salt);
-        let head = sealed.len();
-        sealed.extend_from_slice(text);
-        let broken = |_| StoreError::Inconsistent {
-            place: "memory".to_owned(),
-            what: "a text that is too long to be sealed".to_owned(),
-        };
-        let (key, nonce) = self.derive(&salt).map_err(broken)?;
-        let secret = sealed.get_mut(head..).unwrap_or_default();
-        let tag = key.seal_in_place_separate_tag(nonce, place.bound(self.id), secret).map_err(broken)?;
-        sealed.extend_from_slice(tag.as_ref());
-        Ok(sealed)
+        let head = [&[FORMAT], &self.id.0[..]].concat();
+        let sealed = sealing::seal(self.bytes.as_ref(), CONTEXT, &place.bound(self.id), &head, text);
+        sealed.map_err(|why| match why {
+            Unsealable::Random(error) => StoreError::Random(error),
+            Unsealable::TooLong => {
+                StoreError::Inconsistent { place: "memory".to_owned(), what: Unsealable::TooLong.to_string() }
+            }
+        })
     }
 
     /// Opens what was sealed for this place with this key; none: it was not.
     pub(super) fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let (head, secret) = sealed.split_at_checked(HEAD_BYTES)?;
-        let (id, salt) = head.strip_prefix(&[FORMAT])?.split_at_checked(KEY_ID_BYTES)?;
-        if id != self.id.0 {
+        let (head, rest) = sealed.split_at_checked(HEAD_BYTES)?;
+        if head.strip_prefix(&[FORMAT])? != self.id.0 {
             return None;
         }
-        let (key, nonce) = self.derive(salt).ok()?;
-        let mut text = Zeroizing::new(secret.to_vec());
-        let length = key.open_in_place(nonce, place.bound(self.id), &mut text).ok()?.len();
-        text.truncate(length);
-        Some(text)
+        sealing::open(self.bytes.as_ref(), CONTEXT, &place.bound(self.id), rest)
     }
 
     /// A secret of the owner for what is not sealed here, 64 hexadecimal digits; another purpose has another one. It
@@ -129,24 +111,6 @@ impl Key {
             let _ = write!(digits, "{byte:02x}");
             digits
         })))
-    }
-
-    fn derive(&self, salt: &[u8]) -> Result<(LessSafeKey, Nonce), ring::error::Unspecified> {
-        let mut bytes = Zeroizing::new([0; KEY_BYTES + NONCE_BYTES]);
-        let root = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(self.bytes.as_ref());
-        root.expand(&[CONTEXT], Derived)?.fill(bytes.as_mut())?;
-        let (key, nonce) = bytes.split_at(KEY_BYTES);
-        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key)?);
-        Ok((key, Nonce::try_assume_unique_for_key(nonce)?))
-    }
-}
-
-/// How much is derived at once.
-struct Derived;
-
-impl hkdf::KeyType for Derived {
-    fn len(&self) -> usize {
-        KEY_BYTES + NONCE_BYTES
     }
 }
 
@@ -174,7 +138,7 @@ pub(super) enum Place<'a> {
 
 impl Place<'_> {
     /// Texts with their lengths, so that no two places read the same.
-    fn bound(&self, key: KeyId) -> Aad<Vec<u8>> {
+    fn bound(&self, key: KeyId) -> Vec<u8> {
         let mut out = vec![FORMAT];
         let mut text = |part: &[u8]| {
             out.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -205,7 +169,7 @@ impl Place<'_> {
                 text(&expires.to_be_bytes());
             }
         }
-        Aad::from(out)
+        out
     }
 }
 
@@ -306,6 +270,18 @@ mod tests {
         for cut in 0..sealed.len() {
             assert!(key.open(&place(&acme, &kind, &id), &sealed[..cut]).is_none(), "cut at {cut}");
         }
+    }
+
+    /// Made by another implementation: what stores hold already has this form.
+    #[test]
+    fn what_stands_in_stores_still_opens() {
+        let digits = "010b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e\
+                      1f1a440caefdf2ca13576a16a2ea9d9bd6cecbcd829e4bdd9d65e3585a";
+        let digits = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        let sealed: Vec<u8> = digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+        let key = Key { id: KeyId([11; KEY_ID_BYTES]), bytes: Zeroizing::new([7; KEY_BYTES]) };
+        let (acme, kind, id) = (owner("acme"), Kind::new("groups").unwrap(), ResourceId::new("a").unwrap());
+        assert_eq!(key.open(&place(&acme, &kind, &id), &sealed).unwrap().as_slice(), b"{\"name\":\"a\"}");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What does a proxy know when it starts and nobody answers? What it read last, sealed on its disk.
 //!
-//! Owners lie in 256 files by a hash of their names, each sealed whole (AES-256-GCM under a key that HKDF-SHA256
-//! derives from the proxy's private key for the file and a salt of its own). A changed file is a new one, named by its
-//! own hash; then `position` is replaced, which says which files are meant, and how far the feed was heard with them.
-//! So what is there is from one moment, whenever the process ends, and nobody puts one of them back or takes one away.
+//! Owners lie in 256 files by a hash of their names, each sealed whole with the proxy's private key
+//! ([`palisade_control::sealing`]). A changed file is a new one, named by its own hash; then `position` is replaced,
+//! which says which files are meant, and how far the feed was heard with them. So what is there is from one moment,
+//! whenever the process ends, and nobody puts one of them back or takes one away.
 //!
 //! Needs the proxy's key; proves that what is opened is what this proxy once wrote in that file. What it does not: hide
 //! how much there is, or notice that all files were put back to an earlier moment; how old that may be,
@@ -11,11 +11,10 @@
 
 use palisade_control::feed::wire;
 use palisade_control::follow::Reading;
+use palisade_control::sealing;
 use palisade_control::store::{OrganisationId, Owner};
 use palisade_filters::api_key::hex;
 use parking_lot::Mutex;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use ring::hkdf;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,9 +31,6 @@ const LOCK: &str = "lock";
 const POSITION: &str = "position";
 /// Files that owners are spread over.
 const SHARDS: usize = 256;
-const KEY_BYTES: usize = 32;
-const SALT_BYTES: usize = 32;
-const NONCE_BYTES: usize = 12;
 /// Keeps what is derived here apart from what anybody else may derive from the same key.
 const CONTEXT: &[u8] = b"palisade state of a proxy 1";
 
@@ -252,14 +248,8 @@ impl Kept {
 
     /// Seals a text for what it is of.
     fn seal(&self, state: &State, of: &str, text: &[u8]) -> Result<Vec<u8>, Unusable> {
-        let failed = |error| Unusable::Io(self.folder.clone(), io::Error::other(error));
-        let mut salt = [0; SALT_BYTES];
-        getrandom::fill(&mut salt).map_err(|error| failed(error.to_string()))?;
-        let broken = |_| failed("it cannot be sealed".to_owned());
-        let (key, nonce) = derive(&state.key, &salt).map_err(broken)?;
-        let mut secret = text.to_vec();
-        key.seal_in_place_append_tag(nonce, Aad::from(of.as_bytes()), &mut secret).map_err(broken)?;
-        Ok([&salt[..], &secret].concat())
+        let sealed = sealing::seal(&state.key, CONTEXT, of.as_bytes(), &[], text);
+        sealed.map_err(|error| Unusable::Io(self.folder.clone(), io::Error::other(error)))
     }
 
     fn open(
@@ -269,32 +259,8 @@ impl Kept {
         name: &str,
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Unusable> {
-        let opened = sealed.split_at_checked(SALT_BYTES).and_then(|(salt, secret)| {
-            let (key, nonce) = derive(&state.key, salt).ok()?;
-            let mut text = Zeroizing::new(secret.to_vec());
-            let length = key.open_in_place(nonce, Aad::from(of.as_bytes()), &mut text).ok()?.len();
-            text.truncate(length);
-            Some(text)
-        });
+        let opened = sealing::open(&state.key, CONTEXT, of.as_bytes(), sealed);
         opened.ok_or_else(|| Unusable::Foreign(self.folder.join(name)))
-    }
-}
-
-fn derive(key: &[u8], salt: &[u8]) -> Result<(LessSafeKey, Nonce), ring::error::Unspecified> {
-    let mut bytes = Zeroizing::new([0; KEY_BYTES + NONCE_BYTES]);
-    let root = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(key);
-    root.expand(&[CONTEXT], Derived)?.fill(bytes.as_mut())?;
-    let (key, nonce) = bytes.split_at(KEY_BYTES);
-    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key)?);
-    Ok((key, Nonce::try_assume_unique_for_key(nonce)?))
-}
-
-/// How much is derived at once.
-struct Derived;
-
-impl hkdf::KeyType for Derived {
-    fn len(&self) -> usize {
-        KEY_BYTES + NONCE_BYTES
     }
 }
 

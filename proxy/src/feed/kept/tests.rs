@@ -151,3 +151,15 @@ fn what_cannot_be_written_is_written_later() {
     kept.flush(Some(2), at(0)).unwrap();
     assert_eq!(kept.recall().unwrap().place.position, 2);
 }
+
+/// Made by another implementation: what proxies kept already has this form.
+#[test]
+fn what_was_kept_before_still_opens() {
+    let digits = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f8c67e6ab8a072558883f3a30ef2e0ed0548e";
+    let digits = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+    let sealed: Vec<u8> = digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+    let kept = Kept::new(Path::new("nowhere"), &[9; 40]);
+    let state = kept.state.lock();
+    assert_eq!(kept.open(&state, "17", "17", &sealed).unwrap().as_slice(), b"{}");
+    assert!(matches!(kept.open(&state, "18", "18", &sealed), Err(Unusable::Foreign(_))), "another file's");
+}
