@@ -21,7 +21,7 @@ use serde_json::value::to_raw_value;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How long a certificate lives. It is renewed at two thirds of that.
+/// How long a certificate lives. It is renewed at about two thirds of that.
 pub const LIFETIME: Duration = Duration::from_hours(24 * 90);
 /// How long the authority does.
 const AUTHORITY_LIFETIME: Duration = Duration::from_hours(24 * 3_650);

@@ -2,8 +2,9 @@
 //!
 //! An *enrolment* is one proxy: first a token that lets it in, once and soon; then its certificates. It is a
 //! resource of the platform, written under the platform's revision together with its entry of the journal: of two who
-//! come with one token one is let in. Withdrawing it ends the token or the certificates, whichever there are, at once:
-//! whoever waits for news is woken by the change itself, and asked again.
+//! come with one token one is let in, the one whose key came first, and is told so as often as it asks while the token
+//! lives. Withdrawing it ends the token or the certificates, whichever there are, at once: whoever waits for news is
+//! woken by the change itself, and asked again.
 
 use super::authority::Signed;
 use super::error::FeedError;
@@ -80,6 +81,7 @@ pub(super) struct EnrolmentDocument {
     pub(super) scope: Scope,
     creator: String,
     created: u64,
+    /// Also once it let somebody in: until it ends, they may not have heard of that.
     token: Option<TokenDocument>,
     /// The one in use, and one that is about to be: the newest is the last.
     pub(super) certificates: Vec<CertificateDocument>,
@@ -221,18 +223,22 @@ impl Feed {
             if !is_right {
                 return Err(REFUSED);
             }
+            let mut tell = |certificate: &str| {
+                enrolled = Some(wire::Enrolled {
+                    id: presented.id.to_string(),
+                    organisations: document.scope.organisations(),
+                    certificate: certificate.to_owned(),
+                    authority: self.authority.certificate().to_owned(),
+                });
+            };
+            if document.is_in() {
+                // The answer may have been lost on its way. It is of use to whoever has the key, and to nobody else.
+                tell(document.told_for(&public_key).ok_or(REFUSED)?);
+                return Ok(None);
+            }
             let signed = self.authority.proxy(&presented.id, &document.scope, &public_key, now)?;
-            enrolled = Some(wire::Enrolled {
-                id: presented.id.to_string(),
-                organisations: document.scope.organisations(),
-                certificate: signed.pem.clone(),
-                authority: self.authority.certificate().to_owned(),
-            });
-            Ok(Some(Next {
-                document: Some(EnrolmentDocument { token: None, ..document }),
-                signed: Some(signed),
-                gone: Vec::new(),
-            }))
+            tell(&signed.pem);
+            Ok(Some(Next { document: Some(document), signed: Some(signed), gone: Vec::new() }))
         })
         .await?;
         enrolled.ok_or(FeedError::Contended)
@@ -343,6 +349,17 @@ impl From<Signed> for CertificateDocument {
 }
 
 impl EnrolmentDocument {
+    /// Whether its token let a proxy in.
+    fn is_in(&self) -> bool {
+        !self.certificates.is_empty()
+    }
+
+    /// The newest certificate, if it is for this key.
+    fn told_for(&self, public_key: &[u8]) -> Option<&str> {
+        let newest = self.certificates.last()?;
+        newest.pem.as_deref().filter(|_| newest.public_key.as_ref() == Some(&hex(public_key)))
+    }
+
     fn view(&self, id: &ResourceId) -> EnrolmentView {
         EnrolmentView {
             id: id.to_string(),
@@ -350,7 +367,7 @@ impl EnrolmentDocument {
             organisations: self.scope.organisations(),
             creator: self.creator.clone(),
             created: self.created,
-            token_expires: self.token.as_ref().map(|token| token.expires),
+            token_expires: self.token.as_ref().filter(|_| !self.is_in()).map(|token| token.expires),
             certificate_expires: self.certificates.iter().map(|certificate| certificate.expires).max(),
         }
     }

@@ -26,6 +26,13 @@ impl Key {
         Ok(Self { public: hex(pair.public_key_raw()), pem: pair.serialize_pem() })
     }
 
+    /// One that was made before, from PEM; none: it is none of P-256.
+    pub fn read(pem: &str) -> Option<Self> {
+        let pair = KeyPair::from_pem(pem).ok()?;
+        let is_ours = pair.algorithm() == &PKCS_ECDSA_P256_SHA256;
+        is_ours.then(|| Self { public: hex(pair.public_key_raw()), pem: pair.serialize_pem() })
+    }
+
     /// The public half, in hexadecimal digits: what is sent.
     pub fn public(&self) -> &str {
         &self.public
@@ -65,6 +72,16 @@ pub fn pin_of(token: &str) -> Option<[u8; PIN_BYTES]> {
 mod tests {
     use super::*;
     use palisade_filters::api_key::base62;
+
+    #[test]
+    fn a_key_that_was_kept_is_the_same_key() {
+        let key = Key::generate().unwrap();
+        let again = Key::read(key.pem()).unwrap();
+        assert_eq!((again.public(), again.pem()), (key.public(), key.pem()));
+        for none in ["", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
+            assert!(Key::read(none).is_none());
+        }
+    }
 
     #[test]
     fn a_token_names_the_hash_that_it_was_made_with() {

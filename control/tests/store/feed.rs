@@ -22,6 +22,7 @@ mod bounds;
 
 on_both! {
     a_token_lets_one_proxy_in_once
+    who_did_not_hear_that_they_were_let_in_asks_again
     a_proxy_sees_what_it_was_let_in_for
     a_proxy_that_is_withdrawn_hears_nothing_more_even_if_it_waits
     a_namesake_is_not_seen_by_the_proxy_of_the_organisation_before
@@ -76,7 +77,11 @@ impl Room {
     }
 
     async fn enroll(&self, token: &str, now: SystemTime) -> Answer {
-        let asked = json!({ "token": token, "public_key": public_key() });
+        self.enroll_for(&public_key(), token, now).await
+    }
+
+    async fn enroll_for(&self, public_key: &str, token: &str, now: SystemTime) -> Answer {
+        let asked = json!({ "token": token, "public_key": public_key });
         ask(&self.feed, None, "POST", "enroll", &asked, now).await
     }
 
@@ -185,6 +190,31 @@ async fn a_token_lets_one_proxy_in_once(world: World) {
             assert_eq!(answer::<Value>(&refused).err(), Some(stranger()), "{target}");
         }
     }
+}
+
+async fn who_did_not_hear_that_they_were_let_in_asks_again(world: World) {
+    let room = Room::new(world).await;
+    let (token, own) = (room.token(None).await, public_key());
+    let told: wire::Enrolled = answer(&room.enroll_for(&own, &token, at(1)).await).unwrap();
+    let revision = room.store.platform().all(&[]).await.unwrap().revision;
+    for key in [&own, &own.to_uppercase()] {
+        let again: wire::Enrolled = answer(&room.enroll_for(key, &token, at(3_599)).await).unwrap();
+        assert_eq!((&again.id, &again.certificate), (&told.id, &told.certificate));
+    }
+    assert_eq!(room.store.platform().all(&[]).await.unwrap().revision, revision, "nobody is woken by it");
+    let shown = room.feed.enrolment(&id(&told.id)).await.unwrap();
+    assert_eq!((shown.token_expires, shown.certificate_expires.is_some()), (None, true));
+    // Nobody else is let in by it, nor the same one when its time is over, nor once it was withdrawn.
+    let refused = |answered: Answer| answer::<wire::Enrolled>(&answered).err() == Some(stranger());
+    assert!(refused(room.enroll(&token, at(1)).await));
+    assert!(refused(room.enroll_for("", &token, at(1)).await));
+    assert!(refused(room.enroll_for(&own, &token, at(3_600)).await));
+    let other = room.token(None).await;
+    let name = |token: &str| token.split('_').nth(3).unwrap().to_owned();
+    let mixed = other.replace(&name(&other), &name(&token));
+    assert!(refused(room.enroll_for(&own, &mixed, at(1)).await), "another secret");
+    room.feed.withdraw(&id(&told.id), &by()).await.unwrap();
+    assert!(refused(room.enroll_for(&own, &token, at(1)).await));
 }
 
 async fn a_proxy_sees_what_it_was_let_in_for(world: World) {

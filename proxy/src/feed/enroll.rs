@@ -9,7 +9,7 @@ use crate::config::{Config, Flags};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use palisade_control::Folder;
-use palisade_control::feed::{Key, pin_of, wire};
+use palisade_control::feed::{pin_of, wire};
 use palisade_filters::api_key::hex;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -31,6 +31,9 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const ANSWER_BYTES_MAX: u64 = 256 << 10;
 /// Headers of the answer.
 const HEADERS_MAX: usize = 32;
+
+/// What to do about an answer that did not arrive.
+const AGAIN: &str = "run the command again: the key is kept, and the same token lets it in once more";
 
 /// What `palisade enroll` takes.
 #[derive(Args, Clone, Debug)]
@@ -55,8 +58,7 @@ pub(crate) fn enroll(flags: &Flags, asked: &EnrollFlags) -> Result<()> {
     )?;
     // The data folder is for its owner alone, and what cannot be kept is not asked for.
     Folder::open(&config.data_dir)?;
-    Identity::prepare(&config.data_dir)?;
-    let key = Key::generate().map_err(|error| anyhow::anyhow!("no key can be made: {error}"))?;
+    let key = Identity::prepare(&config.data_dir)?;
     let body = wire::Enroll { token, public_key: key.public().to_owned() };
     let answer = exchange(&asked.url, pin, &serde_json::to_vec(&body)?)?;
     let enrolled: wire::Enrolled =
@@ -134,13 +136,13 @@ fn exchange(url: &str, pin: [u8; 32], body: &[u8]) -> Result<Vec<u8>> {
     {
         let is_slow = [std::io::ErrorKind::WouldBlock, std::io::ErrorKind::TimedOut].contains(&error.kind());
         let what = if is_slow { "it does not answer in time" } else { "the answer broke off" };
-        return Err(error).context(what);
+        return Err(error).context(format!("{what}; {AGAIN}"));
     }
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(at) = response.parse(&answer).context("what is answered is no HTTP")?
     else {
-        bail!("the answer broke off");
+        bail!("the answer broke off; {AGAIN}");
     };
     let status = response.code.unwrap_or(0);
     let body = answer.get(at..).unwrap_or_default().to_vec();

@@ -13,15 +13,18 @@
 
 use super::kept::write_whole;
 use anyhow::{Context, Result, bail};
+use palisade_control::feed::Key;
 use pingora_core::utils::tls::CertKey;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use zeroize::Zeroizing;
 
 /// Files in the folder.
 const HOME: &str = "feed.json";
@@ -59,7 +62,7 @@ pub(crate) struct Identity {
     pub(crate) shown: Arc<CertKey>,
     /// The key's bytes, from which others are derived.
     pub(crate) key: Vec<u8>,
-    /// When the certificate is to be renewed: at two thirds of its life.
+    /// When the certificate is to be renewed: at about two thirds of its life.
     pub(crate) renew_at: SystemTime,
     /// When it ends.
     pub(crate) ends: SystemTime,
@@ -107,18 +110,25 @@ impl Identity {
         found.is_some_and(|found| found != self.home)
     }
 
-    /// Makes sure, before a token is used up, that it can be kept what a proxy is let in with.
-    pub(crate) fn prepare(data_dir: &Path) -> Result<()> {
-        for name in [beside(data_dir), before(data_dir)] {
+    /// The key to be let in with, kept before a token is used up: if the answer is lost, the same key asks again.
+    pub(crate) fn prepare(data_dir: &Path) -> Result<Key> {
+        let (folder, before, path) = (beside(data_dir), before(data_dir), beside(data_dir).join(KEY));
+        let made = std::fs::read_to_string(&path).ok().and_then(|pem| Key::read(&Zeroizing::new(pem)));
+        for name in [made.is_none().then_some(&folder), Some(&before)].into_iter().flatten() {
             if name.exists() {
-                let removed = std::fs::remove_dir_all(&name);
+                let removed = std::fs::remove_dir_all(name);
                 removed
                     .with_context(|| format!("`{}` is left over and cannot be removed", name.display()))?;
             }
         }
-        let (folder, probe) = (beside(data_dir), beside(data_dir).join(KEY));
-        let written = write_whole(&folder, &probe, &[b""]);
-        written.with_context(|| format!("cannot write `{}`; the token was not used", probe.display()))
+        let key = match made {
+            Some(key) => key,
+            None => Key::generate().map_err(|error| anyhow::anyhow!("no key can be made: {error}"))?,
+        };
+        let written = write_whole(&folder, &path, &[key.pem().as_bytes()])
+            .and_then(|()| std::fs::File::open(&folder)?.sync_all());
+        written.with_context(|| format!("cannot write `{}`; the token was not used", path.display()))?;
+        Ok(key)
     }
 
     /// Keeps what a proxy was let in with, in the place of what was there.
@@ -176,9 +186,17 @@ impl Papers {
         let (from, ends) =
             (seconds(validity.not_before.timestamp()), seconds(validity.not_after.timestamp()));
         let life = ends.duration_since(from).unwrap_or_default();
+        let renew_at = renewal(from, life, parsed.raw_serial());
         let shown = Arc::new(CertKey::new(vec![certificate.to_vec()], bytes.clone()));
-        Ok(Opened { shown, key: bytes, renew_at: from + life * 2 / 3, ends })
+        Ok(Opened { shown, key: bytes, renew_at, ends })
     }
+}
+
+/// When a certificate with this serial number is renewed: between 60 % and 70 % of its life. Those who were let in
+/// together do not all come at the same time, and each comes at the same time after each start.
+fn renewal(from: SystemTime, life: Duration, serial: &[u8]) -> SystemTime {
+    let own = Sha256::digest(serial).first_chunk().map_or(0, |bytes| u32::from(u16::from_be_bytes(*bytes)));
+    from + life / 10 * 6 + life / 10 / u32::from(u16::MAX) * own
 }
 
 /// Where a folder is made, and where the one before lies until that is in its place.
@@ -188,4 +206,46 @@ fn beside(data_dir: &Path) -> PathBuf {
 
 fn before(data_dir: &Path) -> PathBuf {
     data_dir.join(format!(".{FOLDER}.old"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn those_who_were_let_in_together_renew_within_nine_days_and_not_together() {
+        let (from, day) = (UNIX_EPOCH, Duration::from_hours(24));
+        let renewed = |serial: u32| renewal(from, day * 90, &serial.to_be_bytes());
+        let mut days = [0; 90];
+        for serial in 0..9_000 {
+            let at = renewed(serial);
+            assert!(at >= from + day * 54 && at <= from + day * 63, "{at:?}");
+            assert_eq!(renewed(serial), at, "each always at the same time");
+            days[(at.duration_since(from).unwrap().as_secs() / day.as_secs()) as usize] += 1;
+        }
+        assert!(days[54..63].iter().all(|on_one_day| (800..1_200).contains(on_one_day)), "{days:?}");
+    }
+
+    #[test]
+    fn the_key_that_asks_again_is_the_one_that_asked_before() {
+        let room = tempfile::tempdir().unwrap();
+        let first = Identity::prepare(room.path()).unwrap();
+        let mode = std::fs::metadata(beside(room.path()).join(KEY)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(Identity::prepare(room.path()).unwrap().public(), first.public());
+        // What is no key is none, and whoever is in has no use for the one before.
+        std::fs::write(beside(room.path()).join(KEY), "half of one").unwrap();
+        let second = Identity::prepare(room.path()).unwrap();
+        assert_ne!(second.public(), first.public());
+        let home = Home {
+            url: "https://control.example:8443".to_owned(),
+            id: "x".to_owned(),
+            public_key: second.public().to_owned(),
+            organisations: None,
+        };
+        let papers = Papers { certificate: String::new(), key: second.pem().to_owned() };
+        Identity::keep(room.path(), &home, "", &papers).unwrap();
+        assert_ne!(Identity::prepare(room.path()).unwrap().public(), second.public());
+    }
 }
