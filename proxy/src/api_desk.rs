@@ -28,9 +28,9 @@ const CONNECTIONS: usize = 512;
 const CONNECTIONS_PER_ADDRESS: usize = 64;
 /// Requests at once on one connection of HTTP/2.
 const STREAMS_MAX: u32 = 16;
-/// From the connection, or the last answer, to the end of the head.
+/// From the connection, or the last answer, to the end of the head. `limits.header_timeout` holds if it is shorter.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// For a whole body, which may be an organisation's.
+/// For a whole body, which may be an organisation's: twice `limits.body_timeout`, if that is shorter.
 const BODY_TIMEOUT: Duration = Duration::from_mins(1);
 /// A place is waited for no longer than this.
 const PLACE_WITHIN: Duration = Duration::from_secs(5);
@@ -61,7 +61,7 @@ impl ApiDesk {
     pub(crate) fn new(house: Arc<House>, api: Arc<Api>, listen: &Listen) -> Result<Self, String> {
         let edge = Edge::new(listen, CONNECTIONS, house.metrics.api_connections.clone())?;
         let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(HEAD_TIMEOUT);
+        options.h2_idle_timeout = Some(HEAD_TIMEOUT.min(house.limits().header_timeout));
         Ok(Self {
             house,
             api,
@@ -76,7 +76,7 @@ impl ApiDesk {
 
     /// What holds for connections here.
     pub(crate) fn rules(&self) -> Rules {
-        Rules::Own(self.edge.clone(), CONNECTIONS_PER_ADDRESS)
+        Rules::Own(self.edge.clone(), CONNECTIONS_PER_ADDRESS, None)
     }
 
     /// What is answered; nothing, if nobody is there any more. Says whether the body was read to its end.
@@ -93,7 +93,8 @@ impl ApiDesk {
             Ok(admitted) => admitted,
             Err(refused) => return Some((refused, false)),
         };
-        let body = match self.memory.body(down, admitted.body_bytes_max(), BODY_TIMEOUT).await {
+        let within = BODY_TIMEOUT.min(self.house.limits().body_timeout * 2);
+        let body = match self.memory.body(down, admitted.body_bytes_max(), within).await {
             Ok(body) => body,
             Err(NoBody::TooLarge) => return Some((Reply::too_large(&admitted), false)),
             Err(NoBody::NoRoom) => return Some((Reply::busy(), false)),
@@ -112,7 +113,8 @@ impl Host for ApiDesk {
         from: &Connection,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        if !read_head(&mut down, &self.house.metrics, shutdown, HEAD_TIMEOUT).await {
+        let within = HEAD_TIMEOUT.min(self.house.limits().header_timeout);
+        if !read_head(&mut down, &self.house.metrics, shutdown, within).await {
             return None;
         }
         let _in_flight = self.house.attend();

@@ -5,6 +5,7 @@
 //! client and balancer understands. Metrics count the reasons.
 
 use crate::edge::{Connection, Edge};
+use crate::handshakes::Handshakes;
 use crate::house::House;
 use crate::tls::{self, Certificates};
 use async_trait::async_trait;
@@ -13,6 +14,7 @@ use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, Ser
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::protocols::l4::stream::Stream as Socket;
+use pingora_core::protocols::tls::TlsStream;
 use pingora_core::protocols::{GetSocketDigest as _, Ssl as _, Stream};
 use pingora_core::server::ShutdownWatch;
 use std::future::Future;
@@ -64,8 +66,9 @@ pub(crate) struct Front<A> {
 pub(crate) enum Rules {
     /// The data plane's, whose limits can change while the process runs.
     DataPlane,
-    /// Those of another door that strangers may come to, with so many seats, and so many of one client.
-    Own(Arc<Edge>, usize),
+    /// Those of another door that strangers may come to, with so many seats, and so many of one client; and how many
+    /// may be at their handshake, if that is bounded apart.
+    Own(Arc<Edge>, usize, Option<Arc<Handshakes>>),
     /// Nobody's: a desk that only its operator reaches.
     None,
 }
@@ -154,13 +157,32 @@ impl<A: Host> Front<A> {
             seat(&limits, &mut socket, &mut connection).await?;
         }
         let Some(certificates) = &self.certificates else { return Ok((Box::new(socket), connection)) };
-        let encrypted = certificates.acceptor().tls_handshake(socket).await.map_err(Turned::Tls)?;
+        let encrypted = self.encrypt(certificates, socket, &connection).await?;
         let certificate = encrypted.get_ssl().and_then(|tls| tls.peer_certificate_der());
         connection.certificate = certificate.map(tls::read_client);
         if !self.host.welcomes(&mut connection) {
             return Err(Turned::Full);
         }
         Ok((Box::new(encrypted), connection))
+    }
+
+    /// Agrees on TLS, unless others begin so many handshakes meanwhile that this one has to make room.
+    async fn encrypt(
+        &self,
+        certificates: &Certificates,
+        socket: Socket,
+        connection: &Connection,
+    ) -> Result<TlsStream<Socket>, Turned> {
+        let acceptor = certificates.acceptor();
+        let agreed = acceptor.tls_handshake(socket);
+        let Rules::Own(edge, _, Some(handshakes)) = &self.rules else {
+            return agreed.await.map_err(Turned::Tls);
+        };
+        let mut handshake = handshakes.begin(connection.client.filter(|_| !edge.is_shared(connection.peer)));
+        tokio::select! { biased;
+            agreed = agreed => agreed.map_err(Turned::Tls),
+            () = handshake.makes_room() => Err(Turned::Gone),
+        }
     }
 
     fn limits(&self) -> Option<Limits<'_>> {
@@ -171,7 +193,7 @@ impl<A: Host> Front<A> {
                 Some(Limits { edge: &self.house.edge, all, each })
             }
             // The edge has as many seats as there are.
-            Rules::Own(edge, each) => Some(Limits { edge, all: usize::MAX, each: *each }),
+            Rules::Own(edge, each, _) => Some(Limits { edge, all: usize::MAX, each: *each }),
             Rules::None => None,
         }
     }

@@ -28,6 +28,7 @@ mod freshness;
 mod front;
 mod geoip;
 mod guesses;
+mod handshakes;
 mod health;
 mod house;
 mod issuers;

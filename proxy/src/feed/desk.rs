@@ -10,6 +10,7 @@ use crate::connections::Connections;
 use crate::desk::{Memory, NoBody, place};
 use crate::edge::{Connection, Edge};
 use crate::front::{Host, Rules};
+use crate::handshakes::Handshakes;
 use crate::house::House;
 use crate::listen::Listen;
 use crate::server::{finish, h2_options, read_head};
@@ -27,12 +28,16 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// Open connections, all together, and those of one address: many proxies may stand behind one.
 const CONNECTIONS: usize = 4096;
 const CONNECTIONS_PER_ADDRESS: usize = 1024;
-/// Of those, connections of strangers: of whoever showed no certificate of ours.
+/// Of those, connections that are at their handshake, all together, and those of one address: a proxy takes a moment.
+const HANDSHAKES: usize = 512;
+const HANDSHAKES_PER_ADDRESS: usize = 128;
+/// And connections of strangers: of whoever showed no certificate of ours.
 const STRANGERS: usize = 256;
 const STRANGERS_PER_ADDRESS: usize = 32;
 /// Requests at once on one connection of HTTP/2.
 const STREAMS_MAX: u32 = 16;
-/// A proxy of ours says what it wants at once, and asks again at once.
+/// A proxy of ours says what it wants at once, and asks again at once. Limits for applications that are shorter hold
+/// here, too.
 const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Strangers with a token who are looked at at once: each costs a look into the store.
@@ -79,7 +84,7 @@ impl FeedDesk {
     pub(crate) fn new(house: Arc<House>, feed: Arc<Feed>, listen: &Listen) -> Result<Self, String> {
         let edge = Arc::new(Edge::new(listen, CONNECTIONS, house.metrics.feed_connections.clone())?);
         let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(HEAD_TIMEOUT);
+        options.h2_idle_timeout = Some(HEAD_TIMEOUT.min(house.limits().header_timeout));
         Ok(Self {
             house,
             feed,
@@ -96,7 +101,8 @@ impl FeedDesk {
 
     /// What holds for connections here.
     pub(crate) fn rules(&self) -> Rules {
-        Rules::Own(self.edge.clone(), CONNECTIONS_PER_ADDRESS)
+        let handshakes = Handshakes::new(HANDSHAKES, HANDSHAKES_PER_ADDRESS);
+        Rules::Own(self.edge.clone(), CONNECTIONS_PER_ADDRESS, Some(Arc::new(handshakes)))
     }
 
     /// What is answered; nothing, if nobody is there any more, or the process leaves.
@@ -117,7 +123,8 @@ impl FeedDesk {
                 return Some(Reply::unread(refused));
             }
         }
-        let body = match self.memory.body(down, body_bytes_max(target.path()), BODY_TIMEOUT).await {
+        let within = BODY_TIMEOUT.min(self.house.limits().body_timeout);
+        let body = match self.memory.body(down, body_bytes_max(target.path()), within).await {
             Ok(body) => body,
             Err(NoBody::TooLarge) => return Some(Reply::unread(Answer::too_large())),
             Err(NoBody::TooSlow) => return Some(Reply::unread(Answer::too_slow())),
@@ -166,7 +173,8 @@ impl Host for FeedDesk {
         from: &Connection,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        if !read_head(&mut down, &self.house.metrics, shutdown, HEAD_TIMEOUT).await {
+        let within = HEAD_TIMEOUT.min(self.house.limits().header_timeout);
+        if !read_head(&mut down, &self.house.metrics, shutdown, within).await {
             return None;
         }
         // Who waits for news holds up no end of this process.

@@ -10,6 +10,7 @@ mod elsewhere;
 mod failures;
 mod first_run;
 mod restored;
+mod strangers;
 mod usage;
 
 use crate::house::{House, Plan};
