@@ -217,34 +217,50 @@ impl Matcher {
 
     /// Asks about a match that begins at `start`, with its anchor's first byte at `anchor`.
     pub(super) fn at(&self, view: View<'_>, start: usize, anchor: usize, around: &mut Around<'_>) -> Verdict {
-        let text = view.text;
-        let Some(lead) = text.get(start..anchor) else { return Verdict::No };
+        if !self.may_begin(view.text, start, anchor) {
+            return Verdict::No;
+        }
+        match self.automaton.walk(view, start) {
+            Walk::Open => Verdict::Open,
+            Walk::Ended(None) => Verdict::No,
+            Walk::Ended(Some(end)) => self.judge(view, start..end, around),
+        }
+    }
+
+    /// The same, where it is known that the pattern goes from its anchor to `end`.
+    pub(super) fn of(&self, view: View<'_>, whole: Range<usize>, around: &mut Around<'_>) -> Verdict {
+        if !self.may_begin(view.text, whole.start, whole.start) {
+            return Verdict::No;
+        }
+        self.judge(view, whole, around)
+    }
+
+    /// Whether a match may begin at `start`, by what stands before it and between it and its anchor.
+    fn may_begin(&self, text: &[u8], start: usize, anchor: usize) -> bool {
+        let Some(lead) = text.get(start..anchor) else { return false };
         // A stream releases whole words: what begins before a space and is recognised after it came too late, but for
         // the two letters that `held_lead` keeps.
         let is_word = !lead.iter().any(u8::is_ascii_whitespace) || held_lead(lead) == lead.len();
         if lead.len() > LEAD_BYTES_MAX || !is_word {
-            return Verdict::No;
+            return false;
         }
         let (earlier, _) = text.split_at_checked(start).unwrap_or_default();
         if earlier.last().is_some_and(|byte| self.left.contains(*byte)) && !ends_with_escape(earlier) {
-            return Verdict::No;
+            return false;
         }
-        if self.not_after.iter().any(|word| ends_with_word(earlier, word)) {
-            return Verdict::No;
-        }
-        let end = match self.automaton.walk(view, start) {
-            Walk::Open => return Verdict::Open,
-            Walk::Ended(None) => return Verdict::No,
-            Walk::Ended(Some(end)) => end,
-        };
+        !self.not_after.iter().any(|word| ends_with_word(earlier, word))
+    }
+
+    /// Asks about what the pattern describes.
+    fn judge(&self, view: View<'_>, whole: Range<usize>, around: &mut Around<'_>) -> Verdict {
         if self.run.is_none() {
-            match text.get(end) {
+            match view.text.get(whole.end) {
                 Some(byte) if self.right.contains(*byte) => return Verdict::No,
                 None if !view.complete => return Verdict::Open,
                 Some(_) | None => {}
             }
         }
-        self.confirm(view, start..end, around)
+        self.confirm(view, whole, around)
     }
 
     /// Goes on with a finding whose last piece ended at `from`.

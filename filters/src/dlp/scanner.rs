@@ -6,7 +6,7 @@
 use super::anchors::{Anchors, Hit, Kind};
 use super::bytes::ByteSet;
 use super::detector::Detector;
-use super::digits::{self, Digits};
+use super::digits::{self, Asked, Digits};
 use super::matcher::{Match, Matcher, Verdict, View, held_lead};
 use super::rules::{
     DIGITS_LEAD_BYTES_MAX, LEAD_BYTES_MAX, LITERAL_BYTES_MAX, LITERAL_BYTES_MIN, Rule, RuleDocument,
@@ -127,6 +127,8 @@ pub(super) struct Scan {
     /// Bytes whose anchors are known.
     swept: usize,
     nearby: Nearby,
+    /// The rules that digits are asked about.
+    set: Vec<u64>,
     /// Findings that are less sure count for nothing.
     threshold: f32,
 }
@@ -411,23 +413,19 @@ impl Scan {
                 (rule, matcher.resume(view, from, confidence))
             }
         };
+        self.take(number, candidate, verdict, found);
+    }
+
+    /// Takes what a rule said of a candidate.
+    fn take(&mut self, rule: u16, candidate: Candidate, verdict: Verdict, found: &mut Vec<Found>) {
         match verdict {
             Verdict::No => {}
             Verdict::Open => self.open.push(candidate),
-            Verdict::Found(Match { span, confidence, validated, unfinished }) => {
-                if unfinished {
-                    self.open.push(Candidate::Rest { rule: number, from: span.end, confidence });
+            Verdict::Found(of) => {
+                if of.unfinished {
+                    self.open.push(Candidate::Rest { rule, from: of.span.end, confidence: of.confidence });
                 }
-                let (known, revealed) = (None, None);
-                found.push(Found {
-                    rule: number,
-                    span,
-                    confidence,
-                    validated,
-                    known,
-                    revealed,
-                    is_repeated: false,
-                });
+                found.push(Found::of(rule, &of));
             }
         }
     }
@@ -438,15 +436,21 @@ impl Scan {
             return;
         }
         let Some(around) = scanner.digits.around(view, at) else { return };
-        for block in scanner.digits.blocks() {
-            let context = (&scanner.lexicon, &mut self.nearby);
-            let set = scanner.digits.candidates(block, view, &around, self.threshold, context);
-            for rule in scanner.digits.members(block, set) {
-                if let Some(start) = at.checked_sub(rule.before) {
-                    self.ask(scanner, view, Candidate::Rule { rule: rule.rule, start, anchor: at }, found);
-                }
-            }
+        let mut set = std::mem::take(&mut self.set);
+        let context = (&scanner.lexicon, &mut self.nearby);
+        scanner.digits.candidates(view, &around, self.threshold, context, &mut set);
+        for Asked { rule, before, end } in scanner.digits.asked(&set, &around) {
+            let Some((matcher, start)) = scanner.matcher(rule).zip(at.checked_sub(before)) else { continue };
+            let mut around = Around { lexicon: &scanner.lexicon, nearby: &mut self.nearby, rule };
+            let verdict = match end {
+                Some(end) => matcher.of(view, start..end, &mut around),
+                // What stands before the digits is seldom what a match begins with.
+                None if view.text.get(start).is_none_or(|byte| !matcher.may_begin_with(*byte)) => continue,
+                None => matcher.at(view, start, at, &mut around),
+            };
+            self.take(rule, Candidate::Rule { rule, start, anchor: at }, verdict, found);
         }
+        self.set = set;
     }
 }
 

@@ -16,7 +16,7 @@ const SYMBOLS: usize = 64;
 /// So many states are known for each rule beyond a few, which are asked sooner than a table is made; and so many of
 /// all.
 const STATES_OF_RULE: usize = 16;
-const FEW_RULES: usize = 64;
+pub(super) const FEW_RULES: usize = 64;
 const STATES_MAX: usize = 4096;
 /// And no more different sets.
 const SETS_MAX: usize = 4096;

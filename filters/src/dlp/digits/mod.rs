@@ -4,28 +4,32 @@
 //! not be sure enough. Sets of rules are bits, so that a place is asked about once for all of them. What is left, the
 //! rules' own automata decide.
 
+mod around;
 pub(super) mod eights;
 mod forward;
+mod sets;
 mod shapes;
 
+pub(super) use around::may_go_on;
+pub(super) use sets::Sets;
 pub(super) use shapes::Shapes;
 
 use super::anchors::BURIED_BYTES;
 use super::detector::Detector;
-use super::matcher::{View, ends_with_escape};
+use super::matcher::View;
 use super::rules::{CONTEXT_BEFORE_BYTES_MAX, DIGITS_LEAD_BYTES_MAX, Rule};
 use super::words::{Lexicon, Nearby};
 use crate::credint::CredentialForm;
-use forward::{Forward, Member};
-use shapes::{After, Before, FIRST_RUN_MAX, SECOND_RUN_MAX, Second, WORD_MAX, is_word, kinds};
+use around::DIGITS_COUNTED_MAX;
+use forward::{FEW_RULES, Forward, Member};
+use shapes::{After, Before, FIRST_RUN_MAX, PAIRS, Second, WORD_MAX};
 use std::collections::BTreeMap;
 
-/// More digits than any anchor asks for need not be counted.
-const DIGITS_COUNTED_MAX: usize = 20;
-/// Within so many bytes they are counted: with a separator before each.
-const COUNTED_BYTES_MAX: usize = DIGITS_COUNTED_MAX * 2;
 /// How far before digits the context of a match can begin.
 const CONTEXT_REACH_BYTES: usize = DIGITS_LEAD_BYTES_MAX + CONTEXT_BEFORE_BYTES_MAX;
+/// Most rules' context begins no further before digits than this, and ends no further behind the first of them.
+const NEAR_BEFORE_BYTES: usize = DIGITS_LEAD_BYTES_MAX + 64;
+const NEAR_AHEAD_BYTES: usize = 76;
 /// A rule whose match and context may reach further behind the first digit is asked wherever its context stands.
 const CONTEXT_AHEAD_BYTES_MAX: usize = 160;
 
@@ -43,28 +47,32 @@ pub(super) struct DigitRule {
 
 const _: () = assert!(BURIED_BYTES == WORD_MAX, "no more bytes of a word are told apart");
 
-/// Words of bits in a block of rules.
-const SET_WORDS: usize = 4;
-/// Rules of a block.
-const BLOCK_RULES: usize = SET_WORDS * 64;
-
-/// Some of the rules of a block.
-type Set = [u64; SET_WORDS];
-
 /// What stands around digits, told apart as far as it tells rules apart.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Around {
     /// Where the first of them stands.
     at: usize,
-    /// The number of the sets for what stands from there on, and for what stands behind it.
+    /// The number of the set for what stands from there on, and of the shape behind it.
     forward: usize,
     shape: usize,
+    /// The first two of them.
+    pair: usize,
     before: Before,
     /// How many bytes of a word stand before it, and whether the first of those is the letter of an escape.
     words: usize,
     is_escape: bool,
-    /// How many there are, with separators between them.
+    /// How many there are at once, and with separators between them.
+    run: usize,
     count: usize,
+}
+
+/// A rule to ask, and where its match ends if that is certain.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) rule: u16,
+    /// Bytes of the match before the digits.
+    pub(super) before: usize,
+    pub(super) end: Option<usize>,
 }
 
 /// All of them.
@@ -72,29 +80,33 @@ pub(super) struct Around {
 pub(super) struct Digits {
     /// In the order in which they are asked: the bits of sets are their numbers here.
     rules: Vec<DigitRule>,
-    /// How many blocks there are: sets have one part for each.
-    blocks: usize,
     /// What most digits of a text fail: all rules at once, walked over what stands there.
     forward: Forward,
     /// The sets that its numbers are of; the first one is empty.
-    forward_sets: Vec<Set>,
-    /// Sets by what stands behind the first digit: their numbers, for each length, [`After`] and [`Second`].
+    forward_sets: Sets,
+    /// The numbers of `shapes`, by what stands behind the first digit: for each length, [`After`] and [`Second`].
     behind: Vec<u16>,
+    /// The same of the rules of which it is certain that their match ends with the digits; none, if they are few.
+    certain: Vec<u16>,
     /// The sets that those are.
-    sets: Vec<Set>,
-    /// The number of those of which all are empty.
+    shapes: Sets,
+    /// The number of the empty one.
     nothing: u16,
-    /// Sets by what stands before it, for each [`Before`].
-    before: Vec<Set>,
+    /// Sets by the first two digits.
+    pairs: Sets,
+    /// Sets by what stands before the first one, for each [`Before`], and last the set of all.
+    before: Sets,
     /// Sets by the letters of a word before it, for each count.
-    words: Vec<Set>,
+    words: Sets,
     /// Sets by context word: the rules that it is one of.
-    by_word: Vec<Set>,
+    by_word: Sets,
     /// How sure rules are without a context word, in order, and for each the set of those that are as sure.
     levels: Vec<f32>,
-    alone: Vec<Set>,
+    alone: Sets,
     /// Sets by how many digits there are: the rules that ask for no more.
-    counts: Vec<Set>,
+    counts: Sets,
+    /// The one set of rules whose context reaches further than that of most.
+    far: Sets,
     /// How far behind the first digit a context word may end.
     ahead_bytes: usize,
 }
@@ -111,56 +123,70 @@ impl Digits {
                 Some((DigitRule { least, before, rule: number, alone: alone(rule) }, rule, shapes))
             })
             .collect();
-        all.sort_by_key(|(digit, ..)| (digit.least, digit.before, digit.rule));
-        let blocks = all.len().div_ceil(BLOCK_RULES);
-        if blocks == 0 {
+        if all.is_empty() {
             return Self::default();
         }
-        let mut digits = Self { blocks, ..Self::default() };
-        let set = |has: &dyn Fn(&Shapes) -> bool| {
-            let mut set = vec![Set::default(); blocks];
-            let having = (0..).zip(&all).filter(|(_, (.., shapes))| has(shapes));
-            having.for_each(|(at, _)| insert(&mut set, at));
-            set
-        };
-        let mut known: BTreeMap<Vec<Set>, u16> = BTreeMap::new();
-        for place in 0..(FIRST_RUN_MAX + 2) * After::COUNT {
-            for second in 0..Second::COUNT {
-                let may =
-                    |shapes: &Shapes| shapes.behind.get(place).is_some_and(|set| set >> second & 1 == 1);
-                let number = known.len() as u16;
-                digits.behind.push(*known.entry(set(&may)).or_insert(number));
-            }
-        }
-        digits.nothing = known.get(&vec![Set::default(); blocks]).copied().unwrap_or(u16::MAX);
-        let mut sets: Vec<_> = known.into_iter().collect();
-        sets.sort_unstable_by_key(|(_, number)| *number);
-        digits.sets = sets.into_iter().flat_map(|(set, _)| set).collect();
-        digits.before =
-            (0..Before::COUNT).flat_map(|before| set(&|shapes| shapes.before >> before & 1 == 1)).collect();
-        digits.words =
-            (0..=WORD_MAX).flat_map(|words| set(&|shapes| shapes.words >> words & 1 == 1)).collect();
-        digits.counts = (0..=DIGITS_COUNTED_MAX)
-            .flat_map(|count| {
-                let mut set = vec![Set::default(); blocks];
-                let asking = (0..).zip(&all).filter(|(_, (digit, ..))| digit.least <= count);
-                asking.for_each(|(at, _)| insert(&mut set, at));
-                set
-            })
-            .collect();
-        digits.levels = all.iter().map(|(digit, ..)| digit.alone).collect();
-        digits.levels.sort_unstable_by(f32::total_cmp);
-        digits.levels.dedup();
-        for level in &digits.levels {
-            let mut set = vec![Set::default(); blocks];
-            let sure = (0..).zip(&all).filter(|(_, (digit, ..))| digit.alone >= *level);
-            sure.for_each(|(at, _)| insert(&mut set, at));
-            digits.alone.append(&mut set);
-        }
+        all.sort_by_key(|(digit, ..)| (digit.least, digit.before, digit.rule));
+        let mut digits = Self::default();
+        digits.read_shapes(&all);
+        digits.read_surroundings(&all);
         digits.read_context(&all, lexicon);
         digits.read_automata(&all);
         digits.rules = all.into_iter().map(|(digit, ..)| digit).collect();
         digits
+    }
+
+    fn read_shapes(&mut self, all: &[(DigitRule, &Rule, &Shapes)]) {
+        let mut known: BTreeMap<Vec<usize>, u16> = BTreeMap::from([(Vec::new(), self.nothing)]);
+        let mut number = |has: &dyn Fn(&Shapes) -> bool| {
+            let next = known.len() as u16;
+            *known.entry(having(all, has)).or_insert(next)
+        };
+        let is_in = |sets: &[u16], place: usize, second: usize| {
+            sets.get(place).is_some_and(|set| set >> second & 1 == 1)
+        };
+        for place in 0..(FIRST_RUN_MAX + 2) * After::COUNT {
+            for second in 0..Second::COUNT {
+                self.behind.push(number(&|shapes| is_in(&shapes.behind, place, second)));
+                if all.len() >= FEW_RULES {
+                    self.certain.push(number(&|shapes| is_in(&shapes.certain, place, second)));
+                }
+            }
+        }
+        let mut sets: Vec<_> = known.into_iter().collect();
+        sets.sort_unstable_by_key(|(_, number)| *number);
+        self.shapes = Sets::new(all.len());
+        for (set, _) in sets {
+            self.shapes.push(set);
+        }
+    }
+
+    fn read_surroundings(&mut self, all: &[(DigitRule, &Rule, &Shapes)]) {
+        let sets = || Sets::new(all.len());
+        (self.pairs, self.before, self.words, self.counts, self.alone) =
+            (sets(), sets(), sets(), sets(), sets());
+        for pair in 0..PAIRS {
+            self.pairs.push(having(all, &|shapes| shapes.may_begin_with(pair)));
+        }
+        for before in 0..Before::COUNT {
+            self.before.push(having(all, &|shapes| shapes.before >> before & 1 == 1));
+        }
+        self.before.push(0..all.len());
+        for words in 0..=WORD_MAX {
+            self.words.push(having(all, &|shapes| shapes.words >> words & 1 == 1));
+        }
+        let of_digits = |is_in: &dyn Fn(&DigitRule) -> bool| -> Vec<usize> {
+            (0..).zip(all).filter(|(_, (digit, ..))| is_in(digit)).map(|(at, _)| at).collect()
+        };
+        for count in 0..=DIGITS_COUNTED_MAX {
+            self.counts.push(of_digits(&|digit| digit.least <= count));
+        }
+        self.levels = all.iter().map(|(digit, ..)| digit.alone).collect();
+        self.levels.sort_unstable_by(f32::total_cmp);
+        self.levels.dedup();
+        for level in &self.levels {
+            self.alone.push(of_digits(&|digit| digit.alone >= *level));
+        }
     }
 
     fn read_automata(&mut self, all: &[(DigitRule, &Rule, &Shapes)]) {
@@ -172,45 +198,35 @@ impl Digits {
             })
             .collect();
         let behind = |before: usize| {
-            let may = |shapes: &Shapes| before == Before::COUNT || shapes.before >> before & 1 == 1;
-            (0..).zip(all).filter(|(_, (.., shapes))| may(shapes)).map(|(at, _)| at).collect()
+            having(all, &|shapes| before == Before::COUNT || shapes.before >> before & 1 == 1)
         };
         let starts: Vec<Vec<usize>> = (0..=Before::COUNT).map(behind).collect();
         let (forward, sets) = Forward::new(&members, &starts);
         self.forward = forward;
-        self.forward_sets = sets
-            .iter()
-            .flat_map(|rules| {
-                let mut set = vec![Set::default(); self.blocks];
-                for at in rules {
-                    insert(&mut set, *at);
-                }
-                set
-            })
-            .collect();
+        self.forward_sets = Sets::new(all.len());
+        for set in sets {
+            self.forward_sets.push(set);
+        }
     }
 
     fn read_context(&mut self, all: &[(DigitRule, &Rule, &Shapes)], lexicon: &Lexicon) {
-        self.by_word = vec![Set::default(); lexicon.len() * self.blocks];
         let by_rule: BTreeMap<u16, usize> =
             (0..).zip(all).map(|(at, (digit, ..))| (digit.rule, at)).collect();
-        for (word, row) in (0u16..).zip(self.by_word.chunks_exact_mut(self.blocks.max(1))) {
-            let owners = lexicon.rules_of(word).iter().filter_map(|rule| by_rule.get(rule));
-            owners.for_each(|at| insert(row, *at));
+        self.by_word = Sets::new(all.len());
+        for word in (0u16..).take(lexicon.len()) {
+            self.by_word.push(lexicon.rules_of(word).iter().filter_map(|rule| by_rule.get(rule).copied()));
         }
-        let ahead = all.iter().filter(|(digit, ..)| digit.alone < f32::INFINITY);
-        self.ahead_bytes = ahead.map(|(_, rule, _)| ahead_bytes(rule)).max().unwrap_or(0);
+        let asking = (0..).zip(all).filter(|(_, (digit, ..))| digit.alone < f32::INFINITY);
+        self.ahead_bytes = asking.clone().map(|(_, (_, rule, _))| ahead_bytes(rule)).max().unwrap_or(0);
+        self.far = Sets::new(all.len());
+        self.far.push(asking.filter(|(_, (_, rule, _))| reaches_far(rule)).map(|(at, _)| at));
     }
 
     /// The fewest digits, at once, that may begin a match in the midst of a long word.
     pub(super) fn least_behind_word(&self) -> usize {
         let numbers = self.behind.chunks(After::COUNT * Second::COUNT);
-        let behind_word = self.words.get(WORD_MAX * self.blocks..).unwrap_or_default();
-        let may = |number: &u16| {
-            let from = usize::from(*number) * self.blocks;
-            let sets = self.sets.get(from..from + self.blocks).unwrap_or_default();
-            sets.iter().zip(behind_word).any(|(set, other)| !is_empty(both(*set, *other)))
-        };
+        let behind_word = self.words.get(WORD_MAX);
+        let may = |number: &u16| !sets::are_apart(self.shapes.get(usize::from(*number)), behind_word);
         numbers.into_iter().position(|numbers| numbers.iter().any(may)).unwrap_or(usize::MAX)
     }
 
@@ -218,201 +234,148 @@ impl Digits {
     pub(super) fn memory_bytes(&self) -> usize {
         let sets = [
             &self.forward_sets,
-            &self.sets,
+            &self.shapes,
+            &self.pairs,
             &self.before,
             &self.words,
             &self.by_word,
             &self.alone,
             &self.counts,
+            &self.far,
         ];
-        let sets: usize = sets.into_iter().map(|sets| size_of_val(&**sets)).sum();
+        let sets: usize = sets.into_iter().map(Sets::memory_bytes).sum();
         sets + self.forward.memory_bytes()
             + size_of_val(&*self.rules)
             + size_of_val(&*self.behind)
+            + size_of_val(&*self.certain)
             + size_of_val(&*self.levels)
-    }
-
-    /// The blocks of rules.
-    pub(super) fn blocks(&self) -> std::ops::Range<usize> {
-        0..self.blocks
-    }
-
-    /// Those of a block that are in this set, in order.
-    pub(super) fn members(&self, block: usize, set: Set) -> impl Iterator<Item = &DigitRule> {
-        let rules = self.rules.get(block * BLOCK_RULES..).unwrap_or_default();
-        set.into_iter().zip(rules.chunks(64)).flat_map(|(mut bits, rules)| {
-            std::iter::from_fn(move || {
-                let bit = bits.trailing_zeros() as usize;
-                bits &= bits.wrapping_sub(1);
-                rules.get(bit)
-            })
-        })
     }
 
     /// What stands around the digits at `at`; none, if no rule could begin with them.
     pub(super) fn around(&self, view: View<'_>, at: usize) -> Option<Around> {
         let (earlier, from_here) = view.text.split_at_checked(at)?;
-        let forward = usize::from(self.forward.walk(from_here, start(earlier)));
+        let forward = usize::from(self.forward.walk(from_here, around::start(earlier)));
         if forward == 0 {
             return None;
         }
-        let shape = self.behind.get(shape(view, at)).copied().unwrap_or(0);
-        if shape == self.nothing {
+        let (shape, run) = around::shape(view, at);
+        if self.behind.get(shape).is_none_or(|number| *number == self.nothing) {
             return None;
         }
-        let (before, words, is_escape) = before(view.text, at);
-        let count = count(view.text, at).0.min(DIGITS_COUNTED_MAX);
-        Some(Around { at, forward, shape: usize::from(shape), before, words, is_escape, count })
+        let (before, words, is_escape) = around::before(view.text, at);
+        let count = around::count(view.text, at).0.min(DIGITS_COUNTED_MAX);
+        let pair = shapes::pair(from_here);
+        Some(Around { at, forward, shape, pair, before, words, is_escape, run, count })
     }
 
-    /// The rules of a block that these digits could begin, by what stands around them and at this threshold.
+    /// Puts into `set` the rules that these digits could begin, by what stands around them and at this threshold.
     pub(super) fn candidates(
         &self,
-        block: usize,
         view: View<'_>,
         around: &Around,
         threshold: f32,
         (lexicon, nearby): (&Lexicon, &mut Nearby),
-    ) -> Set {
-        let part =
-            |sets: &[Set], number: usize| sets.get(number * self.blocks + block).copied().unwrap_or_default();
-        let Around { at, forward, shape, before, words, is_escape, count } = *around;
-        let mut set = both(part(&self.sets, shape), part(&self.counts, count));
-        set = both(set, part(&self.forward_sets, forward));
-        if is_escape {
-            set = both(set, either(part(&self.words, words), part(&self.words, words - 1)));
-        } else {
-            set = both(set, part(&self.words, words));
+        set: &mut Vec<u64>,
+    ) {
+        let Around { at, forward, shape, pair, before, words, is_escape, count, .. } = *around;
+        let shape = self.behind.get(shape).copied().unwrap_or(self.nothing);
+        // The letter of an escape such as `\n` may be part of a word, or not; and anything before digits.
+        let fewer = if is_escape { words - 1 } else { words };
+        let before = if is_escape && words == 1 { Before::COUNT } else { before as usize };
+        let possible = self.forward_sets.get(forward).iter().zip(self.shapes.get(usize::from(shape)));
+        let others = [self.pairs.get(pair), self.before.get(before), self.counts.get(count)];
+        let behind_words = [self.words.get(words), self.words.get(fewer)];
+        set.clear();
+        for (number, (one, other)) in possible.enumerate() {
+            let word = |set: &[u64]| set.get(number).copied().unwrap_or(0);
+            let mut bits = one & other;
+            // Few words have any bits left.
+            if bits != 0 {
+                bits = others.iter().fold(bits, |bits, other| bits & word(other));
+                bits &= behind_words.iter().fold(0, |either, set| either | word(set));
+            }
+            set.push(bits);
         }
-        if !is_escape || words != 1 {
-            // The letter of an escape such as `\n` may be anything.
-            set = both(set, part(&self.before, before as usize));
+        if set.iter().any(|bits| *bits != 0) {
+            self.ask_context(view, at, threshold, (lexicon, nearby), set);
         }
-        if is_empty(set) {
-            return set;
-        }
-        let level = self.levels.partition_point(|level| *level < threshold);
-        let alone = part(&self.alone, level);
-        let needing: u32 = set.iter().zip(alone).map(|(bits, alone)| (bits & !alone).count_ones()).sum();
+    }
+
+    /// Leaves out what needs a context word where none is.
+    fn ask_context(
+        &self,
+        view: View<'_>,
+        at: usize,
+        threshold: f32,
+        (lexicon, nearby): (&Lexicon, &mut Nearby),
+        set: &mut [u64],
+    ) {
+        let level = self.levels.iter().filter(|level| **level < threshold).count();
+        let alone = Alone { sure: self.alone.get(level), far: self.far.get(0) };
+        let needing = alone.needing(set);
         let reach = at.saturating_sub(CONTEXT_REACH_BYTES)..at + self.ahead_bytes;
         let is_known = view.complete || view.text.len() >= reach.end;
-        if is_known && nearby.is_worth(needing as usize, at, &reach) {
-            let near = nearby.sets(lexicon, view.text, reach, (&self.by_word, self.blocks));
-            set = both(set, either(alone, near.get(block).copied().unwrap_or_default()));
+        if needing == 0 || !is_known || !nearby.is_worth(needing, at, &reach) {
+            return;
         }
-        set
-    }
-}
-
-fn both(one: Set, other: Set) -> Set {
-    std::array::from_fn(|word| one.get(word).unwrap_or(&0) & other.get(word).unwrap_or(&0))
-}
-
-fn either(one: Set, other: Set) -> Set {
-    std::array::from_fn(|word| one.get(word).unwrap_or(&0) | other.get(word).unwrap_or(&0))
-}
-
-fn is_empty(set: Set) -> bool {
-    set == Set::default()
-}
-
-/// The number of the shape behind the first digit at `at`.
-fn shape(view: View<'_>, at: usize) -> usize {
-    let rest = view.text.get(at..).unwrap_or_default();
-    let first = run(rest, FIRST_RUN_MAX + 1);
-    let after = rest.get(first).map_or(After::End, |byte| kinds(*byte).after);
-    let behind = rest.get(first + 1..).unwrap_or_default();
-    let second = match behind.first().map(|byte| kinds(*byte).second) {
-        _ if after == After::End || first > FIRST_RUN_MAX => Second::Any,
-        Some(Second::Digits(_)) => match run(behind, SECOND_RUN_MAX) {
-            count if count == behind.len() && !view.complete => Second::Any,
-            count => Second::Digits(count),
-        },
-        Some(second) => second,
-        None if view.complete => Second::End,
-        None => Second::Any,
-    };
-    (first * After::COUNT + after as usize) * Second::COUNT + second.number()
-}
-
-/// How many digits a text begins with, as far as that is asked.
-fn run(text: &[u8], most: usize) -> usize {
-    let mut known = 0;
-    while let Some(eight) = text.get(known..).and_then(|rest| rest.first_chunk()).filter(|_| known < most) {
-        let digits =
-            (!eights::digits(u64::from_le_bytes(*eight)) & eights::HIGH).trailing_zeros() as usize / 8;
-        known += digits;
-        if digits < 8 {
-            return known.min(most);
+        nearby.cover(lexicon, view.text, reach.clone());
+        let near = at.saturating_sub(NEAR_BEFORE_BYTES)..at + NEAR_AHEAD_BYTES.min(self.ahead_bytes);
+        alone.keep_near(set, nearby.sets(lexicon, view.text, near, &self.by_word));
+        if alone.is_far(set) {
+            alone.keep(set, nearby.sets(lexicon, view.text, reach, &self.by_word));
         }
     }
-    let rest = text.get(known..).unwrap_or_default();
-    (known + rest.iter().take_while(|byte| byte.is_ascii_digit()).count()).min(most)
+
+    /// The rules of a set, in the order in which they are asked.
+    pub(super) fn asked(&self, set: &[u64], around: &Around) -> impl Iterator<Item = Asked> {
+        let certain = self.certain.get(around.shape).copied().unwrap_or(self.nothing);
+        let certain = self.shapes.get(usize::from(certain));
+        let end = around.at + around.run;
+        sets::members(set).filter_map(move |member| {
+            let DigitRule { rule, before, .. } = *self.rules.get(member)?;
+            Some(Asked { rule, before, end: sets::holds(certain, member).then_some(end) })
+        })
+    }
 }
 
-/// The way in which a walk begins behind this text: one for each [`Before`], and one for the letter of an escape, which
-/// may be anything.
-fn start(earlier: &[u8]) -> usize {
-    match earlier.last() {
-        None => Before::Nothing as usize,
-        Some(_) if ends_with_escape(earlier) => Before::COUNT,
-        Some(last) => kinds(*last).before as usize,
+/// How rules of a set are without context.
+#[derive(Clone, Copy)]
+struct Alone<'a> {
+    /// Those that are sure enough.
+    sure: &'a [u64],
+    /// Those whose context reaches further than that of most.
+    far: &'a [u64],
+}
+
+impl Alone<'_> {
+    /// How many need context.
+    fn needing(self, set: &[u64]) -> usize {
+        let needing = set.iter().zip(self.sure).map(|(bits, sure)| bits & !sure);
+        needing.filter(|bits| *bits != 0).map(|bits| bits.count_ones() as usize).sum()
+    }
+
+    /// Whether one that needs it may have it far away.
+    fn is_far(self, set: &[u64]) -> bool {
+        let all = set.iter().zip(self.sure).zip(self.far);
+        all.into_iter().any(|((bits, sure), far)| bits & !sure & far != 0)
+    }
+
+    /// Keeps those that have context here, or need none.
+    fn keep(self, set: &mut [u64], here: &[u64]) {
+        let all = set.iter_mut().zip(self.sure).zip(here);
+        all.for_each(|((bits, sure), here)| *bits &= sure | here);
+    }
+
+    /// The same, where only the context of most is looked at.
+    fn keep_near(self, set: &mut [u64], here: &[u64]) {
+        let all = set.iter_mut().zip(self.sure).zip(self.far).zip(here);
+        all.for_each(|(((bits, sure), far), here)| *bits &= sure | far | here);
     }
 }
 
-/// What stands before the first digit at `at`, how many bytes of a word do, and whether the first of those is the
-/// letter of an escape.
-fn before(text: &[u8], at: usize) -> (Before, usize, bool) {
-    let (earlier, _) = text.split_at_checked(at).unwrap_or_default();
-    let Some(last) = earlier.last() else { return (Before::Nothing, 0, false) };
-    if !is_word(*last) {
-        return (kinds(*last).before, 0, false);
-    }
-    let mut words = 0;
-    while let Some((_, eight)) =
-        earlier.get(..at - words).and_then(|rest| rest.split_last_chunk()).filter(|_| words < WORD_MAX)
-    {
-        let here = (!eights::words(u64::from_le_bytes(*eight)) & eights::HIGH).leading_zeros() as usize / 8;
-        words += here;
-        if here < 8 {
-            break;
-        }
-    }
-    let rest = earlier.get(..at - words).unwrap_or_default();
-    words += rest.iter().rev().take(WORD_MAX).take_while(|byte| is_word(**byte)).count();
-    let words = words.min(WORD_MAX);
-    let (behind_escape, _) = earlier.split_at_checked(at + 1 - words).unwrap_or_default();
-    (kinds(*last).before, words, ends_with_escape(behind_escape))
-}
-
-/// Whether more text could make more of the digits at `at`: then it is too early to ask.
-pub(super) fn may_go_on(view: View<'_>, at: usize) -> bool {
-    let is_near_the_end = view.text.len() < at + COUNTED_BYTES_MAX;
-    !view.complete && is_near_the_end && !count(view.text, at).1
-}
-
-/// How many digits follow with single separators between them, as far as anchors ask, and whether that is final.
-pub(super) fn count(text: &[u8], at: usize) -> (usize, bool) {
-    let rest = text.get(at..).unwrap_or_default();
-    let longest = FIRST_RUN_MAX + 1;
-    let first = run(rest, longest);
-    if first >= DIGITS_COUNTED_MAX && (first == longest || rest.len() > first) {
-        return (first, true);
-    }
-    let (mut count, mut separated) = (first, false);
-    for byte in rest.iter().skip(first) {
-        match byte {
-            b'0'..=b'9' => {
-                (count, separated) = (count + 1, false);
-                if count >= DIGITS_COUNTED_MAX {
-                    return (count, true);
-                }
-            }
-            b' ' | b'-' | b'.' | b'/' if !separated => separated = true,
-            _ => return (count, true),
-        }
-    }
-    (count, false)
+/// The numbers of those whose shapes have something.
+fn having(all: &[(DigitRule, &Rule, &Shapes)], has: &dyn Fn(&Shapes) -> bool) -> Vec<usize> {
+    (0..).zip(all).filter(|(_, (.., shapes))| has(shapes)).map(|(at, _)| at).collect()
 }
 
 fn alone(rule: &Rule) -> f32 {
@@ -434,11 +397,11 @@ fn ahead_bytes(rule: &Rule) -> usize {
     rule.matcher.context().map_or(0, |context| rule.document.width_bytes_max + context.after_bytes)
 }
 
-fn insert(set: &mut [Set], at: usize) {
-    let word = set.get_mut(at / BLOCK_RULES).and_then(|block| block.get_mut(at % BLOCK_RULES / 64));
-    if let Some(word) = word {
-        *word |= 1 << (at % 64);
-    }
+/// Whether context of a rule may stand further away than that of most.
+fn reaches_far(rule: &Rule) -> bool {
+    let context = rule.document.context.as_ref();
+    context.is_some_and(|context| context.before_bytes > NEAR_BEFORE_BYTES - DIGITS_LEAD_BYTES_MAX)
+        || ahead_bytes(rule) > NEAR_AHEAD_BYTES
 }
 
 #[cfg(test)]
@@ -452,7 +415,7 @@ mod tests {
     /// Every rule that finds something at `at`, by asking all of them.
     fn naive(view: View<'_>, at: usize, threshold: f32) -> Vec<u16> {
         let (scanner, mut nearby) = (PLATFORM.platform(), Nearby::default());
-        let (count, _) = count(view.text, at);
+        let (count, _) = around::count(view.text, at);
         let mut finding: Vec<u16> = scanner
             .digits()
             .rules
@@ -477,11 +440,31 @@ mod tests {
         let (scanner, mut nearby) = (PLATFORM.platform(), Nearby::default());
         let digits = scanner.digits();
         let Some(around) = digits.around(view, at) else { return Vec::new() };
-        let blocks = digits.blocks().flat_map(|block| {
-            let set = digits.candidates(block, view, &around, threshold, (scanner.lexicon(), &mut nearby));
-            digits.members(block, set).map(|rule| rule.rule).collect::<Vec<_>>()
+        let mut set = Vec::new();
+        digits.candidates(view, &around, threshold, (scanner.lexicon(), &mut nearby), &mut set);
+        digits.asked(&set, &around).map(|asked| asked.rule).collect()
+    }
+
+    /// What rules say of which it is certain where a match ends, and what they say when they are asked for it.
+    fn certain(view: View<'_>, at: usize) -> Vec<(Verdict, Verdict)> {
+        let (scanner, mut nearby) = (PLATFORM.platform(), Nearby::default());
+        let digits = scanner.digits();
+        let Some(around) = digits.around(view, at) else { return Vec::new() };
+        let mut set = Vec::new();
+        digits.candidates(view, &around, 0.0, (scanner.lexicon(), &mut nearby), &mut set);
+        let certain = digits.asked(&set, &around).filter_map(|asked| {
+            let (rule, matcher) = (asked.rule, scanner.matcher(asked.rule)?);
+            let mut around = Around { lexicon: scanner.lexicon(), nearby: &mut nearby, rule };
+            Some((matcher.of(view, at..asked.end?, &mut around), matcher.at(view, at, at, &mut around)))
         });
-        blocks.collect()
+        certain.collect()
+    }
+
+    #[test]
+    fn where_a_match_of_plain_digits_ends_is_certain() {
+        let text = "my tax id is 123456789 as you know";
+        let view = View { text: text.as_bytes(), complete: true };
+        assert!(certain(view, 13).len() > 4);
     }
 
     #[test]
@@ -518,6 +501,21 @@ mod tests {
                 let candidates = candidates(view, at, threshold);
                 for rule in naive(view, at, threshold) {
                     prop_assert!(candidates.contains(&rule), "{rule} at {at} of {text:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_certain_is_what_asking_says(
+            parts in prop::collection::vec("[0-9]{1,16}[ .,:/a-zA-Z_-]{1,2}|tax id |VAT |NIF ", 1..8),
+            complete in any::<bool>(),
+        ) {
+            let text = parts.concat();
+            let view = View { text: text.as_bytes(), complete };
+            let is_digit = |at: usize| view.text[at].is_ascii_digit();
+            for at in (0..text.len()).filter(|at| is_digit(*at) && (*at == 0 || !is_digit(at - 1))) {
+                for (of, asked) in certain(view, at) {
+                    prop_assert_eq!(of, asked, "at {} of {:?}", at, &text);
                 }
             }
         }

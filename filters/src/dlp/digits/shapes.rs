@@ -35,6 +35,18 @@ pub(super) enum After {
 impl After {
     pub(super) const COUNT: usize = Self::Other as usize + 1;
 
+    /// All that stand behind a run of digits.
+    const BEHIND: [Self; 8] = [
+        Self::Space,
+        Self::Hyphen,
+        Self::Dot,
+        Self::Slash,
+        Self::Colon,
+        Self::HexLetter,
+        Self::Letter,
+        Self::Other,
+    ];
+
     const fn of(byte: u8) -> Self {
         match byte {
             b' ' => Self::Space,
@@ -73,6 +85,16 @@ impl Second {
             b'A'..=b'Z' => Self::Capital,
             b'a'..=b'z' => Self::Letter,
             _ => Self::Other,
+        }
+    }
+
+    /// Whether this is the kind of one byte that has this number; how many digits there are, one does not say.
+    fn is_one_of(self, number: usize) -> bool {
+        match self {
+            Self::Digits(_) => (1..=SECOND_RUN_MAX).contains(&number),
+            Self::End | Self::Space | Self::Capital | Self::Letter | Self::Other | Self::Any => {
+                self.number() == number
+            }
         }
     }
 
@@ -145,11 +167,30 @@ pub(super) fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
+/// Decimal digits.
+const DIGITS: usize = 10;
+/// First two digits that are told apart; one by itself is told from them.
+pub(super) const PAIRS: usize = DIGITS * (DIGITS + 1);
+
+/// The number of the first two digits that a text begins with.
+pub(super) fn pair(text: &[u8]) -> usize {
+    let digit = |place: usize| match text.get(place) {
+        Some(byte) if byte.is_ascii_digit() => usize::from(byte - b'0'),
+        Some(_) | None => DIGITS,
+    };
+    digit(0) * (DIGITS + 1) + digit(1)
+}
+
 /// Sets of what may stand around the digits of one rule, as bits.
 #[derive(Debug)]
 pub(in crate::dlp) struct Shapes {
     /// For each length of the first run and each [`After`], which [`Second`]; the first bit is of any of them.
     pub(super) behind: Box<[u16]>,
+    /// The same, of what makes it certain that a match begins with the digits and ends with them, whatever they are
+    /// behind the first two; empty where that is never so.
+    pub(super) certain: Box<[u16]>,
+    /// For each first digit, which second ones; one bit more is of anything else.
+    pairs: [u16; DIGITS],
     /// Which [`Before`].
     pub(super) before: u8,
     /// How many bytes of a word may stand before them.
@@ -166,7 +207,19 @@ impl Shapes {
         lead: usize,
     ) -> Self {
         let mut walker = Walker::new(automaton, matcher, classes);
-        Self { behind: walker.behind(lead), before: walker.before(lead), words: walker.words(lead) }
+        Self {
+            behind: walker.behind(lead),
+            certain: if lead == 0 { walker.certain() } else { Box::default() },
+            pairs: walker.pairs(lead),
+            before: walker.before(lead),
+            words: walker.words(lead),
+        }
+    }
+
+    /// Whether a match may have these first two digits, by their number.
+    pub(super) fn may_begin_with(&self, pair: usize) -> bool {
+        let seconds = self.pairs.get(pair / (DIGITS + 1));
+        seconds.is_some_and(|seconds| seconds >> (pair % (DIGITS + 1)) & 1 == 1)
     }
 }
 
@@ -212,6 +265,66 @@ impl<'a> Walker<'a> {
             }
         }
         behind.into()
+    }
+
+    fn certain(&self) -> Box<[u16]> {
+        let mut certain = vec![0; (FIRST_RUN_MAX + 2) * After::COUNT];
+        let (lengths, _) = certain.as_chunks_mut::<{ After::COUNT }>();
+        let mut states = BTreeSet::from([self.automaton.start()]);
+        for (length, kinds) in lengths.iter_mut().enumerate().skip(1) {
+            // The first two digits are looked at by themselves; of others, each must do.
+            let others: BTreeSet<u8> = self.bytes.iter().copied().filter(u8::is_ascii_digit).collect();
+            let ends = |state: &StateID| others.iter().any(|byte| self.next(*state, *byte).is_none());
+            if length > FIRST_RUN_MAX || (length > 2 && states.iter().any(ends)) {
+                break;
+            }
+            states = self.step(&states, |byte| byte.is_ascii_digit());
+            for kind in After::BEHIND {
+                if let Some(set) = kinds.get_mut(kind as usize) {
+                    *set = self.certainly(&states, kind);
+                }
+            }
+        }
+        certain.into()
+    }
+
+    /// What makes it certain that a match ends at all of these states, whichever byte of this kind follows.
+    fn certainly(&self, states: &BTreeSet<StateID>, kind: After) -> u16 {
+        let of_kind = || self.bytes.iter().copied().filter(|byte| After::of(*byte) == kind);
+        let mut behind = BTreeSet::new();
+        for (state, byte) in states.iter().flat_map(|state| of_kind().map(move |byte| (*state, byte))) {
+            match self.next(state, byte) {
+                Some(next) if self.automaton.is_match(next) => behind.insert(next),
+                Some(_) | None => return 0,
+            };
+        }
+        let goes_on = |second: usize| {
+            let mut bytes = self.bytes.iter().copied().filter(|byte| Second::of(*byte).is_one_of(second));
+            bytes.any(|byte| behind.iter().any(|state| self.next(*state, byte).is_some()))
+        };
+        let may_end = behind.iter().any(|state| self.automaton.may_end(*state));
+        let seconds = (0..Second::COUNT).filter(|second| match *second {
+            second if second == Second::Any.number() || behind.is_empty() => false,
+            second if second == Second::End.number() => !may_end,
+            second => !goes_on(second),
+        });
+        seconds.fold(0, |set, second| set | 1 << second)
+    }
+
+    fn pairs(&self, lead: usize) -> [u16; DIGITS] {
+        let mut states = BTreeSet::from([self.automaton.start()]);
+        for _ in 0..lead {
+            states = self.step(&states, |_| true);
+        }
+        let digit = |place: usize| b'0' + place as u8;
+        std::array::from_fn(|first| {
+            let behind: Vec<StateID> =
+                states.iter().filter_map(|state| self.next(*state, digit(first))).collect();
+            let may = |second: usize| behind.iter().any(|state| self.next(*state, digit(second)).is_some());
+            let seconds = (0..DIGITS).filter(|second| may(*second));
+            let alone = u16::from(!behind.is_empty()) << DIGITS;
+            seconds.fold(alone, |set, second| set | 1 << second)
+        })
     }
 
     /// What may follow digits that end at this state.

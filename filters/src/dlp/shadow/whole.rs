@@ -59,16 +59,16 @@ impl Detection {
             let from = found.partition_point(|found| found.span.start < part.start);
             let to = found.partition_point(|found| found.span.start < part.end);
             let plain = found.get(from..to).unwrap_or_default();
+            let by_rule = ByRule::of(plain);
             let known = revealed.len();
             for shadow in Shadow::all_of(here) {
-                let folded = known..revealed.len();
-                for mut one in self.scan_shadow(&shadow, plain, part.start, wanted)? {
-                    shadow.place(&mut one, here, part.start);
-                    let earlier = revealed.get(folded.clone()).unwrap_or_default();
-                    if !self.covers(near(plain, &one), &one) && !self.covers(near(earlier, &one), &one) {
-                        revealed.push(one);
-                    }
-                }
+                let earlier = ByRule::of(revealed.get(known..).unwrap_or_default());
+                let mut more = self.scan_shadow(&shadow, plain, part.start, wanted)?;
+                more.retain_mut(|one| {
+                    shadow.place(one, here, part.start);
+                    !self.covers(by_rule.near(one), one) && !self.covers(earlier.near(one), one)
+                });
+                revealed.append(&mut more);
             }
             if found.len() + revealed.len() > wanted.most {
                 return None;
@@ -94,12 +94,24 @@ impl Detection {
     }
 }
 
-/// Those of all findings, in their order, that may cover another one.
-fn near<'a>(found: &'a [Found], other: &Found) -> &'a [Found] {
-    let floor = other.span.start.saturating_sub(REACH_BYTES);
-    let from = found.partition_point(|found| found.span.start < floor);
-    let to = found.partition_point(|found| found.span.start <= other.span.start);
-    found.get(from..to).unwrap_or_default()
+/// Findings by rule, and of a rule in their order: a text may be full of those of others.
+struct ByRule<'a>(Vec<&'a Found>);
+
+impl<'a> ByRule<'a> {
+    fn of(found: &'a [Found]) -> Self {
+        let mut by_rule: Vec<&Found> = found.iter().collect();
+        by_rule.sort_by_key(|found| found.rule);
+        Self(by_rule)
+    }
+
+    /// Those that may cover another one.
+    fn near(&self, other: &Found) -> impl Iterator<Item = &'a Found> {
+        let floor = other.span.start.saturating_sub(REACH_BYTES);
+        let from = self.0.partition_point(|found| (found.rule, found.span.start) < (other.rule, floor));
+        let to =
+            self.0.partition_point(|found| (found.rule, found.span.start) <= (other.rule, other.span.start));
+        self.0.get(from..to).unwrap_or_default().iter().copied()
+    }
 }
 
 impl Shadow {

@@ -2,7 +2,7 @@
 //! that each authority publishes.
 
 use super::symbols::{
-    all_equal, base36, digit, digits, letter, luhn_sum, month_and_day, number, symbols, weighted,
+    all_equal, base36, digit, digits, digits_but, letter, luhn_sum, month_and_day, number, symbols, weighted,
 };
 
 /// Multiplication in the dihedral group D5, after J. Verhoeff, "Error Detecting Decimal Codes", 1969.
@@ -43,8 +43,7 @@ pub(super) fn verhoeff(digits: &[u8]) -> bool {
 
 /// Indian Aadhaar: twelve digits, the first 2 to 9, Verhoeff; palindromes are not issued (UIDAI).
 pub(super) fn in_aadhaar(span: &[u8]) -> bool {
-    let plain: Vec<u8> = span.iter().copied().filter(|byte| *byte != b':').collect();
-    let Some(values) = digits::<12>(&plain) else { return false };
+    let Some(values) = digits_but::<12>(span, b':') else { return false };
     let palindrome = values.iter().eq(values.iter().rev());
     matches!(values, [2..=9, ..]) && !palindrome && verhoeff(&values)
 }

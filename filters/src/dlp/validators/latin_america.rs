@@ -69,8 +69,11 @@ pub(super) fn mx_tax(span: &[u8]) -> bool {
 /// Guatemalan tax number NIT: weights from 2 upwards from the right, modulo 11, 10 being `K` (SAT).
 pub(super) fn gt_tax(span: &[u8]) -> bool {
     let Some((check, head)) = span.split_last() else { return false };
-    let plain: Vec<u8> = head.iter().filter(|byte| byte.is_ascii_digit()).map(|byte| byte - b'0').collect();
-    let sum: u32 = (2..).zip(plain.iter().rev()).map(|(weight, value)| u32::from(*value) * weight).sum();
+    let mut values =
+        head.iter().rev().filter(|byte| byte.is_ascii_digit()).map(|byte| u32::from(byte - b'0'));
+    let sum: u32 = (2..).zip(values.clone()).map(|(weight, value)| value * weight).sum();
+    let first = values.next();
     let rest = (11 - sum % 11) % 11;
-    !all_equal(&plain) && if *check == b'K' { rest == 10 } else { digit(*check) == Some(rest) }
+    values.any(|value| Some(value) != first)
+        && if *check == b'K' { rest == 10 } else { digit(*check) == Some(rest) }
 }

@@ -2,7 +2,8 @@
 //! birth dates. The century is taken from the number where it says so, and left open where it does not.
 
 use super::symbols::{
-    all_equal, base36, digit, digits, luhn_sum, mod_11_10, month_and_day, number, symbols, weighted,
+    all_equal, base36, digit, digits, digits_but, luhn_sum, mod_11_10, month_and_day, number, symbols,
+    weighted,
 };
 
 /// Polish PESEL: weights 1, 3, 7, 9 modulo 10, a month with its century (Ustawa o ewidencji ludności, art.
@@ -24,11 +25,10 @@ pub(super) fn pl_nip(span: &[u8]) -> bool {
 /// Swedish personal or coordination number: Luhn over ten digits; a coordination number adds 60 to the day
 /// (Folkbokföringslagen 18 §).
 pub(super) fn se_personal(span: &[u8]) -> bool {
-    let plain: Vec<u8> = span.iter().copied().filter(|byte| *byte != b'+').collect();
-    let values = match digits::<12>(&plain) {
+    let values = match digits_but::<12>(span, b'+') {
         Some([a, b, tail @ ..]) if matches!(a * 10 + b, 18..=20) => tail,
         Some(_) => return false,
-        None => match digits::<10>(&plain) {
+        None => match digits_but::<10>(span, b'+') {
             Some(values) => values,
             None => return false,
         },

@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::symbols::{SEPARATORS, all_equal, base36, digits, luhn_sum, weighted};
+use super::symbols::{Kept, SEPARATORS, all_equal, base36, digits, luhn_sum, weighted};
 
 /// Digits of a payment card number, ISO/IEC 7812-1 §4.
 const CARD_DIGITS_MAX: usize = 19;
@@ -110,23 +110,26 @@ const IBAN_LENGTHS: &[(&[u8; 2], usize)] = &[
 
 /// The check digit of ISO/IEC 7812-1, annex B, over any count of digits from 2 on.
 pub(super) fn luhn(span: &[u8]) -> bool {
-    let values: Vec<u8> = bare(span, CARD_DIGITS_MAX);
-    values.len() >= 2
-        && values.iter().all(u8::is_ascii_digit)
-        && luhn_sum(&values.iter().map(|byte| byte - b'0').collect::<Vec<u8>>()).is_multiple_of(10)
-        && !all_equal(&values)
+    let bare = bare::<CARD_DIGITS_MAX>(span);
+    let bare = bare.get();
+    if bare.len() < 2 || !bare.iter().all(u8::is_ascii_digit) {
+        return false;
+    }
+    let values = Kept::<CARD_DIGITS_MAX>::of(bare.iter().map(|byte| byte - b'0'));
+    luhn_sum(values.get()).is_multiple_of(10) && !all_equal(values.get())
 }
 
 /// A card number: 12 to 19 digits (ISO/IEC 7812-1 §4) that pass the Luhn check and are not one digit
 /// repeated.
 pub(super) fn payment_card(span: &[u8]) -> bool {
-    let length = bare(span, CARD_DIGITS_MAX + 1).len();
+    let length = bare::<{ CARD_DIGITS_MAX + 1 }>(span).get().len();
     (CARD_DIGITS_MIN..=CARD_DIGITS_MAX).contains(&length) && luhn(span)
 }
 
 /// ISO 13616-1: the length of its country, and the rearranged number modulo 97 is 1 (ISO/IEC 7064 MOD 97-10).
 pub(super) fn iban(span: &[u8]) -> bool {
-    let text = bare(span, IBAN_LENGTH_MAX + 1);
+    let text = bare::<{ IBAN_LENGTH_MAX + 1 }>(span);
+    let text = text.get();
     let Some((head, tail)) = text.split_at_checked(4) else { return false };
     let country_fits =
         IBAN_LENGTHS.iter().any(|(code, length)| head.starts_with(&code[..]) && text.len() == *length);
@@ -135,7 +138,8 @@ pub(super) fn iban(span: &[u8]) -> bool {
 
 /// ISO 17442: the legal entity identifier, 20 characters, modulo 97 is 1. One without any letter is a large number.
 pub(super) fn lei(span: &[u8]) -> bool {
-    let text = bare(span, 21);
+    let text = bare::<21>(span);
+    let text = text.get();
     text.len() == 20 && text.iter().any(u8::is_ascii_alphabetic) && mod_97(text.iter()) == Some(1)
 }
 
@@ -204,10 +208,10 @@ fn bech32(data: &[u8]) -> bool {
     check == BECH32 || check == BECH32M
 }
 
-/// Upper-case text without separators, cut at `length_max`, so that the work stays bounded.
-fn bare(span: &[u8], length_max: usize) -> Vec<u8> {
+/// Upper-case text without separators, cut at `N` bytes, so that the work stays bounded.
+fn bare<const N: usize>(span: &[u8]) -> Kept<N> {
     let kept = span.iter().filter(|byte| !SEPARATORS.contains(byte));
-    kept.take(length_max).map(u8::to_ascii_uppercase).collect()
+    Kept::of(kept.map(u8::to_ascii_uppercase))
 }
 
 fn mod_97<'a>(mut text: impl Iterator<Item = &'a u8>) -> Option<u32> {

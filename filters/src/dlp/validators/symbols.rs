@@ -6,18 +6,27 @@ pub(super) const SEPARATORS: &[u8] = b" -./";
 
 /// Exactly `N` decimal digits, separators skipped. `None` for any other byte or count.
 pub(super) fn digits<const N: usize>(span: &[u8]) -> Option<[u8; N]> {
-    filled(span, |byte| byte.is_ascii_digit().then(|| byte - b'0'))
+    filled(span.iter().copied(), |byte| byte.is_ascii_digit().then(|| byte - b'0'))
+}
+
+/// The same, with another sign skipped, too.
+pub(super) fn digits_but<const N: usize>(span: &[u8], sign: u8) -> Option<[u8; N]> {
+    let bytes = span.iter().copied().filter(|byte| *byte != sign);
+    filled(bytes, |byte| byte.is_ascii_digit().then(|| byte - b'0'))
 }
 
 /// Exactly `N` letters or digits in upper case, separators skipped. `None` for any other byte or count.
 pub(super) fn symbols<const N: usize>(span: &[u8]) -> Option<[u8; N]> {
-    filled(span, |byte| byte.is_ascii_alphanumeric().then(|| byte.to_ascii_uppercase()))
+    filled(span.iter().copied(), |byte| byte.is_ascii_alphanumeric().then(|| byte.to_ascii_uppercase()))
 }
 
-fn filled<const N: usize>(span: &[u8], read: impl Fn(u8) -> Option<u8>) -> Option<[u8; N]> {
+fn filled<const N: usize>(
+    bytes: impl Iterator<Item = u8>,
+    read: impl Fn(u8) -> Option<u8>,
+) -> Option<[u8; N]> {
     let mut out = [0_u8; N];
     let mut slots = out.iter_mut();
-    for &byte in span {
+    for byte in bytes {
         if SEPARATORS.contains(&byte) {
             continue;
         }
@@ -25,6 +34,28 @@ fn filled<const N: usize>(span: &[u8], read: impl Fn(u8) -> Option<u8>) -> Optio
     }
     let full = slots.next().is_none();
     full.then_some(out)
+}
+
+/// Some bytes of a span, without memory of their own: many candidates are looked at.
+pub(super) struct Kept<const N: usize> {
+    bytes: [u8; N],
+    length: usize,
+}
+
+impl<const N: usize> Kept<N> {
+    /// The first `N` of these.
+    pub(super) fn of(bytes: impl Iterator<Item = u8>) -> Self {
+        let mut kept = Self { bytes: [0; N], length: 0 };
+        for (slot, byte) in kept.bytes.iter_mut().zip(bytes) {
+            *slot = byte;
+            kept.length += 1;
+        }
+        kept
+    }
+
+    pub(super) fn get(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
 }
 
 /// The value of one ASCII digit.

@@ -3,6 +3,7 @@
 //! Needs questions about places that come roughly in order, as anchors do; another order costs a second look and
 //! changes no answer. Whoever reads another text, or the same one further, clears it first.
 
+use super::super::digits::Sets;
 use super::super::digits::eights::{self, HIGH};
 use super::lexicon::Lexicon;
 use std::ops::Range;
@@ -13,8 +14,9 @@ const SLACK_BYTES: usize = 64;
 const BYTES_PER_RULE: usize = 16;
 /// Where digits stand so close to those before them, what is searched will be of use again.
 const CLOSE_BYTES: usize = 24;
-/// Fewer rules than this are asked at once.
-const NEEDING_MIN: usize = 4;
+/// And soon enough if so many rules need it, or so many digits stood close to each other.
+const NEEDING_MANY: usize = 4;
+const CLOSE_MANY: usize = 4;
 /// Words that are kept before those behind are let go of.
 const KEPT_MAX: usize = 512;
 
@@ -26,10 +28,11 @@ pub(in crate::dlp) struct Nearby {
     until: usize,
     words: Vec<Seen>,
     /// The last answer to `sets`, and the words that it is of.
-    set: Vec<[u64; 4]>,
+    set: Vec<u64>,
     set_of: Range<usize>,
-    /// Where digits stood that rules were asked about last.
+    /// Where digits stood that rules were asked about last, and how many before them that each stood close to others.
     asked_at: usize,
+    close: usize,
 }
 
 /// A word in a text.
@@ -45,7 +48,7 @@ struct Seen {
 impl Nearby {
     /// Forgets the text.
     pub(in crate::dlp) fn clear(&mut self) {
-        (self.from, self.until, self.asked_at) = (0, 0, 0);
+        (self.from, self.until, self.asked_at, self.close) = (0, 0, 0, 0);
         self.words.clear();
         self.set_of = 0..0;
         self.set.clear();
@@ -71,35 +74,33 @@ impl Nearby {
     /// need one there.
     pub(in crate::dlp) fn is_worth(&mut self, rules: usize, at: usize, part: &Range<usize>) -> bool {
         let is_close = at.abs_diff(std::mem::replace(&mut self.asked_at, at)) <= CLOSE_BYTES;
+        self.close = if is_close { self.close + 1 } else { 0 };
         let known = if (self.from..=self.until).contains(&part.start) { self.until } else { part.start };
         let unknown = part.end.saturating_sub(known);
-        rules >= NEEDING_MIN && (is_close || unknown <= rules * BYTES_PER_RULE)
+        unknown <= rules * BYTES_PER_RULE || is_close && rules >= NEEDING_MANY || self.close >= CLOSE_MANY
     }
 
-    /// The sets of all words that begin in a part of a text, put together; `rows` has so many of them for each word.
+    /// The sets of all words that begin in a part of a text, put together; `of_words` has them.
     pub(in crate::dlp) fn sets(
         &mut self,
         lexicon: &Lexicon,
         text: &[u8],
         part: Range<usize>,
-        (rows, each): (&[[u64; 4]], usize),
-    ) -> &[[u64; 4]] {
+        of_words: &Sets,
+    ) -> &[u64] {
         self.cover(lexicon, text, part.clone());
         let first = self.words.partition_point(|seen| seen.start < part.start);
         let behind = self.words.get(first..).unwrap_or_default();
         let here = behind.partition_point(|seen| seen.start < part.end);
         let places = first..first + here;
-        if self.set.len() != each || self.set_of != places {
+        if self.set.len() != of_words.width() || self.set_of != places {
             self.set.clear();
-            self.set.resize(each, [0; 4]);
+            self.set.resize(of_words.width(), 0);
             let mut last = None;
             for seen in behind.get(..here).unwrap_or_default() {
                 if last.replace(seen.word) != Some(seen.word) {
-                    let from = usize::from(seen.word) * each;
-                    let row = rows.get(from..from + each).unwrap_or_default();
-                    for (set, more) in self.set.iter_mut().zip(row) {
-                        set.iter_mut().zip(more).for_each(|(bits, more)| *bits |= more);
-                    }
+                    let of_word = of_words.get(usize::from(seen.word));
+                    self.set.iter_mut().zip(of_word).for_each(|(bits, more)| *bits |= more);
                 }
             }
             self.set_of = places;
@@ -108,7 +109,7 @@ impl Nearby {
     }
 
     /// Sees to it that all words are known that begin in this part.
-    fn cover(&mut self, lexicon: &Lexicon, text: &[u8], part: Range<usize>) {
+    pub(in crate::dlp) fn cover(&mut self, lexicon: &Lexicon, text: &[u8], part: Range<usize>) {
         if part.start < self.from || part.start > self.until {
             self.clear();
             self.from = part.start.saturating_sub(SLACK_BYTES);
