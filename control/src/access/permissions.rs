@@ -281,12 +281,19 @@ impl Rights {
     }
 
     /// Without the means to let oneself or others in for longer than one was let in: who is let in for a while does not
-    /// make accounts, tokens and grants, and takes no copy of everything.
+    /// make accounts, tokens and grants, makes and rotates no key of applications and lets no issuer speak for them, and
+    /// takes no copy of everything. Keys and issuers they may take away, as somebody may have to.
     pub(super) fn for_a_while(&self) -> Self {
         let kept = |permission: Permission| {
             let lasts = ["accounts", "sessions", "invitations", "api-tokens", "roles", "grants"];
-            let stays = lasts.contains(&permission.kind()) && permission.verb() != Verb::Read;
-            if stays || permission.kind() == "exports" { N } else { self.reach(permission) }
+            let opens = ["api-keys", "jwt-issuers"];
+            let (kind, verb) = (permission.kind(), permission.verb());
+            let is_lasting = match verb {
+                Verb::Read => false,
+                Verb::Create | Verb::Update => lasts.contains(&kind) || opens.contains(&kind),
+                Verb::Delete => lasts.contains(&kind),
+            };
+            if is_lasting || kind == "exports" { N } else { self.reach(permission) }
         };
         Self((0..TABLE.len()).map(|row| Verb::ALL.map(|verb| kept(Permission { row, verb }))).collect())
     }

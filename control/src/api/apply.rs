@@ -32,6 +32,7 @@ type Name = (&'static str, String);
 impl Api {
     pub(super) async fn apply(&self, call: &Admitted<'_>, body: &Value) -> Result<Answer, Problem> {
         let asked: bodies::Apply = bodies::read(body)?;
+        of_the_owner(&call.owner, asked.document.get("id"))?;
         let pieces = decompose(&call.owner, Value::Object(asked.document))?;
         let stored = self.all(&call.owner).await?;
         let named: BTreeSet<Name> =
@@ -102,6 +103,17 @@ impl Api {
             all.insert((row.name, resource.id.to_string()), (*row, stored));
         }
         Ok(all)
+    }
+}
+
+/// A document that names another organisation is not this one's: it was sent to the wrong place.
+fn of_the_owner(owner: &Owner, id: Option<&Value>) -> Result<(), Problem> {
+    match (owner, id.and_then(Value::as_str)) {
+        (Owner::Organisation(organisation), Some(id)) if id != organisation.as_str() => {
+            let message = format!("it is the document of `{}`; send it there", id.escape_debug());
+            Err(Problem::field("/document/id", message))
+        }
+        (Owner::Organisation(_) | Owner::Platform, _) => Ok(()),
     }
 }
 

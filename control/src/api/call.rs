@@ -114,10 +114,10 @@ impl Head {
             (None, Some(text)) if text.trim() == "*" => Ok(Some(Expected::New)),
             (None, Some(_)) => refuse("only `If-None-Match: *` can be meant here: it must not be there yet"),
             (Some(text), None) => match tag(text) {
-                Some(tag) => match tag.parse() {
-                    Ok(version) => Ok(Some(Expected::Version(version))),
+                Some(tag) => match version(tag) {
+                    Some(version) => Ok(Some(Expected::Version(version))),
                     // A tag that we never gave is no version that there is.
-                    Err(_) => Err(Problem::new(Name::Stale, "that version was never there; read it again")),
+                    None => Err(Problem::new(Name::Stale, "that version was never there; read it again")),
                 },
                 None => refuse("`If-Match` is the `ETag` that was read, such as `\"7\"`, and no other form"),
             },
@@ -128,7 +128,7 @@ impl Head {
     pub(super) fn has(&self, version: u64) -> bool {
         let lines = self.headers.get_all("if-none-match").iter().filter_map(|line| line.to_str().ok());
         let mut tags = lines.flat_map(|line| line.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
-        tags.any(|known| known == "*" || tag(known).and_then(|tag| tag.parse().ok()) == Some(version))
+        tags.any(|known| known == "*" || tag(known).and_then(self::version) == Some(version))
     }
 
     /// The media type of the body, without its parameters.
@@ -204,6 +204,11 @@ fn tag(text: &str) -> Option<&str> {
     text.trim().strip_prefix('"')?.strip_suffix('"').filter(|tag| !tag.contains('"'))
 }
 
+/// The version that a tag stands for. Tags are compared letter by letter (RFC 9110, 8.8.3.2): `01` is none of ours.
+fn version(tag: &str) -> Option<u64> {
+    tag.parse().ok().filter(|version: &u64| version.to_string() == tag)
+}
+
 /// Undoes percent-encoding (RFC 3986 §2.1).
 pub(super) fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -275,15 +280,24 @@ mod tests {
         assert!(of(&[]).unwrap().is_none());
         assert!(matches!(of(&[("if-match", "\"7\"")]), Ok(Some(Expected::Version(7)))));
         assert!(matches!(of(&[("if-none-match", "*")]), Ok(Some(Expected::New))));
-        for (value, expected) in
-            [("7", 400), ("W/\"7\"", 400), ("*", 400), ("\"1\", \"2\"", 400), ("\"x\"", 412), ("\"-1\"", 412)]
-        {
+        for (value, expected) in [
+            ("7", 400),
+            ("W/\"7\"", 400),
+            ("*", 400),
+            ("\"1\", \"2\"", 400),
+            ("\"x\"", 412),
+            ("\"-1\"", 412),
+            ("\"07\"", 412),
+            ("\"+7\"", 412),
+        ] {
             assert_eq!(status(of(&[("if-match", value)])), expected, "{value}");
         }
         assert_eq!(status(of(&[("if-none-match", "\"7\"")])), 400);
         assert_eq!(status(of(&[("if-none-match", "*"), ("if-match", "\"7\"")])), 400);
         let has = |value: &str| head("/", &[("if-none-match", value)]).has(7);
-        assert!(has("\"7\"") && has("\"1\", W/\"7\"") && has("*") && !has("\"8\"") && !has("7"));
+        assert!(
+            has("\"7\"") && has("\"1\", W/\"7\"") && has("*") && !has("\"8\"") && !has("7") && !has("\"07\"")
+        );
     }
 
     #[test]

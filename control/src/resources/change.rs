@@ -14,6 +14,9 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
 
+/// What a resource takes up besides its id and its document: its versions, and what it is sealed with.
+const RESOURCE_BYTES: usize = 128;
+
 /// What a writer had read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
@@ -142,6 +145,14 @@ impl Snapshot {
     pub(super) fn of(&self, kind: &KindRow) -> impl Iterator<Item = (&ResourceId, &RawValue)> {
         let of = self.held.iter().filter(|((name, _), _)| *name == kind.name);
         of.map(|((_, id), held)| (id, &*held.document))
+    }
+
+    /// What they take up, at most.
+    pub(super) fn bytes(&self) -> usize {
+        let size = |((_, id), held): (&(&'static str, ResourceId), &Held)| {
+            RESOURCE_BYTES + id.as_str().len() + held.document.get().len()
+        };
+        self.held.iter().map(size).sum()
     }
 
     /// How many there are.

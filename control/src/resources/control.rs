@@ -19,8 +19,8 @@ use super::secrets;
 use crate::access::SESSIONS;
 use crate::folder::Folder;
 use crate::store::{
-    DOCUMENT_BYTES_MAX, Forgotten, Kind, OrganisationId, Owner, PAGE_MAX, Resource, ResourceId, Resources,
-    Store, StoreError, Together,
+    CHANGE_BYTES_MAX, DOCUMENT_BYTES_MAX, Forgotten, Kind, OrganisationId, Owner, PAGE_MAX, Resource,
+    ResourceId, Resources, Store, StoreError, Together,
 };
 use palisade_filters::dlp::Scanner;
 use serde::Serialize;
@@ -35,6 +35,9 @@ use tokio::sync::{Mutex as AsyncMutex, RwLock};
 const ATTEMPTS_MAX: usize = 8;
 /// Owners whose writers take turns by themselves; more of them share turns.
 const TURNS: usize = 64;
+/// What the resources of an owner may take up together: each change reads all of them, and so does every proxy. As much
+/// as can be exported and imported as one, and far less than what is still read: who comes here can go back.
+const OWNER_BYTES_MAX: usize = CHANGE_BYTES_MAX;
 /// Organisations that are looked at in one go.
 const PAGE: usize = 500;
 
@@ -225,10 +228,7 @@ impl Control {
     /// Nothing is written.
     pub async fn check(&self, owner: &Owner, edits: &[Edit]) -> Result<(), ControlError> {
         let mut next = Snapshot::read(&self.of(owner), Side::of(owner)).await?;
-        let mut edited = Vec::with_capacity(edits.len());
-        for edit in edits {
-            edited.push(next.edit(edit).map_err(|error| said_of(edit, edits.len(), error))?);
-        }
+        let edited = edited(&mut next, edits)?;
         match owner {
             Owner::Platform => self.check_platform(next).await,
             Owner::Organisation(id) => {
@@ -242,10 +242,7 @@ impl Control {
         let resources = self.of(owner);
         let mut next = Snapshot::read(&resources, Side::of(owner)).await?;
         let read_at = next.revision;
-        let mut edited = Vec::with_capacity(edits.len());
-        for edit in edits {
-            edited.push(next.edit(edit).map_err(|error| said_of(edit, edits.len(), error))?);
-        }
+        let edited = edited(&mut next, edits)?;
         let gone = claims::gone(edits, &edited, &next)?;
         let checked = match owner {
             Owner::Platform => self.check_platform(next).await,
@@ -401,6 +398,23 @@ impl Control {
             page.resources.iter().map(|one| view(kind, one)).collect();
         Ok(Views { resources: resources?, next: page.next.map(|id| id.to_string()), revision: page.revision })
     }
+}
+
+/// Makes the edits, unless they would make too much of the owner. Whether it is served can be changed in any case.
+fn edited(next: &mut Snapshot, edits: &[Edit]) -> Result<Vec<Edited>, ControlError> {
+    let before = next.bytes();
+    let mut edited = Vec::with_capacity(edits.len());
+    for edit in edits {
+        edited.push(next.edit(edit).map_err(|error| said_of(edit, edits.len(), error))?);
+    }
+    let after = next.bytes();
+    let is_of_status = edits.iter().all(|edit| edit.name().0.name == STATUS);
+    if after > OWNER_BYTES_MAX.max(before) && !is_of_status {
+        return Err(ControlError::TooLarge(format!(
+            "all resources together would take up {after} bytes, at most {OWNER_BYTES_MAX} are kept; delete some first"
+        )));
+    }
+    Ok(edited)
 }
 
 /// What ends with these edits: an organisation that is suspended, however that is written, has no sessions any more.

@@ -155,6 +155,10 @@ async fn support_leaves_nothing_behind(world: World) {
         let is_read = permission.verb() == Verb::Read;
         assert_eq!(operator.may(permission, &Target::of(&acme)).is_ok(), is_read, "{permission}");
     }
+    for kind in ["api-keys", "jwt-issuers"] {
+        let may = |verb: &str| has(&operator, &acme, &format!("{kind}.{verb}"));
+        assert!(may("read") && may("delete") && !may("create") && !may("update"), "{kind}");
+    }
     assert!(!has(&operator, &acme, "exports.read") && !has(&operator, &acme, "exports.create"));
     let invite = Invite { name: "eve".to_owned(), role: "org_admin".to_owned(), groups: Vec::new() };
     let told = house.access.invite(&operator, &acme, &invite, at(1)).await.unwrap_err();

@@ -219,6 +219,9 @@ async fn a_whole_document_is_applied_told_and_pruned(world: World) {
     let told = desk.post(&ann, apply, &wrong).await.is(422).json();
     assert_eq!(told["errors"][0]["pointer"], "/document/groups/0/nme", "{told}");
     let mia = desk.joined(&ann, "acme", "mia", "member", &[]).await;
+    let elsewhere = json!({ "document": { "id": "other" }, "prune": true });
+    let told = desk.post(&ann, apply, &elsewhere).await.is(422).json();
+    assert_eq!(told["errors"][0]["pointer"], "/document/id", "{told}");
     desk.post(&mia, apply, &dry).await.is(403);
     desk.post(&operator, apply, &dry).await.is(403);
     // A token of the settings alone cannot change groups.

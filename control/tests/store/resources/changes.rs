@@ -1,6 +1,6 @@
 //! A change is accepted whole, for what its writer had read, and only if all of it compiles.
 
-use super::{Room, acme, by, id, of, put, row, wrong};
+use super::{Room, acme, by, id, of, organisation, put, row, wrong};
 use crate::world::World;
 use palisade_control::resources::{ControlError, Edit, Expected, KINDS, Provision, Side, kind};
 use palisade_control::store::Owner;
@@ -15,6 +15,33 @@ on_both! {
     nobody_reaches_what_is_anothers
     each_change_is_in_the_journal_and_no_other
     several_edits_are_made_together_or_not_at_all
+    what_an_owner_has_stays_small_enough_to_be_changed
+}
+
+async fn what_an_owner_has_stays_small_enough_to_be_changed(world: World) {
+    let room = Room::with_acme(world).await;
+    let (acme, groups) = (acme(), row(&acme(), "groups"));
+    let large = |name: &str, megabytes: usize| Edit::Put {
+        kind: groups,
+        id: id(name),
+        expected: Expected::New,
+        document: json!({ "name": name.repeat(megabytes << 20) }),
+    };
+    let four = ["a", "b", "c", "d"].map(|name| large(name, 15));
+    room.control.apply(&acme, &four, &ANN).await.unwrap();
+    for more in [large("e", 8), large("f", 4)] {
+        let told = room.control.apply(&acme, std::slice::from_ref(&more), &ANN).await.unwrap_err();
+        assert!(
+            matches!(&told, ControlError::TooLarge(said) if said.ends_with("delete some first")),
+            "{told}"
+        );
+        let told = room.control.check(&acme, &[more]).await.unwrap_err();
+        assert!(matches!(told, ControlError::TooLarge(_)), "a dry run says so too: {told}");
+    }
+    // Whoever is there can go back, and be stopped.
+    room.control.suspend(&organisation("acme"), &ANN).await.unwrap();
+    room.control.delete(&acme, groups, &id("a"), Expected::Version(1), &ANN).await.unwrap();
+    room.control.apply(&acme, &[large("e", 1)], &ANN).await.unwrap();
 }
 
 async fn a_resource_lives_by_its_versions(world: World) {
