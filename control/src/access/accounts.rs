@@ -9,12 +9,14 @@ use super::error::AccessError;
 use super::permissions::{Rights, Role, Verb};
 use super::principal::{Principal, Target, Who};
 use super::{Access, joined, named, permission};
-use crate::store::{Forgotten, Owner, ResourceId};
+use crate::store::{Forgotten, Owner, ResourceId, StoreError};
 use palisade_filters::api_key::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::time::SystemTime;
 
+/// How often a change is tried that is for all accounts as they are, while others change something of the owner.
+const TRIES: usize = 8;
 /// Groups of an account.
 const GROUPS_MAX: usize = 100;
 
@@ -113,6 +115,25 @@ impl Access {
         change: &AccountChange,
         now: SystemTime,
     ) -> Result<AccountView, AccessError> {
+        let mut done = self.account_updated(by, owner, name, expected, change, now).await;
+        for _ in 1..TRIES {
+            if !is_overtaken(&done) {
+                break;
+            }
+            done = self.account_updated(by, owner, name, expected, change, now).await;
+        }
+        done
+    }
+
+    async fn account_updated(
+        &self,
+        by: &Principal,
+        owner: &Owner,
+        name: &str,
+        expected: u64,
+        change: &AccountChange,
+        now: SystemTime,
+    ) -> Result<AccountView, AccessError> {
         by.may(permission("accounts", Verb::Update)?, &Target::of(owner))?;
         let mut found = self.found(owner, name).await?;
         let shown_before = shown(&view(found.clone()));
@@ -132,15 +153,15 @@ impl Access {
             (after.totp, after.recovery) = (None, Vec::new());
         }
         self.covered(by, owner, &after.role, &after.groups).await?;
-        if is_admin(owner, &before) && !is_admin(owner, after) {
-            self.keep_an_admin(owner, &found.id).await?;
-        }
+        let is_one_less = is_admin(owner, &before) && !is_admin(owner, after);
+        let read_at = if is_one_less { Some(self.keep_an_admin(owner, &found.id).await?) } else { None };
         let ends = after.stamp() != before.stamp();
         let write = put(&self.kinds.accounts, &found.id, Some(expected), &*after)?;
         let ended = ends.then(|| Forgotten::About(self.kinds.sessions.clone(), found.id.clone()));
         let effect = Effect::default()
             .with(write, Some(shown_before), Some(shown(&view(found.clone()))))
-            .forgetting(ended);
+            .forgetting(ended)
+            .read_at(read_at);
         let deed = Deed::by(by, owner, "account_changed", &found.id, now);
         found.version = first_version(&self.done(&deed, &effect).await?);
         Ok(view(found))
@@ -155,16 +176,36 @@ impl Access {
         expected: u64,
         now: SystemTime,
     ) -> Result<(), AccessError> {
+        let mut done = self.account_deleted(by, owner, name, expected, now).await;
+        for _ in 1..TRIES {
+            if !is_overtaken(&done) {
+                break;
+            }
+            done = self.account_deleted(by, owner, name, expected, now).await;
+        }
+        done
+    }
+
+    async fn account_deleted(
+        &self,
+        by: &Principal,
+        owner: &Owner,
+        name: &str,
+        expected: u64,
+        now: SystemTime,
+    ) -> Result<(), AccessError> {
         by.may(permission("accounts", Verb::Delete)?, &Target::of(owner))?;
         let found = self.found(owner, name).await?;
         self.covered(by, owner, &found.document.role, &found.document.groups).await?;
-        if is_admin(owner, &found.document) {
-            self.keep_an_admin(owner, &found.id).await?;
-        }
+        let is_one_less = is_admin(owner, &found.document);
+        let read_at = if is_one_less { Some(self.keep_an_admin(owner, &found.id).await?) } else { None };
         let its = [&self.kinds.sessions, &self.kinds.known, &self.kinds.steps, &self.kinds.offers];
         let ended = its.map(|kind| Forgotten::About(kind.clone(), found.id.clone()));
         let write = delete(&self.kinds.accounts, &found.id, expected);
-        let effect = Effect::default().with(write, Some(shown(&view(found.clone()))), None).forgetting(ended);
+        let effect = Effect::default()
+            .with(write, Some(shown(&view(found.clone()))), None)
+            .forgetting(ended)
+            .read_at(read_at);
         self.done(&Deed::by(by, owner, "account_deleted", &found.id, now), &effect).await?;
         Ok(())
     }
@@ -187,11 +228,13 @@ impl Access {
         Ok(())
     }
 
-    /// An account that may everything is left besides this one.
-    async fn keep_an_admin(&self, owner: &Owner, but: &ResourceId) -> Result<(), AccessError> {
+    /// An account that may everything is left besides this one: at the revision that is given back, for which alone
+    /// that holds. Of two who take each other the role, one is too late.
+    async fn keep_an_admin(&self, owner: &Owner, but: &ResourceId) -> Result<u64, AccessError> {
+        let read_at = self.store.of(owner).list(&self.kinds.accounts, None, 1).await?.revision;
         let all: Vec<Stored<AccountDocument>> = self.all(owner, &self.kinds.accounts).await?;
         if all.iter().any(|other| other.id != *but && is_admin(owner, &other.document)) {
-            return Ok(());
+            return Ok(read_at);
         }
         let role = admin_of(owner).name();
         Err(AccessError::invalid(
@@ -231,6 +274,11 @@ pub(super) fn admin_of(owner: &Owner) -> Role {
         Owner::Platform => Role::Operator,
         Owner::Organisation(_) => Role::OrgAdmin,
     }
+}
+
+/// Whether something else of the owner was changed meanwhile.
+fn is_overtaken<T>(done: &Result<T, AccessError>) -> bool {
+    matches!(done, Err(AccessError::Store(StoreError::Moved { .. })))
 }
 
 fn is_admin(owner: &Owner, account: &AccountDocument) -> bool {

@@ -36,9 +36,17 @@ pub(super) struct Effect {
     writes: Vec<Write>,
     changes: Vec<Changed>,
     forgotten: Vec<Forgotten>,
+    /// What it was decided by, if nothing else of the owner may have changed since.
+    read_at: Option<u64>,
 }
 
 impl Effect {
+    /// For the owner as it was at this revision alone, if one is given.
+    pub(super) fn read_at(mut self, revision: Option<u64>) -> Self {
+        self.read_at = revision;
+        self
+    }
+
     /// With a write, and what it changes for whoever looks at it.
     pub(super) fn with(mut self, write: Write, before: Option<Value>, after: Option<Value>) -> Self {
         let (Write::Put { kind, id, .. } | Write::Delete { kind, id, .. }) = &write;
@@ -111,7 +119,7 @@ impl Access {
         let entry = |revision| entry_of(revision, &by, Some(deed.action), &effect.changes);
         let together = Together {
             writes: &effect.writes,
-            read_at: None,
+            read_at: effect.read_at,
             forgotten: &effect.forgotten,
             entry: Some(&entry),
         };

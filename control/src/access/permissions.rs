@@ -280,9 +280,9 @@ impl Rights {
         Self((0..TABLE.len()).map(|row| Verb::ALL.map(|verb| kept(Permission { row, verb }))).collect())
     }
 
-    /// Without the means to let oneself or others in for longer than one was let in: who is let in for a while does not
-    /// make accounts, tokens and grants, makes and rotates no key of applications and lets no issuer speak for them, and
-    /// takes no copy of everything. Keys and issuers they may take away, as somebody may have to.
+    /// Without the means to let oneself or others in for longer than one was let in: who is let in for a while makes no
+    /// accounts, tokens and grants, makes and rotates no key of applications, and takes no copy of everything. Keys,
+    /// and issuers that are as good, they may take away, as somebody may have to.
     pub(super) fn for_a_while(&self) -> Self {
         let kept = |permission: Permission| {
             let lasts = ["accounts", "sessions", "invitations", "api-tokens", "roles", "grants"];

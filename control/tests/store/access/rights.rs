@@ -16,6 +16,7 @@ on_both! {
     nobody_gives_what_they_do_not_have
     a_role_of_its_own_stays_below_an_admin
     the_last_admin_stays
+    of_admins_who_take_each_other_the_role_at_once_one_stays
     what_is_another_organisations_does_not_exist
     everything_is_told_and_no_secret_with_it
 }
@@ -270,6 +271,37 @@ async fn the_last_admin_stays(world: World) {
     let stale = house.access.update_account(&ann, &acme, "ann", version + 1, &less, at(0)).await.unwrap_err();
     assert!(matches!(stale, AccessError::Store(StoreError::Conflict { .. })), "{stale}");
     house.access.update_account(&ann, &acme, "ann", version, &less, at(0)).await.unwrap();
+}
+
+async fn of_admins_who_take_each_other_the_role_at_once_one_stays(world: World) {
+    let house = house(&world).await;
+    let acme = owned("acme");
+    house.account("bob", "org_admin", &[]).await;
+    let less = AccountChange { role: Some("member".to_owned()), ..AccountChange::default() };
+    for round in 0..6 {
+        let ann = house.principal(&acme, "ann", 0).await;
+        let bob = house.principal(&acme, "bob", 0).await;
+        let versions = (house.version(&acme, "ann").await, house.version(&acme, "bob").await);
+        let takes = |by, name, version| house.access.update_account(by, &acme, name, version, &less, at(0));
+        let (one, other) = tokio::join!(takes(&ann, "bob", versions.1), takes(&bob, "ann", versions.0));
+        let (lost, too_late, stays) = match (one, other) {
+            (Ok(lost), Err(too_late)) => (lost, too_late, &ann),
+            (Err(too_late), Ok(lost)) => (lost, too_late, &bob),
+            both => panic!("{round}: {both:?}"),
+        };
+        assert!(too_late.to_string().contains("the last account with the role `org_admin`"), "{too_late}");
+        let back = AccountChange { role: Some("org_admin".to_owned()), ..AccountChange::default() };
+        house.access.update_account(stays, &acme, &lost.name, lost.version, &back, at(0)).await.unwrap();
+        // And of two who delete each other's account.
+        let deletes = |by, name, version| house.access.delete_account(by, &acme, name, version, at(0));
+        if round == 5 {
+            let (ann, bob) = (house.principal(&acme, "ann", 0).await, house.principal(&acme, "bob", 0).await);
+            let versions = (house.version(&acme, "ann").await, house.version(&acme, "bob").await);
+            let (one, other) =
+                tokio::join!(deletes(&ann, "bob", versions.1), deletes(&bob, "ann", versions.0));
+            assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+        }
+    }
 }
 
 async fn what_is_another_organisations_does_not_exist(world: World) {
