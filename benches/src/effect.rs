@@ -264,7 +264,7 @@ fn record(
         out,
         "\n| requests of {PROMPT_BYTES} bytes to one proxy, {RATE} a second for {} s | p50, µs | p99, µs | wrong |\n\
          |---|---:|---:|---:|\n| nothing changes | {:.0} | {:.0} | {} |\n\
-         | every organisation is compiled anew, {times} times | {:.0} | {:.0} | {} |",
+         | all organisations are brought under another platform, {times} times | {:.0} | {:.0} | {} |",
         WINDOW.as_secs(),
         quiet.median,
         quiet.percentile_99,

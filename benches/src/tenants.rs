@@ -2,8 +2,8 @@
 //!
 //! Fills a store with organisations that have rules and keys of their own, starts a follower on it as `palisade serve`
 //! does, and looks at what that took. Then somebody presents keys all the time, about eight thousand a second, while a
-//! change of the platform has every organisation compiled anew, and while single keys are written. The detection rules
-//! are the shipped ones. The database runs on the same machine, and takes its share of it.
+//! change of the platform concerns every organisation, and while single keys are written. The detection rules are the
+//! shipped ones. The database runs on the same machine, and takes its share of it.
 
 use crate::store::Database;
 use crate::{own, process, report};
@@ -228,7 +228,7 @@ impl Door {
         identify(&policy, &Trust::default(), &knock).is_ok()
     }
 
-    /// Presents keys until it is over: how long each took, before and while all are compiled anew.
+    /// Presents keys until it is over: how long each took, before and while all are brought under another platform.
     fn ask(&self) -> Result<[Vec<Duration>; 2], Failed> {
         let (mut quiet, mut meanwhile) = (Vec::new(), Vec::new());
         let mut turn = 0;
@@ -274,7 +274,7 @@ async fn single(
     Ok(took)
 }
 
-/// Has every organisation compiled anew, and writes a key whenever the one before is known.
+/// Has every organisation brought under another platform, and writes a key whenever the one before is known.
 async fn reload(
     store: &Arc<Store>,
     follower: &mut Follower<Arc<Store>>,
