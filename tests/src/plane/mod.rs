@@ -3,6 +3,7 @@
 //! What the API answers to whom is proven in its own room, without a socket. Here stands what only a whole process has:
 //! a first start, a change that reaches an application's next request, an end that comes in the midst of it.
 
+mod clocks;
 mod database;
 mod door;
 mod effects;
