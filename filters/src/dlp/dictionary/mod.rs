@@ -126,15 +126,19 @@ impl Reading {
                 look.ask(start, end, dictionary.table.word(look.reads));
             }
         }
-        sweep.run(view, |word| {
-            let key = match word.reads {
-                None => dictionary.table.ascii_word(view.text, word.start, word.end),
-                Some(reads) => dictionary.table.word(reads),
-            };
-            if dictionary.table.may_begin(key) {
-                look.ask(word.start, word.end, key);
-            }
-        });
+        sweep.run(
+            view,
+            #[inline(always)]
+            |word| {
+                let key = match word.reads {
+                    None => dictionary.table.ascii_word(view.text, word.start, word.end),
+                    Some(reads) => dictionary.table.word(reads),
+                };
+                if dictionary.table.may_begin(key) {
+                    look.ask(word.start, word.end, key);
+                }
+            },
+        );
         *open = look.open;
         if view.complete { view.text.len() } else { self.needed_from() }
     }

@@ -85,11 +85,6 @@ impl Table {
         self.start
     }
 
-    /// All states lie before this.
-    pub(super) fn states_end(&self) -> usize {
-        self.cells.len()
-    }
-
     /// The state behind a byte.
     #[inline]
     pub(super) fn next(&self, state: State, byte: u8) -> State {
@@ -107,6 +102,12 @@ impl Table {
     #[inline]
     pub(super) fn is_idle(&self, state: State) -> bool {
         state < self.idle_end
+    }
+
+    /// Whether a match ended before the byte that led to this state.
+    #[inline]
+    pub(super) fn is_match(&self, state: State) -> bool {
+        state >= self.first_match
     }
 
     /// The patterns of which a match ended before the byte that led to this state.

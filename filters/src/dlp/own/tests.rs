@@ -1,12 +1,14 @@
 //! What holds for an organisation's own detectors: any chunking equal to the whole, and nothing of the platform's lost.
 
 use super::super::lane::{Action, Syntax};
+use super::super::matcher::View;
 use super::super::replacement::Mode;
 use super::super::rules::{Anchor, Rule};
 use super::super::tests::{
     KEY, LABEL, PLATFORM, cut, examples, redacted_with, scan_with, shipped, through_with,
 };
 use super::super::{Detection, Found, Own, proof, rules};
+use super::unanchored::{Unanchored, UnanchoredReading};
 use crate::credint::Intelligence;
 use proptest::prelude::*;
 use std::sync::{Arc, LazyLock};
@@ -363,5 +365,37 @@ proptest! {
         let texts = texts();
         let text: String = picks.iter().map(|(pick, glue)| pick.get(&texts).clone() + glue).collect();
         prop_assert_eq!(found_by_own(&BOTH[0], &text), found_by_own(&BOTH[1], &text));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_long_text_is_read_in_several_places_as_in_one(
+        picks in prop::collection::vec((any::<prop::sample::Index>(), "[ ,;a-zA-Z0-9@é.\\\\%&-]{0,12}"), 1..40),
+        bytes in 2_000..30_000usize,
+        step in 1..2_000usize,
+    ) {
+        let rules = load(UNANCHORED).into_iter().map(|rule| Rule::compile_unanchored(rule).unwrap());
+        let rules = rules.map(|rule| (rule.document, rule.matcher)).collect();
+        let rules = Unanchored::compile(rules).unwrap().unwrap();
+        let texts = texts();
+        let part: String = picks.iter().map(|(pick, glue)| pick.get(&texts).clone() + glue).collect();
+        let text = part.repeat(bytes / part.len().max(1) + 1);
+        let view = |end: usize, complete| View { text: &text.as_bytes()[..end], complete };
+        let (mut at_once, mut whole) = (UnanchoredReading::default(), Vec::new());
+        at_once.advance(&rules, view(text.len(), false), &mut whole);
+        let (mut stepwise, mut stepped) = (UnanchoredReading::default(), Vec::new());
+        for end in (0..text.len()).step_by(step).chain([text.len()]) {
+            stepwise.advance(&rules, view(end, false), &mut stepped);
+        }
+        prop_assert_eq!(at_once.is_idle(), stepwise.is_idle());
+        prop_assert_eq!(at_once.needed_from(), stepwise.needed_from());
+        at_once.advance(&rules, view(text.len(), true), &mut whole);
+        stepwise.advance(&rules, view(text.len(), true), &mut stepped);
+        whole.sort_by_key(Found::order);
+        stepped.sort_by_key(Found::order);
+        prop_assert_eq!(whole, stepped);
     }
 }

@@ -28,6 +28,11 @@ const AUTOMATON_BYTES_MAX: usize = 128 * 1024;
 const DETERMINIZE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// So many bytes on, how the automaton was begun no longer matters.
 const SETTLED_BYTES: usize = 2 * WIDTH_BYTES_MAX;
+/// A long text is read in so many places at once: each byte waits for the one before it, and not for other places.
+const PLACES: usize = 4;
+/// The bytes of a long text that are read so, and the fewest that are.
+const LONG_BYTES_MAX: usize = 64 * 1024;
+const LONG_BYTES_MIN: usize = PLACES * 2 * SETTLED_BYTES;
 
 const _: () = assert!(RULES_MAX <= Patterns::BITS as usize, "each rule is a pattern of the table");
 
@@ -100,9 +105,8 @@ impl Unanchored {
     pub(super) fn hits(&self) -> Vec<f32> {
         let classes = self.classes();
         let mut shares = vec![(self.table.start(), 1.0)];
-        let mut sums = vec![0.0; self.table.states_end()];
         for _ in 0..SETTLED_BYTES {
-            shares = self.step(&shares, &classes, &mut sums);
+            shares = self.step(&shares, &classes);
         }
         let mut hits = vec![0.0; self.rules.len()];
         for (state, share) in &shares {
@@ -135,22 +139,21 @@ impl Unanchored {
         shares.into_iter().map(|(_, one)| one).filter(|(_, share)| *share > 0.0).collect()
     }
 
-    /// How likely each state is one byte on. `sums` has a place for each state, and is all zeros before and after.
-    fn step(&self, shares: &[(State, f32)], classes: &[(u8, f32)], sums: &mut [f32]) -> Vec<(State, f32)> {
-        let mut next = Vec::with_capacity(shares.len());
-        for (state, share) in shares {
-            for (byte, of_byte) in classes {
-                let state = self.table.next(*state, *byte);
-                let Some(sum) = sums.get_mut(usize::from(state)) else { continue };
-                if *sum == 0.0 {
-                    next.push((state, 0.0));
-                }
-                *sum += share * of_byte;
+    fn step(&self, shares: &[(State, f32)], classes: &[(u8, f32)]) -> Vec<(State, f32)> {
+        let mut next: Vec<(State, f32)> = shares
+            .iter()
+            .flat_map(|(state, share)| {
+                classes.iter().map(move |(byte, of_byte)| (self.table.next(*state, *byte), share * of_byte))
+            })
+            .collect();
+        next.sort_unstable_by_key(|(state, _)| *state);
+        next.dedup_by(|(state, share), (kept, sum)| {
+            let is_same = state == kept;
+            if is_same {
+                *sum += *share;
             }
-        }
-        for (state, share) in &mut next {
-            *share = sums.get_mut(usize::from(*state)).map_or(0.0, std::mem::take);
-        }
+            is_same
+        });
         // What is that rare decides nothing, and there is a lot of it.
         next.retain(|(_, share)| *share > 1e-9);
         next
@@ -183,6 +186,19 @@ impl UnanchoredReading {
         for (rule, start) in std::mem::take(&mut self.open) {
             self.ask(rules, view, rule, start, found);
         }
+        while view.text.len() - self.read >= LONG_BYTES_MIN {
+            self.read_places(rules, view, found);
+        }
+        let state = self.read_on(rules, view, found);
+        if view.complete {
+            self.ended(rules, view, rules.table.ends(state), self.read, found);
+            return self.read;
+        }
+        self.needed_from()
+    }
+
+    /// Reads to the end of what is there, and says in which state that is.
+    fn read_on(&mut self, rules: &Unanchored, view: View<'_>, found: &mut Vec<Found>) -> State {
         let mut state = self.state.unwrap_or(rules.table.start());
         for at in self.read..view.text.len() {
             let Some(byte) = view.text.get(at) else { break };
@@ -195,11 +211,42 @@ impl UnanchoredReading {
         }
         self.read = view.text.len();
         self.state = Some(state);
-        if view.complete {
-            self.ended(rules, view, rules.table.ends(state), self.read, found);
-            return self.read;
+        state
+    }
+
+    /// Reads on in several places at once, each as long as the others. All but the first begin some bytes earlier,
+    /// where it does not matter how: at its place, each is in the state that reading one after the other leads to.
+    fn read_places(&mut self, rules: &Unanchored, view: View<'_>, found: &mut Vec<Found>) {
+        let table = &rules.table;
+        // The last bytes are read one after the other: whether anything is under way behind them is to be known.
+        let bytes = (view.text.len() - self.read - SETTLED_BYTES).min(LONG_BYTES_MAX) / PLACES;
+        let starts: [usize; PLACES] = std::array::from_fn(|place| self.read + place * bytes);
+        let mut states = starts.map(|start| {
+            let settling = view.text.get(start.saturating_sub(SETTLED_BYTES)..start).unwrap_or_default();
+            settling.iter().fold(table.start(), |state, byte| table.next(state, *byte))
+        });
+        if let (Some(first), Some(state)) = (states.first_mut(), self.state) {
+            *first = state;
         }
-        self.needed_from()
+        let [one, two, three, four] = starts.map(|start| view.text.get(start..).unwrap_or_default());
+        let four_each = one.iter().zip(two).zip(three.iter().zip(four)).take(bytes);
+        let mut ends: [Vec<(usize, State)>; PLACES] = Default::default();
+        for (at, ((one, two), (three, four))) in four_each.enumerate() {
+            let [a, b, c, d] = states;
+            states = [table.next(a, *one), table.next(b, *two), table.next(c, *three), table.next(d, *four)];
+            if states.into_iter().any(|state| table.is_match(state)) {
+                for ((state, ends), start) in states.iter().zip(&mut ends).zip(starts) {
+                    if table.is_match(*state) {
+                        ends.push((start + at, *state));
+                    }
+                }
+            }
+        }
+        for (at, state) in ends.iter().flatten() {
+            self.ended(rules, view, table.ended(*state), *at, found);
+        }
+        self.read += bytes * PLACES;
+        self.state = states.last().copied();
     }
 
     /// Asks the rules of which a match ends here, wherever it may have begun.

@@ -9,6 +9,7 @@ mod letters;
 #[cfg(test)]
 mod tests;
 
+use super::anchors::widely;
 use super::matcher::View;
 use letters::{BORDER, Letter, ascii, letter, may_join};
 use unicode_normalization::char::compose;
@@ -69,7 +70,16 @@ impl Sweep {
     }
 
     /// Reads on to the end of what is there, and tells each word that is complete.
-    pub(super) fn run(&mut self, view: View<'_>, mut each: impl FnMut(Word<'_>)) {
+    pub(super) fn run(&mut self, view: View<'_>, each: impl FnMut(Word<'_>)) {
+        widely(
+            #[inline(always)]
+            || self.run_widely(view, each),
+        );
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it is compiled for wider vectors where it is inlined")]
+    fn run_widely(&mut self, view: View<'_>, mut each: impl FnMut(Word<'_>)) {
         self.leave_word(view);
         let from = self.at;
         self.at = view.text.len();
@@ -108,7 +118,7 @@ impl Sweep {
         start: usize,
         is_mixed: bool,
         reads: &mut Vec<u8>,
-        each: &mut impl FnMut(Word<'_>),
+        each: &mut dyn FnMut(Word<'_>),
     ) {
         let end = view.text.len();
         match (is_mixed, view.complete) {
@@ -139,7 +149,7 @@ impl Sweep {
         start: usize,
         end: usize,
         reads: &mut Vec<u8>,
-        each: &mut impl FnMut(Word<'_>),
+        each: &mut dyn FnMut(Word<'_>),
     ) {
         let mut at = start;
         while at < end {
@@ -353,6 +363,8 @@ pub(super) fn unit(reads: &[u8]) -> (&[u8], &[u8]) {
 
 /// For each of up to 64 bytes, whether it belongs to a run of letters, digits and bytes outside of ASCII; and
 /// whether it is one of the latter.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it is compiled for wider vectors where it is inlined")]
 fn masks(bytes: &[u8]) -> (u64, u64) {
     let mut padded = [0; BLOCK_BYTES];
     let block: &[u8; BLOCK_BYTES] = bytes.first_chunk().unwrap_or_else(|| {
@@ -375,6 +387,8 @@ fn masks(bytes: &[u8]) -> (u64, u64) {
 }
 
 /// The lowest bits of 64 bytes.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it is compiled for wider vectors where it is inlined")]
 fn pack(bytes: &[u8; BLOCK_BYTES]) -> u64 {
     let (eights, _) = bytes.as_chunks::<8>();
     eights.iter().rev().fold(0, |bits, eight| {
