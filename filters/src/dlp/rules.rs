@@ -414,8 +414,8 @@ pub(super) fn check_anchor(anchor: &Anchor) -> Result<(), String> {
                 "literal `{literal}` has {length} bytes; {LITERAL_BYTES_MIN} to {LITERAL_BYTES_MAX} can be looked for"
             ));
         }
-        if !literal.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(format!("literal `{literal}` may hold only visible ASCII, no white space"));
+        if !literal.bytes().all(|byte| byte.is_ascii_graphic() || !byte.is_ascii()) {
+            return Err(format!("literal `{literal}` may hold no white space and no control characters"));
         }
     }
     Ok(())

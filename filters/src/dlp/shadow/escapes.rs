@@ -286,6 +286,7 @@ impl Text<'_> {
             b'n' => Ok(('\n', after)),
             b'r' => Ok(('\r', after)),
             b't' => Ok(('\t', after)),
+            b'f' => Ok(('\x0c', after)),
             quote @ (b'"' | b'\'' | b'/') => Ok((char::from(quote), after)),
             _ => Err(Stop::No),
         }

@@ -135,8 +135,41 @@ fn single(character: char) -> Option<u8> {
         '\u{24f5}'..='\u{24fd}' => counted('\u{24f5}', b'1'),
         '\u{1f150}'..='\u{1f169}' => counted('\u{1f150}', b'A'),
         '\u{1f170}'..='\u{1f189}' => counted('\u{1f170}', b'A'),
-        character => decimal(character),
+        character => small_capital(character).or_else(|| decimal(character)),
     }
+}
+
+/// Letters drawn as small capitals, and the small `k` of Cyrillic and Greek, which is drawn so: Unicode's list has it
+/// alike to another small capital only.
+fn small_capital(character: char) -> Option<u8> {
+    let letter = match character {
+        'ᴀ' => b'a',
+        'ʙ' => b'b',
+        'ᴄ' => b'c',
+        'ᴅ' => b'd',
+        'ᴇ' => b'e',
+        'ꜰ' => b'f',
+        'ɢ' => b'g',
+        'ʜ' => b'h',
+        'ɪ' => b'i',
+        'ᴊ' => b'j',
+        'ᴋ' | 'ĸ' | 'к' | 'κ' => b'k',
+        'ʟ' => b'l',
+        'ᴍ' => b'm',
+        'ɴ' => b'n',
+        'ᴏ' => b'o',
+        'ᴘ' => b'p',
+        'ʀ' => b'r',
+        'ꜱ' => b's',
+        'ᴛ' => b't',
+        'ᴜ' => b'u',
+        'ᴠ' => b'v',
+        'ᴡ' => b'w',
+        'ʏ' => b'y',
+        'ᴢ' => b'z',
+        _ => return None,
+    };
+    Some(letter)
 }
 
 /// The value of a decimal digit of any script. Unicode gives each script ten in a row, from zero.
@@ -187,11 +220,12 @@ mod tests {
             ("４１１１ ＡＫＩＡ＠．－", "4111 AKIA@.-"),
             ("٤١ ۴۱ ४१ ๔๑ 𝟒𝟏 ⁴¹ ④❶ ⓿", "41 41 41 41 41 41 41 0"),
             ("АВЕКМНОРСТХІЅЈ аеорсухіѕј", "ABEKMHOPCTXISJ aeopcyxisj"),
-            ("ΑΒΕΖΗΙΚΜΝΟΡΤΧ ο", "ABEZHIKMNOPTX o"),
+            ("ΑΒΕΖΗΙΚΜΝΟΡΤΧ οκ", "ABEZHIKMNOPTX ok"),
+            ("ᴛᴏᴋᴇɴ ѕк-р", "token sk-p"),
             ("𝐚𝒷𝕔 ⓐ ㎏ ﬁ Ⅷ 🄰🅰", "abc a kg fi VIII AA"),
             ("a\u{200b}b\u{ad}c\u{202e}d\u{fe0f}e\u{e0041}f\u{34f}\u{feff}4\u{fe0f}\u{20e3}", "abcdef4"),
             ("–—−‑“”‘’\u{a0}\u{3000}\u{2028}…", "----\"\"''  \n..."),
-            ("größe 身份证 Україна سلام क", "größe 身份证 Yкpaїнa سلام क"),
+            ("größe 身份证 Україна سلام क", "größe 身份证 Ykpaїнa سلام क"),
         ];
         for (text, expected) in cases {
             assert_eq!(fold_text(text), expected, "{text}");

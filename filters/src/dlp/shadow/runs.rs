@@ -1,4 +1,4 @@
-//! Which text does a run of base64 or hex hide?
+//! Which text does a run of base64, base32 or hex hide?
 //!
 //! A run is a stretch of `A-Za-z0-9+/_-`, with up to two `=` behind it. It may begin anywhere in what was encoded, so
 //! every alignment is tried. What comes out is shown as far as it is text; noise, as an image is, stays what it is.
@@ -95,7 +95,9 @@ pub(super) fn decode(run: &[u8]) -> Option<Vec<u8>> {
     let run = run.strip_suffix(b"==").or_else(|| run.strip_suffix(b"=")).unwrap_or(run);
     let digits = run.split(|byte| !byte.is_ascii_hexdigit()).filter(|part| part.len() >= RUN_BYTES_MIN);
     let text = digits.filter_map(|part| best(part, 2, hexadecimal)).max_by_key(Vec::len);
+    let is_base32 = || run.iter().all(|byte| quintet(*byte).is_some());
     text.or_else(|| if may_be_base64(run) { best(run, 4, base64) } else { None })
+        .or_else(|| if is_base32() { best(run, 8, base32) } else { None })
 }
 
 /// Whether two groups in a row stand for ASCII at any alignment, or at the first one if the run is short: a quick look,
@@ -121,7 +123,9 @@ fn best(run: &[u8], offsets: usize, decode: fn(&[u8]) -> Vec<u8>) -> Option<Vec<
     let mut best: Option<Vec<u8>> = None;
     for offset in 0..offsets {
         let run = run.get(offset..).unwrap_or_default();
-        let Some(text) = text_in(&decode(run)) else { continue };
+        let bytes = decode(run);
+        let text = text_in(&bytes).or_else(|| text_in(&narrow(&bytes)?));
+        let Some(text) = text else { continue };
         if text.len() * 2 > run.len() {
             return Some(text);
         }
@@ -150,6 +154,28 @@ fn base64(run: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The five bits of a byte of base32 (RFC 4648, 6).
+fn quintet(byte: u8) -> Option<u8> {
+    match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'2'..=b'7' => Some(byte - b'2' + 26),
+        _ => None,
+    }
+}
+
+fn base32(run: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(run.len() / 8 * 5 + 4);
+    let (mut held, mut bits) = (0_u32, 0);
+    for quintet in run.iter().filter_map(|byte| quintet(*byte)) {
+        (held, bits) = (held << 5 | u32::from(quintet), bits + 5);
+        if bits >= 8 {
+            bits -= 8;
+            out.push((held >> bits) as u8);
+        }
+    }
+    out
+}
+
 fn hexadecimal(run: &[u8]) -> Vec<u8> {
     let (pairs, _) = run.as_chunks::<2>();
     pairs.iter().map(|[high, low]| digit(*high) << 4 | digit(*low)).collect()
@@ -158,6 +184,20 @@ fn hexadecimal(run: &[u8]) -> Vec<u8> {
 /// The four bits of a hexadecimal digit, in either case.
 fn digit(byte: u8) -> u8 {
     (byte & 15) + 9 * (byte >> 6)
+}
+
+/// Bytes of UTF-16 whose characters are ASCII, as Windows encodes commands: without the zeros between them. What is no
+/// such character is a zero. `None`: few of them are.
+fn narrow(bytes: &[u8]) -> Option<Vec<u8>> {
+    let zeros = |from: usize| bytes.iter().skip(from).step_by(2).filter(|byte| **byte == 0).count();
+    // Zeros stand behind the characters, from the first byte on or from the second.
+    let from = usize::from(zeros(0) > zeros(1));
+    if zeros(1 - from) * 6 <= bytes.len() {
+        return None;
+    }
+    let (pairs, last) = bytes.get(from..)?.as_chunks::<2>();
+    let characters = pairs.iter().map(|[low, high]| if *high == 0 { *low } else { 0 });
+    Some(characters.chain(last.iter().copied()).collect())
 }
 
 /// What of decoded bytes is text. Of noise most are not looked at: in a row of text any two neighbours can be ones, so
@@ -310,6 +350,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn text_in_sixteen_bits_is_shown_too() {
+        let text = "card: 4111 1111 1111 1111";
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let hex = little.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        for run in [STANDARD.encode(&little), STANDARD.encode(&big), hex] {
+            assert!(shown(&run).is_some_and(|shown| shown.contains(text)), "{run}");
+            assert!(
+                shown(&format!("x{run}")).is_some_and(|shown| shown.contains("1111 1111 1111")),
+                "x{run}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_run_of_base32_shows_its_text() {
+        let (text, run) = (
+            "nothing but words that somebody wrote",
+            "NZXXI2DJNZTSAYTVOQQHO33SMRZSA5DIMF2CA43PNVSWE33EPEQHO4TPORSQ",
+        );
+        assert_eq!(shown(run).as_deref(), Some(text));
+        assert!(shown(&format!("AB{run}")).is_some_and(|shown| shown.contains("words that somebody wrote")));
+        assert_eq!(shown("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"), None, "the key of a one-time password");
     }
 
     #[test]

@@ -289,6 +289,8 @@ pub enum Validator {
     CredentialToken,
     /// See `secrets::chosen_password`.
     ChosenPassword,
+    /// See `secrets::password_with_signs`.
+    PasswordWithSigns,
     /// See `secrets::login`.
     Login,
     /// See `secrets::not_template`.
@@ -441,6 +443,7 @@ impl Validator {
             Self::CredentialWord => secrets::credential_word,
             Self::CredentialToken => secrets::credential_token,
             Self::ChosenPassword => secrets::chosen_password,
+            Self::PasswordWithSigns => secrets::password_with_signs,
             Self::Login => secrets::login,
             Self::NotTemplate => secrets::not_template,
             Self::UrlPassword => secrets::url_password,

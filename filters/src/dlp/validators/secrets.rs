@@ -223,6 +223,30 @@ pub(super) fn chosen_password(span: &[u8]) -> bool {
     looks && !path && !version(span) && password(span)
 }
 
+/// As [`chosen_password`], for values with the signs that programs are written in, as generators of passwords take
+/// them: letters of both cases, a digit and such a sign, that nobody could say, and no call.
+pub(super) fn password_with_signs(span: &[u8]) -> bool {
+    let holds = |wanted: fn(&u8) -> bool| span.iter().any(wanted);
+    let mixed = holds(u8::is_ascii_lowercase) && holds(u8::is_ascii_uppercase) && holds(u8::is_ascii_digit);
+    let sign = holds(|byte| b"$%()[]{}<>,;*+=|".contains(byte));
+    let called = span.iter().position(|byte| *byte == b'(').filter(|_| span.contains(&b')'));
+    let calls = called.is_some_and(|at| at >= 3 && at == name_bytes(span));
+    // Sealed by a program, or what a redaction left.
+    let is_sealed = span.starts_with(b"ENC[") || span.starts_with(b"[") && span.ends_with(b"]");
+    mixed
+        && sign
+        && !calls
+        && !is_sealed
+        && !MARKS.iter().any(|mark| contains(span, mark))
+        && !wordy(span)
+        && !placeholder(span)
+}
+
+/// How many bytes of a name of programs a value begins with.
+fn name_bytes(span: &[u8]) -> usize {
+    span.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')).count()
+}
+
 /// `user:password` of a command line: a password that is neither a template nor the manual's word.
 pub(super) fn login(span: &[u8]) -> bool {
     let quoted = |byte: &u8| matches!(byte, b'"' | b'\'');
@@ -271,12 +295,14 @@ pub(super) fn url_password(span: &[u8]) -> bool {
     looks && span.len() <= 48 && !span.contains(&b'/') && not_template(span) && password_or_word(span)
 }
 
+/// What programs and templates write where a value comes from elsewhere.
+const MARKS: &[&[u8]] = &[
+    b"${", b"$(", b"{{", b"}}", b"%(", b"<%", b"#{", b"->", b"::", b"()", b"[\"", b"['", b"[:", b"env.",
+    b"\\(", b"%s",
+];
+
 /// Code and templates name where the value comes from instead of saying it.
 fn reference(span: &[u8]) -> bool {
-    const MARKS: &[&[u8]] = &[
-        b"${", b"$(", b"{{", b"}}", b"%(", b"<%", b"#{", b"->", b"::", b"()", b"[\"", b"['", b"[:", b"env.",
-        b"\\(", b"%s",
-    ];
     let opens = |byte: &u8| matches!(byte, b'$' | b'<' | b'{' | b'[' | b'(' | b'%' | b'&' | b'@');
     let variable = span.split_first().is_some_and(|(first, rest)| {
         opens(first)
