@@ -17,7 +17,7 @@ fn now() -> u64 {
 }
 
 fn claims(issuer: &str) -> Value {
-    json!({"iss": issuer, "aud": "palisade", "sub": "ada", "exp": now() + 600, "jti": "7"})
+    json!({"iss": issuer, "aud": "palisade", "sub": "ada@acme.example", "exp": now() + 600, "jti": "7"})
 }
 
 /// A process that follows an issuer, with a double behind it.
@@ -109,7 +109,7 @@ fn a_jwt_is_as_good_as_a_key_from_the_first_request_on() {
             (event.key_id.as_deref(), &*event.groups[0], event.channel),
             (None, "staff", Channel::Interactive)
         );
-        assert!(jwt.id.is_some() && !serde_json::to_string(&event).unwrap().contains("ada"));
+        assert!(jwt.id.is_some() && !serde_json::to_string(&event).unwrap().contains("ada@"));
     }
     let in_header = |name: &str, scheme: &str| {
         let headers = [(name, &*format!("{scheme}{token}")), ("content-type", "application/json")];
