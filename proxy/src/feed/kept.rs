@@ -31,6 +31,8 @@ const LOCK: &str = "lock";
 const POSITION: &str = "position";
 /// Files that owners are spread over.
 const SHARDS: usize = 256;
+/// Files that are written at once: nothing is heard of meanwhile.
+const SHARDS_AT_ONCE: usize = 8;
 /// Keeps what is derived here apart from what anybody else may derive from the same key.
 const CONTEXT: &[u8] = b"palisade state of a proxy 1";
 
@@ -147,7 +149,8 @@ impl Kept {
         self.state.lock().pending.len()
     }
 
-    /// Writes what was noted, and the position if all up to there is noted. What fails is tried the next time.
+    /// Writes as much of what was noted as does not take long, and with the last of it the position, if all up to there
+    /// is noted. What is [`pending`](Self::pending) then, and what fails, is written the next time.
     pub(crate) fn flush(&self, whole: Option<u64>, at: SystemTime) -> Result<(), Unusable> {
         let mut state = self.state.lock();
         // While one process takes over from another, both write.
@@ -159,12 +162,14 @@ impl Kept {
             }
             Some(_) | None => return Err(Unusable::Replaced(self.folder.clone())),
         };
-        let mut by_shard: BTreeMap<usize, Vec<&String>> = BTreeMap::new();
+        let mut by_shard: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for name in state.pending.keys() {
-            by_shard.entry(shard(name)).or_default().push(name);
+            by_shard.entry(shard(name)).or_default().push(name.clone());
         }
-        for (at, names) in by_shard {
-            let mut known = self.shard(&state, &index, at)?;
+        let is_all = by_shard.len() <= SHARDS_AT_ONCE;
+        let at_once: Vec<_> = by_shard.into_iter().take(SHARDS_AT_ONCE).collect();
+        for (at, names) in &at_once {
+            let mut known = self.shard(&state, &index, *at)?;
             for name in names {
                 match state.pending.get(name) {
                     Some(Some(there)) => drop(known.insert(name.clone(), there.clone())),
@@ -174,19 +179,21 @@ impl Kept {
             let text = Zeroizing::new(serde_json::to_vec(&known).unwrap_or_default());
             let sealed = self.seal(&state, &at.to_string(), &text)?;
             let sha256 = hex(&Sha256::digest(&sealed));
-            self.write(&file(at, &sha256), &sealed)?;
-            index.files.insert(at, sha256);
+            self.write(&file(*at, &sha256), &sealed)?;
+            index.files.insert(*at, sha256);
         }
         // On the disk before what names them is.
         sync(&self.folder)?;
-        if whole.is_some() {
+        if whole.is_some() && is_all {
             index.position = whole;
             index.heard = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         }
         let sealed = self.seal(&state, POSITION, &serde_json::to_vec(&index).unwrap_or_default())?;
         self.write(POSITION, &sealed)?;
         sync(&self.folder)?;
-        state.pending.clear();
+        for name in at_once.iter().flat_map(|(_, names)| names) {
+            state.pending.remove(name);
+        }
         state.is_there = true;
         let meant: BTreeSet<String> = index.files.iter().map(|(at, sha256)| file(*at, sha256)).collect();
         remove(&self.folder, |name| [LOCK, POSITION].contains(&name) || meant.contains(name))

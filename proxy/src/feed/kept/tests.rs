@@ -21,6 +21,45 @@ fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + std::time::Duration::from_secs(seconds)
 }
 
+/// Writes all that is noted.
+fn flush(kept: &Kept, whole: Option<u64>, at: SystemTime) {
+    kept.flush(whole, at).unwrap();
+    while kept.pending() > 0 {
+        kept.flush(whole, at).unwrap();
+    }
+}
+
+#[test]
+fn much_is_written_in_turns_and_means_something_with_the_last() {
+    let room = tempfile::tempdir().unwrap();
+    let kept = Kept::new(room.path(), b"the key of this proxy");
+    kept.begin(b"the key of this proxy").unwrap();
+    let named = |round: &str| -> Vec<_> {
+        let names = (0..300).map(|at| format!("org-{at}"));
+        names.map(|name| (owner(&name), there(&format!("{round} of {name}")))).collect()
+    };
+    kept.note(&named("first"));
+    let mut turns = 0;
+    while kept.pending() > 0 {
+        assert!(matches!(kept.recall(), Err(Unusable::Nothing)), "it is not whole yet");
+        kept.flush(Some(7), at(1)).unwrap();
+        turns += 1;
+    }
+    assert!(turns > 10, "{turns} turns");
+    kept.note(&named("second"));
+    kept.flush(Some(9), at(2)).unwrap();
+    let mut recalled = Kept::new(room.path(), b"the key of this proxy").recall().unwrap();
+    assert_eq!(
+        recalled.place,
+        Place { position: 7, heard: 1 },
+        "who goes on from there hears of the rest again"
+    );
+    let asked = (0..300).map(|at| owner(&format!("org-{at}"))).collect();
+    let found: Vec<_> = recalled.take(&asked).unwrap().iter().map(|(_, reading)| secret(reading)).collect();
+    let of = |round: &str| found.iter().flatten().filter(|secret| secret.starts_with(round)).count();
+    assert!(of("first") > 0 && of("second") > 0 && of("first") + of("second") == 300);
+}
+
 #[test]
 fn what_was_kept_is_what_is_found_by_the_same_proxy_alone() {
     let room = tempfile::tempdir().unwrap();
@@ -30,7 +69,7 @@ fn what_was_kept_is_what_is_found_by_the_same_proxy_alone() {
     let names: Vec<String> = (0..600).map(|at| format!("org-{at}")).collect();
     let readings: Vec<_> = names.iter().map(|name| (owner(name), there(name))).collect();
     kept.note(&readings);
-    kept.flush(None, at(1)).unwrap();
+    flush(&kept, None, at(1));
     assert!(matches!(kept.recall(), Err(Unusable::Nothing)), "it is not whole yet");
     kept.note(&[
         (owner("org-7"), Reading::Gone),
