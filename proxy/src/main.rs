@@ -34,6 +34,7 @@ mod house;
 mod issuers;
 mod listen;
 mod mapped;
+mod master_key;
 mod meter;
 mod metrics;
 mod mock;

@@ -6,6 +6,7 @@
 //! the master key; for files it is made at the first start.
 
 use crate::config::Config;
+use crate::master_key::MasterKeySource;
 use anyhow::{Context, Result, anyhow, bail};
 use palisade_control::store::{
     MasterKey, Place, PostgresOwner, PostgresPlace, SqlitePlace, Store, StoreError,
@@ -42,8 +43,7 @@ pub(crate) struct StoreConfig {
     /// Connections of each role at most.
     connections: Option<u32>,
     /// The key over all keys; without it, one in the data folder that is made at the first start.
-    #[serde(default, deserialize_with = "kept")]
-    master_key: Option<SecretRef>,
+    master_key: Option<MasterKeySource>,
 }
 
 /// What keeps it.
@@ -70,20 +70,6 @@ fn credential<'de, D: Deserializer<'de>>(input: D) -> Result<Option<SecretRef>, 
     }))
 }
 
-/// Where a secret is kept. What is written in the place of that is not repeated: it may be the secret.
-fn kept<'de, D: Deserializer<'de>>(input: D) -> Result<Option<SecretRef>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(
-        untagged,
-        expecting = "it is `{ env = \"NAME\" }` or `{ file = \"path\" }`, and not the key itself"
-    )]
-    enum Written {
-        Kept(SecretRef),
-    }
-    let Written::Kept(reference) = Written::deserialize(input)?;
-    Ok(Some(reference))
-}
-
 impl fmt::Display for StoreConfig {
     /// One line. Addresses hold passwords: it is said where they are from, and no more.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -108,7 +94,7 @@ impl fmt::Display for StoreConfig {
         }
         match &self.master_key {
             None => write!(out, ", master_key made at the first start"),
-            Some(_) => write!(out, ", master_key {}", named(&self.master_key)),
+            Some(source) => write!(out, ", master_key {source}"),
         }
     }
 }
@@ -154,7 +140,7 @@ impl StoreConfig {
             ),
             (Engine::Postgresql, _) if self.master_key.is_none() => Err(
                 "`kind = \"postgresql\"` needs `store.master_key`, the same one for all processes: make it with \
-                 `openssl rand -hex 32`, and say where it is, `{ file = \"…\" }` or `{ env = \"…\" }`"
+                 `openssl rand -hex 32`, and say where it is, `{ file = \"…\" }`, `{ env = \"…\" }` or `{ command = […] }`"
                     .to_owned(),
             ),
             (Engine::Postgresql, _) if self.connections == Some(0) => {
@@ -224,7 +210,7 @@ impl StoreConfig {
     /// One that is not named is made while nothing was sealed yet, and never again: another one would open nothing.
     fn master_key(&self, config: &Config, folder: &Folder) -> Result<MasterKey> {
         let digits = match &self.master_key {
-            Some(reference) => secret("master_key", reference, config)?,
+            Some(source) => source.read(&config.data_dir)?,
             None => folder.master_key(!self.files(config).is_sealed())?,
         };
         Ok(MasterKey::new(digits.expose())?)
