@@ -1,7 +1,7 @@
 //! Where is the key over all keys? In a file, in a variable, or with whoever a program asks for it, such as a KMS.
 //!
-//! Needs what the operator wrote; proves nothing of the key but that somebody gave it. A program is run once, at the start,
-//! and what it writes to its standard output is the key. Neither that nor its arguments are ever shown.
+//! Needs what the operator wrote; proves nothing of the key but that somebody gave it. A program is run once, at the
+//! start, and what it writes to its standard output is the key. Neither that nor its arguments are ever shown.
 
 use anyhow::{Context, Result, bail};
 use palisade_control::sources;
@@ -39,7 +39,7 @@ impl<'de> Deserialize<'de> for MasterKeySource {
         #[derive(Deserialize)]
         #[serde(
             untagged,
-            expecting = "it is `{ env = \"NAME\" }`, `{ file = \"path\" }` or `{ command = [\"program\", \"argument\"] }`, \
+            expecting = "it is `{ env = \"NAME\" }`, `{ file = \"path\" }` or `{ command = [\"program\"] }`, \
                          and not the key itself"
         )]
         enum Written {

@@ -42,6 +42,8 @@ const H2_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
 /// Read and write buffers of a client's connection. A larger read buffer costs memory on every idle stream.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 const WRITE_BUFFER_BYTES: usize = 1460;
+/// For the end of a connection, whose client may not read any more.
+const CLOSED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Listeners and the threads that serve them.
 pub(crate) struct Server {
@@ -403,11 +405,17 @@ pub(crate) async fn read_head(
                 metrics.malformed_head();
                 reply::malformed_head(down).await;
             }
-            down.shutdown().await;
+            close(down).await;
             false
         }
         Err(_) => false,
     }
+}
+
+/// Ends a connection. What was not sent yet is sent before, and whoever does not read is not waited for: they would
+/// hold the exchange, and the end of the process, for as long as they like.
+async fn close(down: &mut ServerSession) {
+    let _ = pingora_timeout::timeout(CLOSED_WITHIN, down.shutdown()).await;
 }
 
 /// Hands a connection on to its next request, if it may have one.
@@ -417,7 +425,7 @@ pub(crate) async fn finish(
     shutdown: &ShutdownWatch,
 ) -> Option<ReusedHttpStream> {
     if !is_whole {
-        down.shutdown().await;
+        close(&mut down).await;
         return None;
     }
     if *shutdown.borrow() {

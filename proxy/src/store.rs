@@ -140,7 +140,8 @@ impl StoreConfig {
             ),
             (Engine::Postgresql, _) if self.master_key.is_none() => Err(
                 "`kind = \"postgresql\"` needs `store.master_key`, the same one for all processes: make it with \
-                 `openssl rand -hex 32`, and say where it is, `{ file = \"…\" }`, `{ env = \"…\" }` or `{ command = […] }`"
+                 `openssl rand -hex 32`, and say where it is, `{ file = \"…\" }`, `{ env = \"…\" }` or \
+                 `{ command = […] }`"
                     .to_owned(),
             ),
             (Engine::Postgresql, _) if self.connections == Some(0) => {
