@@ -115,14 +115,7 @@ impl Access {
         change: &AccountChange,
         now: SystemTime,
     ) -> Result<AccountView, AccessError> {
-        let mut done = self.account_updated(by, owner, name, expected, change, now).await;
-        for _ in 1..TRIES {
-            if !is_overtaken(&done) {
-                break;
-            }
-            done = self.account_updated(by, owner, name, expected, change, now).await;
-        }
-        done
+        again_if_overtaken(|| self.account_updated(by, owner, name, expected, change, now)).await
     }
 
     async fn account_updated(
@@ -176,14 +169,7 @@ impl Access {
         expected: u64,
         now: SystemTime,
     ) -> Result<(), AccessError> {
-        let mut done = self.account_deleted(by, owner, name, expected, now).await;
-        for _ in 1..TRIES {
-            if !is_overtaken(&done) {
-                break;
-            }
-            done = self.account_deleted(by, owner, name, expected, now).await;
-        }
-        done
+        again_if_overtaken(|| self.account_deleted(by, owner, name, expected, now)).await
     }
 
     async fn account_deleted(
@@ -276,9 +262,19 @@ pub(super) fn admin_of(owner: &Owner) -> Role {
     }
 }
 
-/// Whether something else of the owner was changed meanwhile.
-fn is_overtaken<T>(done: &Result<T, AccessError>) -> bool {
-    matches!(done, Err(AccessError::Store(StoreError::Moved { .. })))
+/// Does it anew, as long as something else of the owner is changed meanwhile.
+async fn again_if_overtaken<T, F>(change: impl Fn() -> F) -> Result<T, AccessError>
+where
+    F: Future<Output = Result<T, AccessError>>,
+{
+    let mut done = change().await;
+    for _ in 1..TRIES {
+        if !matches!(done, Err(AccessError::Store(StoreError::Moved { .. }))) {
+            break;
+        }
+        done = change().await;
+    }
+    done
 }
 
 fn is_admin(owner: &Owner, account: &AccountDocument) -> bool {
