@@ -377,10 +377,13 @@ impl Scan {
         self.open.iter().map(Candidate::start).fold(word, usize::min)
     }
 
+    #[inline]
     fn candidates(&mut self, scanner: &Scanner, view: View<'_>, hit: Hit, found: &mut Vec<Found>) {
         let at = hit.at;
         match hit.kind {
-            Kind::Digits => self.ask(scanner, view, Candidate::Digits { at }, found),
+            // Most hits are digits, and most of those are nothing.
+            Kind::Digits if !scanner.digits.may_be(view.text, at) => {}
+            Kind::Digits => self.ask_digits(scanner, view, at, found),
             Kind::AtSign => {
                 for rule in scanner.at_sign_rules.iter().copied() {
                     let start = scanner.matcher(rule).map_or(at, |matcher| before_at(view.text, at, matcher));

@@ -111,9 +111,16 @@ impl Path {
 #[expect(unsafe_code, reason = "argued at the head of this module")]
 pub(in crate::dlp) fn widely<R>(work: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor was asked on the line before.
-        return unsafe { x86::widely(work) };
+    {
+        use std::arch::is_x86_feature_detected as has;
+        if has!("avx512f") && has!("avx512bw") {
+            // SAFETY: the processor was asked on the line before.
+            return unsafe { x86::most_widely(work) };
+        }
+        if has!("avx2") {
+            // SAFETY: the processor was asked on the line before.
+            return unsafe { x86::widely(work) };
+        }
     }
     work()
 }
@@ -238,6 +245,11 @@ mod x86 {
             }
         };
         each_block(text, range, kernel, sink);
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) fn most_widely<R>(work: impl FnOnce() -> R) -> R {
+        work()
     }
 
     #[target_feature(enable = "avx2")]

@@ -12,7 +12,7 @@ use regex_automata::util::primitives::StateID;
 use std::collections::{BTreeMap, BinaryHeap};
 
 /// Kinds of bytes.
-const SYMBOLS: usize = 64;
+pub(super) const SYMBOLS: usize = 64;
 /// So many states are known for each rule beyond a few, which are asked sooner than a table is made; and so many of
 /// all.
 const STATES_OF_RULE: usize = 16;
@@ -21,9 +21,14 @@ const STATES_MAX: usize = 4096;
 /// And no more different sets.
 const SETS_MAX: usize = 4096;
 /// Marks the number of a set, where others are those of states.
-const SET: u16 = 1 << 15;
+const SET: State = 1 << 15;
 
-const DIGIT: u8 = 0;
+/// The number of a state, or that of a set.
+pub(super) type State = u16;
+/// The set of no rules: the first one.
+pub(super) const OVER: State = SET;
+
+pub(super) const DIGIT: u8 = 0;
 const SMALL: u8 = 1;
 const CAPITAL: u8 = 27;
 const SPACE: u8 = 53;
@@ -71,7 +76,7 @@ static SYMBOL: [u8; 256] = {
     symbols
 };
 
-fn symbol(byte: u8) -> u8 {
+pub(super) fn symbol(byte: u8) -> u8 {
     SYMBOL.get(usize::from(byte)).copied().unwrap_or(OTHER)
 }
 
@@ -118,6 +123,22 @@ impl Forward {
     /// The memory that it takes.
     pub(super) fn memory_bytes(&self) -> usize {
         size_of_val(&*self.table) + size_of_val(&*self.sets) + size_of_val(&*self.starts)
+    }
+
+    /// Whether it knows no state, as there are few rules.
+    pub(super) fn is_trivial(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Where walks begin, in the order of the ways.
+    pub(super) fn starts(&self) -> impl Iterator<Item = State> {
+        self.starts.iter().copied()
+    }
+
+    /// Where a byte of a kind leads to. Beyond what is known nothing changes.
+    pub(super) fn step(&self, from: State, symbol: u8) -> State {
+        let row = self.table.get(usize::from(from));
+        row.and_then(|row| row.get(usize::from(symbol))).copied().unwrap_or(from)
     }
 
     /// The number of the set of rules that could match digits that a text begins with.

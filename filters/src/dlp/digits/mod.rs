@@ -7,6 +7,7 @@
 mod around;
 pub(super) mod eights;
 mod forward;
+mod glance;
 mod sets;
 mod shapes;
 
@@ -22,6 +23,7 @@ use super::words::{Lexicon, Nearby};
 use crate::credint::CredentialForm;
 use around::DIGITS_COUNTED_MAX;
 use forward::{FEW_RULES, Forward, Member};
+use glance::Glance;
 use shapes::{After, Before, FIRST_RUN_MAX, PAIRS, Second, WORD_MAX};
 use std::collections::BTreeMap;
 
@@ -80,7 +82,9 @@ pub(super) struct Asked {
 pub(super) struct Digits {
     /// In the order in which they are asked: the bits of sets are their numbers here.
     rules: Vec<DigitRule>,
-    /// What most digits of a text fail: all rules at once, walked over what stands there.
+    /// What most digits of a text fail: three bytes behind them.
+    glance: Glance,
+    /// What most others do: all rules at once, walked over what stands there.
     forward: Forward,
     /// The sets that its numbers are of; the first one is empty.
     forward_sets: Sets,
@@ -202,6 +206,7 @@ impl Digits {
         };
         let starts: Vec<Vec<usize>> = (0..=Before::COUNT).map(behind).collect();
         let (forward, sets) = Forward::new(&members, &starts);
+        self.glance = Glance::of(&forward);
         self.forward = forward;
         self.forward_sets = Sets::new(all.len());
         for set in sets {
@@ -244,11 +249,18 @@ impl Digits {
             &self.far,
         ];
         let sets: usize = sets.into_iter().map(Sets::memory_bytes).sum();
-        sets + self.forward.memory_bytes()
+        sets + self.glance.memory_bytes()
+            + self.forward.memory_bytes()
             + size_of_val(&*self.rules)
             + size_of_val(&*self.behind)
             + size_of_val(&*self.certain)
             + size_of_val(&*self.levels)
+    }
+
+    /// Whether a rule may begin with the digits at `at`: it takes no time to ask, and most of the time it is no.
+    #[inline]
+    pub(super) fn may_be(&self, text: &[u8], at: usize) -> bool {
+        self.glance.may_be(text, at)
     }
 
     /// What stands around the digits at `at`; none, if no rule could begin with them.
@@ -498,6 +510,8 @@ mod tests {
             let view = View { text: text.as_bytes(), complete: true };
             let is_digit = |at: usize| view.text[at].is_ascii_digit();
             for at in (0..text.len()).filter(|at| is_digit(*at) && (*at == 0 || !is_digit(at - 1))) {
+                let digits = PLATFORM.platform().digits();
+                prop_assert!(digits.may_be(view.text, at) || digits.around(view, at).is_none(), "{at} of {text:?}");
                 let candidates = candidates(view, at, threshold);
                 for rule in naive(view, at, threshold) {
                     prop_assert!(candidates.contains(&rule), "{rule} at {at} of {text:?}");

@@ -201,8 +201,16 @@ pub(super) fn ends(text: &[u8], least: usize) -> [usize; 2] {
 
 /// The first character, if that is what the bytes begin with.
 fn character(bytes: &[u8]) -> Option<char> {
-    let bytes = bytes.get(..bytes.len().min(4)).unwrap_or_default();
-    bytes.utf8_chunks().next()?.valid().chars().next()
+    let count = match *bytes {
+        [first @ 0xc2..=0xdf, next @ 0x80..=0xbf, ..] => {
+            return char::from_u32(u32::from(first & 0x1f) << 6 | u32::from(next & 0x3f));
+        }
+        [0..=0x7f, ..] => 1,
+        [0xe0..=0xef, ..] => 3,
+        [0xf0..=0xf4, ..] => 4,
+        _ => return None,
+    };
+    std::str::from_utf8(bytes.get(..count)?).ok()?.chars().next()
 }
 
 impl Shadow {
@@ -210,7 +218,7 @@ impl Shadow {
     fn take_plain(&mut self, bytes: &[u8]) {
         let Some(mut at) = self.follow_joint(bytes, 0) else { return };
         let mut copied = at;
-        let may_hide = runs::holds_turn(bytes);
+        let may_hide = runs::may_be_mixed(bytes);
         loop {
             at = self.follow_run(bytes, at);
             if at == bytes.len() && self.run < RUN_BYTES_MAX {

@@ -4,13 +4,15 @@
 //! comes of it, never no where something would.
 
 use super::super::anchors::widely;
-use super::runs::{self, RUN_BYTES_MAX};
-use super::{SHADOW_GAP, escapes};
+use super::escapes::{self, Escape};
+use super::fold::{self, Folded};
+use super::runs::{self, DIGITS_MANY, RUN_BYTES_MAX};
+use super::{SHADOW_GAP, character};
 
 /// Bytes looked at together: a loop that compilers turn into vectors.
 const CHUNK_BYTES: usize = 64;
 /// With what stands behind them that is looked at with the last of them.
-const SEEN_BYTES: usize = CHUNK_BYTES + escapes::QUOTED_BYTES;
+const SEEN_BYTES: usize = CHUNK_BYTES + DIGITS_MANY;
 /// Bytes of which [`plain_bytes`] looks at together.
 const PLAIN_BYTES: usize = 32;
 
@@ -28,7 +30,7 @@ struct Signs {
     mark: bool,
     /// Two signs of quoted-printable, as far apart as they must be.
     quoted: bool,
-    /// A byte that turns from one kind to another, as in runs.
+    /// A byte that turns from one kind to another, as in runs, or digits where many in a row have them.
     turn: bool,
 }
 
@@ -43,7 +45,9 @@ fn is_needed_widely(text: &[u8]) -> bool {
             None => Signs::of(&padded(rest)),
         };
         let here = rest.len().min(CHUNK_BYTES);
-        if signs.mark || signs.quoted && escapes::quoted_from(rest, here, true, false) < here {
+        if signs.mark && any_differs(rest, here)
+            || signs.quoted && escapes::quoted_from(rest, here, true, false) < here
+        {
             return true;
         }
         if signs.turn && holds_run(text, from, from + here, &mut known) {
@@ -51,6 +55,20 @@ fn is_needed_widely(text: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// Whether one of the marks in the first bytes of a text reads as something else than it is.
+#[inline(never)]
+fn any_differs(text: &[u8], bytes: usize) -> bool {
+    let marks = text.iter().take(bytes).enumerate().filter(|(_, byte)| is_marked(**byte));
+    marks.into_iter().any(|(at, byte)| {
+        let rest = text.get(at..).unwrap_or_default();
+        match byte {
+            byte if escapes::is_unseen(*byte) => true,
+            byte if byte.is_ascii() => escapes::read(rest, true) != Escape::No,
+            _ => character(rest).is_some_and(|character| fold::fold(character) != Folded::Same),
+        }
+    })
 }
 
 impl Signs {
@@ -62,10 +80,12 @@ impl Signs {
             seen.get(place..).and_then(|rest| rest.first_chunk()).unwrap_or(&[b' '; CHUNK_BYTES])
         };
         let (mut mark, mut quoted, mut turn) = (false, false, false);
-        for ((byte, next), third) in from(0).iter().zip(from(1)).zip(from(escapes::QUOTED_BYTES)) {
+        let two = from(0).iter().zip(from(1));
+        let others = from(escapes::QUOTED_BYTES).iter().zip(from(DIGITS_MANY - 1));
+        for ((byte, next), (third, last)) in two.zip(others) {
             mark |= is_mark(*byte);
             quoted |= (*byte == b'=') & (*third == b'=');
-            turn |= runs::is_turn(*byte, *next);
+            turn |= runs::may_be_turn(*byte, *next) & runs::is_digit_behind_digits(*byte, *next, *last);
         }
         Self { mark, quoted, turn }
     }
@@ -100,6 +120,10 @@ static MARKS: [bool; 256] = {
     marks
 };
 
+fn is_marked(byte: u8) -> bool {
+    MARKS.get(usize::from(byte)).copied().unwrap_or(true)
+}
+
 /// How many bytes there are before the first one that begins an escape, is not seen, or belongs to a character outside
 /// of ASCII.
 pub(super) fn plain_bytes(text: &[u8]) -> usize {
@@ -107,8 +131,7 @@ pub(super) fn plain_bytes(text: &[u8]) -> usize {
     let holds_mark = |chunk: &[u8; PLAIN_BYTES]| chunk.iter().fold(false, |any, byte| any | is_mark(*byte));
     let from = chunks.iter().position(holds_mark).unwrap_or(chunks.len()) * PLAIN_BYTES;
     let rest = text.get(from..).unwrap_or_default();
-    let is_mark = |byte: &u8| MARKS.get(usize::from(*byte)).copied().unwrap_or(true);
-    from + rest.iter().position(is_mark).unwrap_or(rest.len())
+    from + rest.iter().position(|byte| is_marked(*byte)).unwrap_or(rest.len())
 }
 
 /// Whether a run that touches a part of a text hides text. What lies before `known` was looked at.
@@ -139,3 +162,5 @@ fn holds_run_here(text: &[u8]) -> bool {
 fn members(text: &[u8]) -> usize {
     text.iter().position(|byte| !runs::is_member(*byte)).unwrap_or(text.len())
 }
+
+const _: () = assert!(escapes::QUOTED_BYTES < DIGITS_MANY, "both are seen behind a chunk");

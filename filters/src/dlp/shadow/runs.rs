@@ -9,6 +9,8 @@ use super::SHADOW_GAP;
 pub(super) const RUN_BYTES_MIN: usize = 12;
 /// A run from this length on may hide text anywhere in it; a shorter one is text from end to end, or nothing.
 pub(super) const LONG_RUN_BYTES: usize = 22;
+/// Hex of ASCII has so many digits in a row, or a letter before one: of each two characters the first is a digit.
+pub(super) const DIGITS_MANY: usize = 10;
 /// Bytes of padding behind a run.
 pub(super) const PADDING_BYTES_MAX: usize = 2;
 /// A longer run is decoded, and replaced, in pieces of this many bytes. A multiple of four, so that pieces of one run
@@ -47,19 +49,45 @@ pub(super) fn is_member(byte: u8) -> bool {
     sextet(byte) != OUTSIDE
 }
 
-/// Whether a digit or a capital stands right behind a digit or a small letter. Words of most texts have no such turn; a
-/// run without one is not looked at: among those of base64, that is one of the shortest in sixty.
-#[inline]
-pub(super) fn holds_turn(text: &[u8]) -> bool {
-    let behind = text.get(1..).unwrap_or_default();
-    text.iter().zip(behind).fold(false, |any, (before, byte)| any | is_turn(*before, *byte))
+/// Whether a run has what those that hide text have and most words and numbers have not: a turn, or many digits at once,
+/// as hex of digits is. One without is not decoded: among those of base64, that is one of the shortest in fifty.
+fn is_mixed(run: &[u8]) -> bool {
+    run.array_windows().any(|[before, byte]| is_turn(*before, *byte)) || holds_digits(run)
 }
 
-/// Whether two bytes are such a turn.
+/// Whether a run in a text may be so: a quick look.
+pub(super) fn may_be_mixed(text: &[u8]) -> bool {
+    let behind = text.get(1..).unwrap_or_default();
+    text.iter().zip(behind).fold(false, |any, (before, byte)| any | may_be_turn(*before, *byte))
+}
+
+/// Whether a digit stands right behind a small letter, or a capital behind a digit or a small letter.
+fn is_turn(before: u8, byte: u8) -> bool {
+    may_be_turn(before, byte) && !(before.is_ascii_digit() && byte.is_ascii_digit())
+}
+
+/// Whether two bytes are such a turn, or two digits.
 #[inline]
-pub(super) fn is_turn(before: u8, byte: u8) -> bool {
+pub(super) fn may_be_turn(before: u8, byte: u8) -> bool {
     (byte.is_ascii_digit() | byte.is_ascii_uppercase())
         & (before.is_ascii_digit() | before.is_ascii_lowercase())
+}
+
+/// Whether a third byte is a digit, if two others are: in the terms of vectors.
+#[inline]
+pub(super) fn is_digit_behind_digits(before: u8, byte: u8, third: u8) -> bool {
+    let digit = |byte: u8| byte.wrapping_sub(b'0').min(10);
+    digit(before).max(digit(byte)).max(9) >= digit(third)
+}
+
+/// Whether [`DIGITS_MANY`] digits stand in a row.
+fn holds_digits(text: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(row) = text.get(at..at + DIGITS_MANY) {
+        let Some(other) = row.iter().rposition(|byte| !byte.is_ascii_digit()) else { return true };
+        at += other + 1;
+    }
+    false
 }
 
 /// How many bytes at the end of a text may belong to a run.
@@ -89,7 +117,7 @@ pub(super) fn next(bytes: &[u8], mut at: usize) -> usize {
 
 /// The text that a run hides.
 pub(super) fn decode(run: &[u8]) -> Option<Vec<u8>> {
-    if !holds_turn(run) {
+    if !is_mixed(run) {
         return None;
     }
     let run = run.strip_suffix(b"==").or_else(|| run.strip_suffix(b"=")).unwrap_or(run);

@@ -3,7 +3,7 @@
 use super::super::scanner::Wanted;
 use super::super::tests::{PLATFORM, found_by, redacted, scan, shipped};
 use super::super::{Found, rules};
-use super::Shadow;
+use super::{SHADOW_GAP, Shadow, need};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use proptest::prelude::*;
@@ -231,6 +231,19 @@ const PIECES: &[&str] = &[
     r"\\",
 ];
 
+/// What many texts hold that only begins like a disguise.
+const PLAIN: &[&str] = &[
+    "words that say nothing ",
+    "fn mean(samples: &[f64]) && !done ",
+    "100 % of 12,345,678.50 ",
+    r"C:\Program Files\x ",
+    "R&D &copy ",
+    "größe 数字 Їжак ",
+    "2026-11-25T09:30:00Z ",
+    "12345678901",
+    "internationalization",
+];
+
 /// The text of a shadow, with the bytes of the text that each of its own comes from.
 fn mapped(shadow: &Shadow) -> Vec<(u8, Range<usize>)> {
     let spans = (0..shadow.text.len()).map(|at| shadow.span_of(&(at..at + 1)));
@@ -256,6 +269,27 @@ proptest! {
                 last = span;
             }
         }
+    }
+
+    #[test]
+    fn a_text_that_needs_no_shadow_has_none(
+        parts in prop::collection::vec(
+            prop::collection::vec(
+                prop_oneof![
+                    prop::sample::select(PIECES).prop_map(str::to_owned),
+                    prop::sample::select(PLAIN).prop_map(str::to_owned),
+                    "[ -~]{0,70}",
+                    ".{0,3}",
+                ],
+                0..6,
+            ),
+            1..4,
+        ),
+    ) {
+        let parts: Vec<Vec<u8>> = parts.iter().map(|pieces| pieces.concat().into_bytes()).collect();
+        let has_shadow = parts.iter().any(|part| Shadow::all_of(part).next().is_some());
+        let is_needed = need::is_needed(&parts.join(&SHADOW_GAP));
+        prop_assert!(is_needed || !has_shadow);
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! Which context words stand around here? What was seen of one text, so that the next question is answered from it.
 //!
-//! Needs questions about places that come roughly in order, as anchors do; another order costs a second look and
-//! changes no answer. Whoever reads another text, or the same one further, clears it first.
+//! Needs questions about places that lie roughly together, as those of anchors do; others cost a second look and change
+//! no answer. Whoever reads another text, or the same one further, clears it first.
 
 use super::super::digits::Sets;
 use super::super::digits::eights::{self, HIGH};
 use super::lexicon::Lexicon;
 use std::ops::Range;
 
-/// So many bytes before a place that is asked about are seen with it, as the next question may begin a little earlier.
-const SLACK_BYTES: usize = 64;
+/// Bytes between what was seen and a place that is asked about, which are seen with it: as wide as most matches, as a
+/// question about what stands behind one follows that about what stands before it.
+const GAP_BYTES: usize = 64;
 /// A rule that needs context is asked in the time in which so many bytes are searched for it.
 const BYTES_PER_RULE: usize = 16;
 /// Where digits stand so close to those before them, what is searched will be of use again.
@@ -75,8 +76,11 @@ impl Nearby {
     pub(in crate::dlp) fn is_worth(&mut self, rules: usize, at: usize, part: &Range<usize>) -> bool {
         let is_close = at.abs_diff(std::mem::replace(&mut self.asked_at, at)) <= CLOSE_BYTES;
         self.close = if is_close { self.close + 1 } else { 0 };
-        let known = if (self.from..=self.until).contains(&part.start) { self.until } else { part.start };
-        let unknown = part.end.saturating_sub(known);
+        let unknown = if self.is_near(part) {
+            self.from.saturating_sub(part.start) + part.end.saturating_sub(self.until)
+        } else {
+            part.len()
+        };
         unknown <= rules * BYTES_PER_RULE || is_close && rules >= NEEDING_MANY || self.close >= CLOSE_MANY
     }
 
@@ -108,27 +112,49 @@ impl Nearby {
         &self.set
     }
 
+    /// Whether a part touches what is known, or nearly so.
+    fn is_near(&self, part: &Range<usize>) -> bool {
+        self.from < self.until && part.start <= self.until + GAP_BYTES && self.from <= part.end + GAP_BYTES
+    }
+
     /// Sees to it that all words are known that begin in this part.
     pub(in crate::dlp) fn cover(&mut self, lexicon: &Lexicon, text: &[u8], part: Range<usize>) {
-        if part.start < self.from || part.start > self.until {
+        if !self.is_near(&part) {
+            let (asked_at, close) = (self.asked_at, self.close);
             self.clear();
-            self.from = part.start.saturating_sub(SLACK_BYTES);
-            self.until = self.from;
+            (self.asked_at, self.close) = (asked_at, close);
+            (self.from, self.until) = (part.start, part.start);
         }
-        if part.end <= self.until {
-            return;
-        }
-        if self.words.len() > KEPT_MAX {
-            self.from = part.start.saturating_sub(SLACK_BYTES).max(self.from);
-            let unneeded = self.words.partition_point(|seen| seen.start < self.from);
-            self.words.drain(..unneeded);
-            self.set_of = 0..0;
+        if part.start < self.from {
+            let known = self.words.len();
+            self.search(lexicon, text, part.start..self.from);
+            self.words.rotate_left(known);
+            self.from = part.start;
             self.set.clear();
         }
+        if part.end > self.until {
+            self.keep_few(part.start);
+            self.search(lexicon, text, self.until..part.end);
+            self.until = part.end;
+        }
+    }
+
+    /// Lets go of what stands before a place, once it is much.
+    fn keep_few(&mut self, place: usize) {
+        if self.words.len() > KEPT_MAX {
+            self.from = place.clamp(self.from, self.until);
+            let unneeded = self.words.partition_point(|seen| seen.start < self.from);
+            self.words.drain(..unneeded);
+            self.set.clear();
+        }
+    }
+
+    /// Adds all words that begin in a part, in their order.
+    fn search(&mut self, lexicon: &Lexicon, text: &[u8], part: Range<usize>) {
         let end = part.end.min(text.len());
-        let mut is_behind_letter = u64::from(is_letter(text, self.until.checked_sub(1)));
-        let (eights, rest) = text.get(self.until..end).unwrap_or_default().as_chunks::<8>();
-        let mut at = self.until;
+        let mut is_behind_letter = u64::from(is_letter(text, part.start.checked_sub(1)));
+        let (eights, rest) = text.get(part.start..end).unwrap_or_default().as_chunks::<8>();
+        let mut at = part.start;
         for eight in eights {
             let eight = u64::from_le_bytes(*eight);
             let letters = eights::letters(eight);
@@ -152,7 +178,6 @@ impl Nearby {
             is_behind_letter = byte.is_ascii_alphabetic();
             at += 1;
         }
-        self.until = self.until.max(end);
     }
 
     /// Adds the words that begin here.
