@@ -59,11 +59,12 @@ fn octets(span: &[u8]) -> Option<[u8; 4]> {
 /// A birth date written with numbers in any usual order, or with the name of its month: a day that exists, a
 /// year from 1900 on.
 pub(super) fn birth_date(span: &[u8]) -> bool {
-    let groups: Vec<u64> = span
-        .split(|byte| !byte.is_ascii_digit())
-        .filter(|group| !group.is_empty() && group.len() <= 4)
-        .map(|group| number(&group.iter().map(|byte| byte - b'0').collect::<Vec<u8>>()))
-        .collect();
+    let groups = || span.split(|byte| !byte.is_ascii_digit()).filter(|group| !group.is_empty());
+    if groups().any(|group| group.len() > 4) {
+        return false;
+    }
+    let groups: Vec<u64> =
+        groups().map(|group| number(&group.iter().map(|byte| byte - b'0').collect::<Vec<u8>>())).collect();
     match groups.as_slice() {
         [year, month, day] if BIRTH_YEARS.contains(year) => month_and_day(*month, *day),
         [first, second, year] if BIRTH_YEARS.contains(year) || *year < 100 => {

@@ -143,7 +143,7 @@ pub(super) fn fr_siren(span: &[u8]) -> bool {
 pub(super) fn es_dni(span: &[u8]) -> bool {
     let Some([first, rest @ .., check]) = symbols::<9>(span) else { return false };
     let first = match first {
-        b'X' => b'0',
+        b'X' | b'K' | b'L' | b'M' => b'0',
         b'Y' => b'1',
         b'Z' => b'2',
         other => other,
@@ -264,7 +264,7 @@ pub(super) fn at_insurance(span: &[u8]) -> bool {
 pub(super) fn ie_pps(span: &[u8]) -> bool {
     let (text, second) = match symbols::<9>(span) {
         Some([head @ .., second]) => {
-            (head, if second == b'W' { 0 } else { letter(second).map_or(0, |l| l + 1) })
+            (head, if matches!(second, b'T' | b'W' | b'X') { 0 } else { letter(second).map_or(0, |l| l + 1) })
         }
         None => match symbols::<8>(span) {
             Some(text) => (text, 0),

@@ -85,11 +85,14 @@ impl Words {
     }
 }
 
-/// A word in lower case, capitalised and in capitals, of which ASCII is always lower.
-fn cases(word: &str) -> [String; 3] {
-    let lower = word.to_lowercase();
-    let mut letters = lower.chars();
-    let first = letters.next().into_iter().flat_map(char::to_uppercase);
-    let capitalised: String = first.chain(letters).collect();
-    [lower, capitalised, word.to_uppercase()].map(|form| form.to_ascii_lowercase())
+/// Words in lower case, with the first or each of them capitalised, and in capitals, of which ASCII is always lower.
+fn cases(words: &str) -> [String; 4] {
+    let lower = words.to_lowercase();
+    let each: Vec<String> = lower.split(' ').map(capitalised).collect();
+    [capitalised(&lower), each.join(" "), words.to_uppercase(), lower].map(|form| form.to_ascii_lowercase())
+}
+
+fn capitalised(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
 }
