@@ -101,12 +101,13 @@ pub(super) fn email(span: &[u8]) -> bool {
     !dotted && local != b"git" && !NOBODYS.iter().any(|ending| domain.ends_with(ending))
 }
 
-/// A number that can be somebody's behind its label: six digits or more that are not all the same, and no date, such as
-/// the day on which a card was issued.
+/// A number that can be somebody's behind its label: six digits or more that are not all the same, no decimal and no
+/// date, such as the day on which a card was issued.
 pub(super) fn number_of_a_person(span: &[u8]) -> bool {
     let digits: Vec<u8> = span.iter().copied().filter(u8::is_ascii_digit).collect();
     let is_plain = span.len() == digits.len();
-    digits.len() >= 6 && !all_equal(&digits) && (is_plain || !birth_date(span))
+    let is_decimal = span.len() == digits.len() + 1 && span.contains(&b'.');
+    digits.len() >= 6 && !all_equal(&digits) && !is_decimal && (is_plain || !birth_date(span))
 }
 
 /// A telephone number beside a word for one: seven to fifteen digits (ITU-T E.164 §6), and no day, span of years,
