@@ -23,6 +23,8 @@ use windows::Windows;
 pub(super) const BURIED_BYTES: usize = 17;
 /// So many digits are many.
 const LONG_DIGITS: usize = 4;
+/// Runs of digits are told apart by their lengths up to this one.
+const SHORT_DIGITS_MAX: usize = 8;
 /// The way without vectors.
 const PORTABLE: &str = "portable";
 
@@ -62,6 +64,8 @@ pub(super) struct Anchors {
     windows: Windows,
     /// The same for whole texts, where some mean nothing without a streak.
     apart: Option<Box<Apart>>,
+    /// Fewer digits at once are no anchor.
+    digits_least: usize,
     /// Whether digits in the midst of a long word are no anchor unless there are [`LONG_DIGITS`] of them.
     skips_buried: bool,
     /// How the sweep goes; none is the portable way.
@@ -87,14 +91,17 @@ impl Anchors {
             literals: literals.iter().map(|(literal, _)| literal.as_bytes().into()).collect(),
             windows: of(&|_| true),
             apart: reach.map(|reach| Box::new(apart(reach))),
+            digits_least: 1,
             skips_buried: false,
             path: Path::all().first().copied(),
         }
     }
 
-    /// From now on digits behind [`BURIED_BYTES`] bytes of a word may be left out, unless there are so many of them.
-    pub(super) fn skip_buried(&mut self, least: usize) {
-        self.skips_buried = least >= LONG_DIGITS;
+    /// From now on digits may be left out, unless there are so many of them at once; and behind [`BURIED_BYTES`] bytes
+    /// of a word, unless there are so many there.
+    pub(super) fn skip_short(&mut self, least: usize, least_behind_word: usize) {
+        self.digits_least = least.clamp(1, SHORT_DIGITS_MAX);
+        self.skips_buried = self.digits_least < LONG_DIGITS && least_behind_word >= LONG_DIGITS;
     }
 
     /// The ways that this processor can sweep, best first.
@@ -182,8 +189,11 @@ impl Anchors {
             let Masks { windows, digits, ats, words, streaks } = masks;
             let mut starts = digits & !(digits << 1 | after_digit);
             after_digit = digits >> 63;
+            if self.digits_least > 1 && starts != 0 {
+                starts &= long(digits | behind(end - at), self.digits_least);
+            }
             if self.skips_buried && starts != 0 {
-                starts &= !buried(words, words_before) | long(digits | behind(end - at));
+                starts &= !buried(words, words_before) | long(digits | behind(end - at), LONG_DIGITS);
             }
             words_before = words;
             // Before `marks_from`, digits and `@` are known.
@@ -270,9 +280,16 @@ fn behind(bytes: usize) -> u64 {
     u32::try_from(bytes).ok().and_then(|bytes| u64::MAX.checked_shl(bytes)).unwrap_or(0)
 }
 
-/// Where [`LONG_DIGITS`] digits may begin: what is behind the block may be any.
-fn long(digits: u64) -> u64 {
-    digits & (digits >> 1 | 1 << 63) & (digits >> 2 | 3 << 62) & (digits >> 3 | 7 << 61)
+/// Where so many digits may begin, at least one: what is behind the block may be any.
+#[inline]
+fn long(digits: u64, least: usize) -> u64 {
+    let (mut all, mut known) = (digits, 1);
+    while known < least {
+        let more = known.min(least - known);
+        all &= all >> more | !(u64::MAX >> more);
+        known += more;
+    }
+    all
 }
 
 /// Appends the starts of digit runs, and `@`.
@@ -369,10 +386,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn digits_are_left_out_in_the_midst_of_long_words_alone(
-            words in prop::collection::vec("[a-zA-Z_]{1,30}|[0-9]{1,6}|[ .é-]", 0..60),
+        fn digits_are_left_out_that_are_few_or_in_the_midst_of_long_words(
+            words in prop::collection::vec("[a-zA-Z_]{1,30}|[0-9]{1,10}|[ .é-]", 0..60),
             places in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
             is_stream in any::<bool>(),
+            least in 1..=10usize,
         ) {
             let text = words.concat();
             let text = text.as_bytes();
@@ -380,7 +398,7 @@ mod tests {
             places.extend([0, text.len()]);
             places.sort_unstable();
             let mut anchors = Anchors::new(&[("AKIA", None)]);
-            anchors.skip_buried(LONG_DIGITS);
+            anchors.skip_short(least, LONG_DIGITS.max(least));
             for way in Anchors::ways() {
                 anchors.go(way);
                 let mut hits = Vec::new();
@@ -392,7 +410,7 @@ mod tests {
                     let before = text[..hit.at].iter().rev();
                     let words = before.take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
                     let digits = text[hit.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-                    let may_lack = words >= BURIED_BYTES && digits < LONG_DIGITS;
+                    let may_lack = digits < least || words >= BURIED_BYTES && digits < LONG_DIGITS;
                     prop_assert!(may_lack || hits.contains(&hit), "{way}: {hit:?}");
                 }
             }

@@ -161,7 +161,7 @@ impl Scanner {
         let lexicon =
             Lexicon::new(words.flat_map(|(number, words)| words.forms().map(move |word| (word, number))));
         let digits = Digits::new(&rules, &lexicon);
-        anchors.skip_buried(digits.least_behind_word());
+        anchors.skip_short(digits.least(), digits.least_behind_word());
         let mut scanner = Self {
             documents: Vec::with_capacity(rules.len()),
             detectors: rules.iter().map(|rule| Arc::new(Detector::of(&rule.document))).collect(),

@@ -235,6 +235,13 @@ impl Digits {
         numbers.into_iter().position(|numbers| numbers.iter().any(may)).unwrap_or(usize::MAX)
     }
 
+    /// The fewest digits, at once, that may begin a match.
+    pub(super) fn least(&self) -> usize {
+        let numbers = self.behind.chunks(After::COUNT * Second::COUNT);
+        let is_any = |numbers: &[u16]| numbers.iter().any(|number| *number != self.nothing);
+        numbers.into_iter().position(is_any).unwrap_or(usize::MAX)
+    }
+
     /// The memory that it takes.
     pub(super) fn memory_bytes(&self) -> usize {
         let sets = [
