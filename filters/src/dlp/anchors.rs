@@ -9,9 +9,12 @@
 mod buckets;
 pub(super) mod commonness;
 mod paths;
+mod sieve;
 mod windows;
 
+pub(super) use buckets::WINDOW;
 pub(super) use paths::widely;
+pub(super) use sieve::Sieve;
 
 use super::rules::{LITERAL_BYTES_MAX, LITERAL_BYTES_MIN};
 use super::streaks::{self, STREAK_BYTES};

@@ -18,23 +18,19 @@ impl ByteSet {
             .build()
             .parse(&format!("[{class}]"))
             .map_err(|error| format!("`{class}` is not a class of bytes: {error}"))?;
-        let mut set = Self::default();
         match hir.kind() {
             HirKind::Class(Class::Bytes(bytes)) => {
-                for range in bytes.ranges() {
-                    (range.start()..=range.end()).for_each(|byte| set.insert(byte));
-                }
+                Ok(bytes.ranges().iter().flat_map(|range| range.start()..=range.end()).collect())
             }
-            HirKind::Literal(literal) => literal.0.iter().for_each(|byte| set.insert(*byte)),
+            HirKind::Literal(literal) => Ok(literal.0.iter().copied().collect()),
             HirKind::Class(Class::Unicode(_))
             | HirKind::Empty
             | HirKind::Look(_)
             | HirKind::Repetition(_)
             | HirKind::Capture(_)
             | HirKind::Concat(_)
-            | HirKind::Alternation(_) => return Err(format!("`{class}` is not a class of ASCII bytes")),
+            | HirKind::Alternation(_) => Err(format!("`{class}` is not a class of ASCII bytes")),
         }
-        Ok(set)
     }
 
     fn insert(&mut self, byte: u8) {
@@ -43,10 +39,25 @@ impl ByteSet {
         }
     }
 
+    /// The bytes of both sets.
+    pub(super) fn or(self, other: Self) -> Self {
+        let mut both = self;
+        both.0.iter_mut().zip(other.0).for_each(|(word, more)| *word |= more);
+        both
+    }
+
     /// Whether `byte` is in the set.
     #[inline]
     pub fn contains(&self, byte: u8) -> bool {
         self.0.get(usize::from(byte >> 6)).is_some_and(|word| word >> (byte & 63) & 1 == 1)
+    }
+}
+
+impl FromIterator<u8> for ByteSet {
+    fn from_iter<T: IntoIterator<Item = u8>>(bytes: T) -> Self {
+        let mut set = Self::default();
+        bytes.into_iter().for_each(|byte| set.insert(byte));
+        set
     }
 }
 

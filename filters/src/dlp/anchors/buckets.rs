@@ -4,11 +4,13 @@
 //! position passes a bucket if each of its four bytes occurs at that place in one of the bucket's windows, so few
 //! windows, alike, make a good bucket. What passes is only a candidate: the table behind decides.
 
+use super::super::bytes::ByteSet;
+
 /// Buckets are bits of a byte; so many bytes are looked up at most, and one for so many windows.
 pub(super) const GROUPS: usize = 8;
 const GROUP_WINDOWS: usize = 64;
 /// Bytes of a window.
-pub(super) const WINDOW: usize = 4;
+pub(in crate::dlp) const WINDOW: usize = 4;
 
 /// Classes that a byte can have in the table of 64: class 0 is of bytes that no window has.
 const CLASSES: usize = 64;
@@ -108,17 +110,64 @@ impl Buckets {
         )
     }
 
+    /// One for each window of byte classes, exactly as they are; none if those are too many.
+    pub(super) fn of_classes(windows: &[[ByteSet; WINDOW]]) -> Option<Self> {
+        let groups = windows.len().div_ceil(8);
+        if groups > GROUPS {
+            return None;
+        }
+        let mut tables = Self::empty(groups);
+        let mut known: Vec<Vec<u8>> = Vec::new();
+        for low in 0..128u8 {
+            // What is told apart by seven bits only, is one to the tables.
+            let bits = |(number, window): (usize, &[ByteSet; WINDOW])| {
+                let has = |class: &ByteSet| class.contains(low) || class.contains(low | 0x80);
+                let places = (0..).zip(window).filter(|(_, class)| has(class));
+                (number, places.fold(0u8, |bits, (place, _)| bits | 1 << place))
+            };
+            let windows: Vec<(usize, u8)> = windows.iter().enumerate().map(bits).collect();
+            let signature: Vec<u8> = windows.iter().map(|(_, places)| *places).collect();
+            let class = known.iter().position(|known| *known == signature).unwrap_or_else(|| {
+                known.push(signature);
+                known.len() - 1
+            });
+            // More kinds of bytes than classes: the last one is shared, which lets more through and loses nothing.
+            let class = class.min(CLASSES - 1);
+            set(tables.classes.0.get_mut(usize::from(low)), |known| *known = class as u8);
+            for (number, places) in windows {
+                for place in (0..WINDOW).filter(|place| places >> place & 1 == 1) {
+                    let table = tables.by_class.get_mut(number / 8).and_then(|group| group.get_mut(place));
+                    set(table.and_then(|table| table.0.get_mut(class)), |buckets| {
+                        *buckets |= 1 << (number % 8);
+                    });
+                }
+            }
+        }
+        for (number, window) in windows.iter().enumerate() {
+            for (place, class) in window.iter().enumerate() {
+                for byte in (0..=255).filter(|byte| class.contains(*byte)) {
+                    tables.enter_halves(byte, (number / 8, place), 1 << (number % 8));
+                }
+            }
+        }
+        Some(tables)
+    }
+
     /// The memory that they take.
     pub(super) fn memory_bytes(&self) -> usize {
         size_of::<Self>() + size_of_val(&*self.by_class) + size_of_val(&*self.by_half)
     }
 
-    fn lay_out(groups: usize, windows: impl Iterator<Item = ([u8; WINDOW], usize)>) -> Self {
-        let mut tables = Self {
+    fn empty(groups: usize) -> Self {
+        Self {
             classes: Table([0; 128]),
             by_class: vec![std::array::from_fn(|_| Table([0; 64])); groups].into(),
             by_half: vec![std::array::from_fn(|_| std::array::from_fn(|_| Table([0; 16]))); groups].into(),
-        };
+        }
+    }
+
+    fn lay_out(groups: usize, windows: impl Iterator<Item = ([u8; WINDOW], usize)>) -> Self {
+        let mut tables = Self::empty(groups);
         let mut next = 1;
         for (window, number) in windows {
             let (group, bit) = (number / 8, 1u8 << (number % 8));
@@ -138,14 +187,18 @@ impl Buckets {
         }
         for byte in [byte.to_ascii_lowercase(), byte.to_ascii_uppercase()] {
             set(self.classes.0.get_mut(usize::from(byte & 0x7f)), |known| *known = class);
-            let halves = self.by_half.get_mut(group).and_then(|group| group.get_mut(place));
-            if let Some([low, high]) = halves {
-                set(low.0.get_mut(usize::from(byte & 15)), |buckets| *buckets |= bit);
-                set(high.0.get_mut(usize::from(byte >> 4)), |buckets| *buckets |= bit);
-            }
+            self.enter_halves(byte, (group, place), bit);
         }
         let classes = self.by_class.get_mut(group).and_then(|group| group.get_mut(place));
         set(classes.and_then(|table| table.0.get_mut(usize::from(class))), |buckets| *buckets |= bit);
+    }
+
+    fn enter_halves(&mut self, byte: u8, (group, place): (usize, usize), bit: u8) {
+        let halves = self.by_half.get_mut(group).and_then(|group| group.get_mut(place));
+        if let Some([low, high]) = halves {
+            set(low.0.get_mut(usize::from(byte & 15)), |buckets| *buckets |= bit);
+            set(high.0.get_mut(usize::from(byte >> 4)), |buckets| *buckets |= bit);
+        }
     }
 }
 

@@ -5,11 +5,13 @@
 
 mod background;
 mod compile;
+mod inner;
 mod leading;
 mod table;
 #[cfg(test)]
 mod tests;
 mod unanchored;
+mod whole;
 
 pub use compile::NAMESPACE;
 
@@ -71,7 +73,12 @@ impl Own {
                 found.rule += self.first_unanchored();
                 (wanted.counts)(found, value)
             };
-            found.append(&mut unanchored.scan(text, parts, &Wanted { counts: &counts, ..*wanted })?);
+            found.append(&mut unanchored.scan(
+                text,
+                parts,
+                places,
+                &Wanted { counts: &counts, ..*wanted },
+            )?);
         }
         Some(found)
     }

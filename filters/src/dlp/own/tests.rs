@@ -4,10 +4,11 @@ use super::super::lane::{Action, Syntax};
 use super::super::matcher::View;
 use super::super::replacement::Mode;
 use super::super::rules::{Anchor, Rule};
+use super::super::scanner::Wanted;
 use super::super::tests::{
     KEY, LABEL, PLATFORM, cut, examples, redacted_with, scan_with, shipped, through_with,
 };
-use super::super::{Detection, Found, Own, proof, rules};
+use super::super::{Detection, Found, Own, Scanner, proof, rules};
 use super::unanchored::{Unanchored, UnanchoredReading};
 use crate::credint::Intelligence;
 use proptest::prelude::*;
@@ -227,6 +228,17 @@ fn a_value_in_disguise_is_found_by_own_rules_too() {
     }
 }
 
+/// Patterns of rules without an anchor, and what may not follow them.
+const WITHOUT: [(&str, &str); 7] = [
+    ("[A-Z]{1,3}-[A-Z]{1,2} [0-9]{1,4}", "A-Za-z0-9_"),
+    ("[A-F][0-9][A-F][0-9][A-F]{2}", ""),
+    ("[a-z]{2,8}\\.(?:north|south)\\.zz", "A-Za-z0-9_"),
+    ("(?:[A-Z]{2}[0-9]{3}|q[0-9]{1,3}-)x?", "-"),
+    ("(?:[0-9]{1,2}[A-C]){2,4}", ""),
+    ("[a-z]{0,12}-[0-9]{4,6}", "A-Za-z0-9_"),
+    (".{0,3}0[4-9]-[A-Z]", ""),
+];
+
 /// What own rules find, by their ids.
 fn found_by_own(detection: &Detection, text: &str) -> Vec<(String, std::ops::Range<usize>)> {
     let own = |found: &Found| detection.is_own(found.rule);
@@ -370,6 +382,43 @@ proptest! {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn where_rare_bytes_are_is_found_what_the_automaton_finds(
+        picks in prop::collection::vec((any::<prop::sample::Index>(), "[ ,;a-zA-Z0-9@é.\\\\%&-]{0,12}"), 1..40),
+        patterns in prop::sample::subsequence(WITHOUT.to_vec(), 1..=WITHOUT.len()),
+        times in 1..60usize,
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 6),
+    ) {
+        let like = load(UNANCHORED).remove(0);
+        let rules = || patterns.iter().map(|(pattern, right)| {
+            let mut rule = rules::RuleDocument { pattern: (*pattern).to_owned(), width_bytes_max: 40, ..like.clone() };
+            rule.boundary.right = (*right).to_owned();
+            let rule = Rule::compile_unanchored(rule).unwrap();
+            (rule.document, rule.matcher)
+        });
+        let compile = || Unanchored::compile(rules().collect()).unwrap().unwrap();
+        let (by_windows, by_automaton) = (compile(), compile().without_windows());
+        prop_assert!(by_windows.windows().is_some() || Scanner::ways().len() == 1);
+        let texts = texts();
+        let part: String = picks.iter().map(|(pick, glue)| pick.get(&texts).clone() + glue).collect();
+        let text = part.repeat(times);
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+        cuts.sort_unstable();
+        let parts = [0..cuts[0], cuts[0]..cuts[2], cuts[4]..text.len()];
+        let places = [cuts[1]..cuts[3], cuts[3]..cuts[5]];
+        let wanted = Wanted { threshold: 0.0, counts: &|_, _| true, most: usize::MAX };
+        let scan = |rules: &Unanchored, places: &[std::ops::Range<usize>]| {
+            let mut found = rules.scan(text.as_bytes(), &parts, places, &wanted).unwrap();
+            found.sort_by_key(Found::order);
+            found
+        };
+        prop_assert_eq!(scan(&by_windows, &places), scan(&by_automaton, &places));
+        // Places that cover all of a text find what is found in all of it at once, none of it twice.
+        let everything = [0..cuts[1], cuts[1]..cuts[3], cuts[3]..text.len()];
+        let whole = 0..text.len();
+        prop_assert_eq!(scan(&by_windows, &everything), scan(&by_automaton, std::slice::from_ref(&whole)));
+    }
 
     #[test]
     fn a_long_text_is_read_in_several_places_as_in_one(

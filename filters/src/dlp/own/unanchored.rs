@@ -8,10 +8,11 @@
 use super::super::bytes::ByteSet;
 use super::super::matcher::{Matcher, Verdict, View};
 use super::super::rules::RuleDocument;
-use super::super::scanner::{Found, Wanted};
+use super::super::scanner::Found;
 use super::super::words::{Around, Lexicon, Nearby};
 use super::background;
 use super::table::{Patterns, State, Table};
+use super::whole::Windows;
 use regex_automata::MatchKind;
 use regex_automata::dfa::{StartKind, dense};
 use regex_automata::util::syntax;
@@ -42,6 +43,8 @@ pub(super) struct Unanchored {
     table: Table,
     rules: Vec<Searched>,
     lexicon: Lexicon,
+    /// What is looked for in whole texts instead, if it is rare.
+    windows: Option<Windows>,
 }
 
 #[derive(Debug)]
@@ -61,6 +64,8 @@ pub(super) struct UnanchoredReading {
     idle_at: usize,
     /// For each rule, where it was not asked yet.
     asked_until: Box<[usize]>,
+    /// Where none is asked any more.
+    asked_to: Option<usize>,
     /// Rules that wait for more text, and where.
     open: Vec<(u16, usize)>,
     nearby: Nearby,
@@ -81,19 +86,31 @@ impl Unanchored {
             (0u16..).zip(&rules).filter_map(|(number, (_, matcher))| Some((number, matcher.context()?)));
         let lexicon =
             Lexicon::new(words.flat_map(|(number, words)| words.forms().map(move |word| (word, number))));
+        let windows = Windows::of(rules.iter().map(|(rule, _)| &*rule.pattern));
         let rules = rules.into_iter().map(|(rule, mut matcher)| {
             matcher.shrink();
             let right = ByteSet::parse(&rule.boundary.right)?;
             Ok(Searched { matcher, width_bytes_max: rule.width_bytes_max, right })
         });
-        Ok(Some(Self { table, rules: rules.collect::<Result<_, String>>()?, lexicon }))
+        Ok(Some(Self { table, rules: rules.collect::<Result<_, String>>()?, lexicon, windows }))
     }
 
     /// The memory that it takes.
     pub(super) fn memory_bytes(&self) -> usize {
         let rules: usize =
             self.rules.iter().map(|rule| size_of_val(rule) + rule.matcher.memory_bytes()).sum();
-        rules + self.table.memory_bytes() + self.lexicon.memory_bytes()
+        let windows = self.windows.as_ref().map_or(0, Windows::memory_bytes);
+        rules + self.table.memory_bytes() + self.lexicon.memory_bytes() + windows
+    }
+
+    pub(super) fn windows(&self) -> Option<&Windows> {
+        self.windows.as_ref()
+    }
+
+    /// The same, without what is looked for instead.
+    #[cfg(test)]
+    pub(super) fn without_windows(self) -> Self {
+        Self { windows: None, ..self }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -158,25 +175,15 @@ impl Unanchored {
         next.retain(|(_, share)| *share > 1e-9);
         next
     }
-
-    /// Everything in a whole text that consists of parts; see [`super::super::Scanner::scan_as_written`].
-    pub(super) fn scan(
-        &self,
-        text: &[u8],
-        parts: &[Range<usize>],
-        wanted: &Wanted<'_>,
-    ) -> Option<Vec<Found>> {
-        let (mut found, mut here) = (Vec::new(), Vec::new());
-        for part in parts {
-            let view = View { text: text.get(part.clone()).unwrap_or_default(), complete: true };
-            UnanchoredReading::default().advance(self, view, &mut here);
-            wanted.take((view.text, part.start), &mut here, &mut found)?;
-        }
-        Some(found)
-    }
 }
 
 impl UnanchoredReading {
+    /// Reads a text from `read` on, and asks about matches that begin in a place.
+    pub(super) fn of_place(rules: &Unanchored, read: usize, place: Range<usize>) -> Self {
+        let asked_until = vec![place.start; rules.len()].into();
+        Self { read, asked_until, asked_to: Some(place.end), ..Self::default() }
+    }
+
     /// As [`super::super::scanner::Scan::advance`].
     pub(super) fn advance(&mut self, rules: &Unanchored, view: View<'_>, found: &mut Vec<Found>) -> usize {
         if self.asked_until.is_empty() {
@@ -266,13 +273,21 @@ impl UnanchoredReading {
             let Some(asked_until) = self.asked_until.get_mut(rule) else { continue };
             let from = end.saturating_sub(searched.width_bytes_max).max(*asked_until);
             *asked_until = end;
-            for start in from..end {
+            for start in from..self.asked_to.map_or(end, |to| end.min(to)) {
                 self.ask(rules, view, rule as u16, start, found);
             }
         }
     }
 
-    fn ask(&mut self, rules: &Unanchored, view: View<'_>, rule: u16, start: usize, found: &mut Vec<Found>) {
+    /// Asks a rule about a match that begins there.
+    pub(super) fn ask(
+        &mut self,
+        rules: &Unanchored,
+        view: View<'_>,
+        rule: u16,
+        start: usize,
+        found: &mut Vec<Found>,
+    ) {
         let Some(searched) = rules.rules.get(usize::from(rule)) else { return };
         let mut around = Around { lexicon: &rules.lexicon, nearby: &mut self.nearby, rule };
         match searched.matcher.at(view, start, start, &mut around) {
