@@ -13,12 +13,12 @@ mod sieve;
 mod windows;
 
 pub(super) use buckets::WINDOW;
-pub(super) use paths::widely;
+pub(super) use paths::{Runs, widely};
 pub(super) use sieve::Sieve;
 
 use super::rules::{LITERAL_BYTES_MAX, LITERAL_BYTES_MIN};
 use super::streaks::{self, STREAK_BYTES};
-use paths::{BLOCK, Masks, Path};
+use paths::{BLOCK, Masks, Path, each_run};
 use std::ops::Range;
 use windows::Windows;
 
@@ -222,6 +222,24 @@ impl Anchors {
         for (at, bytes) in (windows.start..).zip(read.array_windows()) {
             of.verify(&self.literals, text, (at, *bytes), hits);
         }
+    }
+}
+
+/// Tells of every block of a text, from a place on, what it is to words.
+#[inline]
+pub(super) fn runs(text: &[u8], from: usize, sink: impl FnMut(usize, Runs)) {
+    match Path::best() {
+        Some(path) => path.runs(text, from, sink),
+        None => each_run(text, from, run_portably, sink),
+    }
+}
+
+fn run_portably(block: &[u8; BLOCK]) -> Runs {
+    let bits =
+        |is: &dyn Fn(u8) -> bool| block.iter().rev().fold(0, |bits, byte| bits << 1 | u64::from(is(*byte)));
+    Runs {
+        runs: bits(&|byte| byte.is_ascii_alphanumeric() || byte >= 0x80),
+        high: bits(&|byte| byte >= 0x80),
     }
 }
 
@@ -430,6 +448,20 @@ mod tests {
             for hits in swept(&literals, text.as_bytes(), cut.index(text.len() + 1)) {
                 prop_assert_eq!(&hits, &expected);
             }
+        }
+
+        #[test]
+        fn every_path_tells_the_same_of_words(bytes in prop::collection::vec(any::<u8>(), 0..300), from in 0..70usize) {
+            let from = from.min(bytes.len());
+            let mut expected = Vec::new();
+            each_run(&bytes, from, run_portably, |at, runs| expected.push((at, runs)));
+            prop_assert_eq!(expected.len(), (bytes.len() - from).div_ceil(BLOCK));
+            for path in Path::all() {
+                let mut told = Vec::new();
+                path.runs(&bytes, from, |at, runs| told.push((at, runs)));
+                prop_assert_eq!(&told, &expected);
+            }
+            prop_assert_eq!(Path::best(), Path::all().first().copied());
         }
 
         #[test]

@@ -35,6 +35,15 @@ pub(super) struct Masks {
     pub(super) streaks: u64,
 }
 
+/// What a block of 64 bytes is to words, as bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dlp) struct Runs {
+    /// Where a letter, a digit or a byte outside of ASCII stands.
+    pub(in crate::dlp) runs: u64,
+    /// Where one of the latter does.
+    pub(in crate::dlp) high: u64,
+}
+
 /// A way to find masks that this processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Path(Kind);
@@ -70,6 +79,25 @@ impl Path {
         paths
     }
 
+    /// The first of them.
+    pub(super) fn best() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            if has!("avx512f") && has!("avx512bw") && has!("avx512vbmi") {
+                return Some(Self(Kind::Avx512));
+            }
+            if has!("avx2") {
+                return Some(Self(Kind::Avx2));
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            return Some(Self(Kind::Neon));
+        }
+        None
+    }
+
     /// What it is called.
     pub(super) fn name(self) -> &'static str {
         match self.0 {
@@ -101,6 +129,23 @@ impl Path {
             // SAFETY: `Path::all` made this path, having asked the processor.
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => unsafe { arm::neon(buckets, text, (from, end), sink) },
+        }
+    }
+
+    /// Hands every block of `text` from a place on to `sink`, with the offset of its first byte.
+    #[inline]
+    #[expect(unsafe_code, reason = "argued at the head of this module")]
+    pub(super) fn runs(self, text: &[u8], from: usize, sink: impl FnMut(usize, Runs)) {
+        match self.0 {
+            // SAFETY: `Path::all` or `Path::best` made this path, having asked the processor.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => unsafe { x86::runs_avx512(text, from, sink) },
+            // SAFETY: `Path::all` or `Path::best` made this path, having asked the processor.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => unsafe { x86::runs_avx2(text, from, sink) },
+            // SAFETY: `Path::all` or `Path::best` made this path, having asked the processor.
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => unsafe { arm::runs_neon(text, from, sink) },
         }
     }
 }
@@ -148,9 +193,29 @@ fn each_block(
     }
 }
 
+/// The same of blocks that show no further than their end.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "the kernel's instructions are only used where it is inlined")]
+pub(super) fn each_run(
+    text: &[u8],
+    from: usize,
+    kernel: impl Fn(&[u8; BLOCK]) -> Runs,
+    mut sink: impl FnMut(usize, Runs),
+) {
+    let (blocks, rest) = text.get(from..).unwrap_or_default().as_chunks();
+    let mut at = from;
+    for block in blocks {
+        sink(at, kernel(block));
+        at += BLOCK;
+    }
+    if !rest.is_empty() {
+        sink(at, kernel(&padded(rest)));
+    }
+}
+
 #[cold]
-fn padded(rest: &[u8]) -> [u8; SEEN] {
-    let mut block = [0; SEEN];
+fn padded<const N: usize>(rest: &[u8]) -> [u8; N] {
+    let mut block = [0; N];
     for (byte, known) in block.iter_mut().zip(rest) {
         *byte = *known;
     }
@@ -160,14 +225,14 @@ fn padded(rest: &[u8]) -> [u8; SEEN] {
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "argued at the head of the file")]
 mod x86 {
-    use super::{Buckets, Masks, SEEN, Table, WINDOW, each_block};
+    use super::{BLOCK, Buckets, Masks, Runs, SEEN, Table, WINDOW, each_block, each_run};
     use std::arch::x86_64::{
         __m256i, __m512i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8,
         _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
         _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_sub_epi8, _mm512_and_si512,
-        _mm512_cmpeq_epi8_mask, _mm512_cmple_epu8_mask, _mm512_loadu_si512, _mm512_or_si512,
-        _mm512_permutex2var_epi8, _mm512_permutexvar_epi8, _mm512_set1_epi8, _mm512_setzero_si512,
-        _mm512_sub_epi8, _mm512_ternarylogic_epi32, _mm512_test_epi8_mask,
+        _mm512_cmpeq_epi8_mask, _mm512_cmple_epu8_mask, _mm512_loadu_si512, _mm512_movepi8_mask,
+        _mm512_or_si512, _mm512_permutex2var_epi8, _mm512_permutexvar_epi8, _mm512_set1_epi8,
+        _mm512_setzero_si512, _mm512_sub_epi8, _mm512_ternarylogic_epi32, _mm512_test_epi8_mask,
     };
 
     /// 64 bytes as a vector.
@@ -252,6 +317,42 @@ mod x86 {
         work()
     }
 
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    pub(super) fn runs_avx512(text: &[u8], from: usize, sink: impl FnMut(usize, Runs)) {
+        let [zero, nine, small, first, letters] =
+            [b'0', 9, 0x20, b'a', 25].map(|byte| _mm512_set1_epi8(byte.cast_signed()));
+        let kernel = |block: &[u8; BLOCK]| {
+            let here = load(block);
+            let digits = _mm512_cmple_epu8_mask(_mm512_sub_epi8(here, zero), nine);
+            let letter = _mm512_sub_epi8(_mm512_or_si512(here, small), first);
+            let high = _mm512_movepi8_mask(here);
+            Runs { runs: digits | _mm512_cmple_epu8_mask(letter, letters) | high, high }
+        };
+        each_run(text, from, kernel, sink);
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn runs_avx2(text: &[u8], from: usize, sink: impl FnMut(usize, Runs)) {
+        let [zero, nine, small, first, letters] =
+            [b'0', 9, 0x20, b'a', 25].map(|byte| _mm256_set1_epi8(byte.cast_signed()));
+        let bits = |vector| u64::from(_mm256_movemask_epi8(vector).cast_unsigned());
+        let half = |half: &[u8; BLOCK / 2]| {
+            let here = load_half(half);
+            let digit = _mm256_sub_epi8(here, zero);
+            let digit = _mm256_cmpeq_epi8(_mm256_min_epu8(digit, nine), digit);
+            let letter = _mm256_sub_epi8(_mm256_or_si256(here, small), first);
+            let letter = _mm256_cmpeq_epi8(_mm256_min_epu8(letter, letters), letter);
+            (bits(_mm256_or_si256(digit, letter)), bits(here))
+        };
+        let kernel = |block: &[u8; BLOCK]| {
+            let halves = block.as_chunks().0;
+            let [one, other] = [halves.first(), halves.last()].map(|part| part.map_or((0, 0), half));
+            let high = one.1 | other.1 << 32;
+            Runs { runs: one.0 | other.0 << 32 | high, high }
+        };
+        each_run(text, from, kernel, sink);
+    }
+
     #[target_feature(enable = "avx2")]
     pub(super) fn widely<R>(work: impl FnOnce() -> R) -> R {
         work()
@@ -326,7 +427,7 @@ mod x86 {
 #[expect(unsafe_code, reason = "argued at the head of the file")]
 mod arm {
     use super::super::buckets::GROUPS;
-    use super::{Buckets, Masks, SEEN, Table, WINDOW, each_block};
+    use super::{BLOCK, Buckets, Masks, Runs, SEEN, Table, WINDOW, each_block, each_run};
     use std::arch::aarch64::{
         uint8x16_t, vaddv_u8, vandq_u8, vceqq_u8, vcleq_u8, vdupq_n_u8, vget_high_u8, vget_low_u8, vld1q_u8,
         vorrq_u8, vqtbl1q_u8, vshrq_n_u8, vsubq_u8, vtstq_u8,
@@ -397,7 +498,7 @@ mod arm {
         };
         let kernel = |block: &[u8; SEEN]| {
             let mut masks = Masks { windows: 0, digits: 0, ats: 0, words: 0, streaks: 0 };
-            for lane in 0..super::BLOCK / LANES {
+            for lane in 0..BLOCK / LANES {
                 let one = part(block, lane * LANES);
                 masks.windows |= one.windows << (lane * LANES);
                 masks.digits |= one.digits << (lane * LANES);
@@ -408,5 +509,23 @@ mod arm {
             masks
         };
         each_block(text, range, kernel, sink);
+    }
+
+    #[target_feature(enable = "neon")]
+    pub(super) fn runs_neon(text: &[u8], from: usize, sink: impl FnMut(usize, Runs)) {
+        let kernel = |block: &[u8; BLOCK]| {
+            let mut all = Runs { runs: 0, high: 0 };
+            for (lane, bytes) in block.as_chunks().0.iter().enumerate() {
+                let here = load(bytes);
+                let digit = vcleq_u8(vsubq_u8(here, vdupq_n_u8(b'0')), vdupq_n_u8(9));
+                let letter = vsubq_u8(vorrq_u8(here, vdupq_n_u8(0x20)), vdupq_n_u8(b'a'));
+                let letter = vcleq_u8(letter, vdupq_n_u8(25));
+                let high = vtstq_u8(here, vdupq_n_u8(0x80));
+                all.runs |= bits(vorrq_u8(vorrq_u8(digit, letter), high)) << (lane * LANES);
+                all.high |= bits(high) << (lane * LANES);
+            }
+            all
+        };
+        each_run(text, from, kernel, sink);
     }
 }

@@ -174,6 +174,9 @@ impl Forms {
                 if at < 2 {
                     table.begin(key);
                 }
+                if at == 0 && ends.len() == 1 {
+                    table.end_first(key);
+                }
                 if at + 1 == ends.len() {
                     terms.push(table.end(place, number as u32));
                 } else {

@@ -173,6 +173,9 @@ impl Look<'_> {
     /// All terms that begin with a word of this hash.
     #[inline(never)]
     fn ask(&mut self, start: usize, end: usize, mut key: u64) {
+        if !self.dictionary.table.may_end(key) && self.begins_none(start, end, key) {
+            return;
+        }
         let before = self.found.len();
         let mut at = end;
         for words in 1.. {
@@ -197,6 +200,16 @@ impl Look<'_> {
             if words == 1 && !self.dictionary.table.may_begin(key) {
                 return;
             }
+        }
+    }
+
+    /// Whether no term begins with the word of this hash and the one that follows. That is told by the filter: the
+    /// table is too large to be near.
+    fn begins_none(&mut self, start: usize, end: usize, mut key: u64) -> bool {
+        match self.step(end, &mut key) {
+            Step::Word(next) => next - start > SPAN_BYTES_MAX || !self.dictionary.table.may_begin(key),
+            Step::No => true,
+            Step::Open => false,
         }
     }
 

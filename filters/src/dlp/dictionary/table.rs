@@ -15,6 +15,18 @@ const LONGER: u32 = 1 << 31;
 /// Makes letters of ASCII lower case, and leaves digits as they are.
 const LOWER: u64 = u64::from_le_bytes([0x20; 8]);
 
+/// Ones for so many bytes.
+#[expect(clippy::indexing_slicing, reason = "computed by the compiler, which checks it")]
+static FIRST_BYTES: [u128; 17] = {
+    let mut bytes = [0; 17];
+    let mut count = 1;
+    while count <= 16 {
+        bytes[count] = u128::MAX >> (128 - 8 * count);
+        count += 1;
+    }
+    bytes
+};
+
 /// What terms begin with.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
@@ -64,6 +76,20 @@ impl Table {
 
     #[inline]
     fn hash(&self, text: &[u8], start: usize, end: usize, case: u64) -> u64 {
+        let chunk = text.get(start..).and_then(|rest| rest.first_chunk());
+        let Some((chunk, bytes)) = chunk.zip(FIRST_BYTES.get(end - start)) else {
+            return self.hash_long(text, start, end, case);
+        };
+        let [hash, seed, _] = self.seeds;
+        let case = u128::from(case) << 64 | u128::from(case);
+        let chunk = (u128::from_le_bytes(*chunk) | case) & bytes;
+        // Zero is a free place.
+        fold(hash ^ chunk as u64, seed ^ (chunk >> 64) as u64).max(1)
+    }
+
+    /// The same of a long word, or one at the end of a text.
+    #[inline(never)]
+    fn hash_long(&self, text: &[u8], start: usize, end: usize, case: u64) -> u64 {
         let [mut hash, seed, _] = self.seeds;
         let mut at = start;
         loop {
@@ -73,7 +99,6 @@ impl Table {
             let high = ((chunk >> 64) as u64 | case) & first_bytes(left.saturating_sub(8));
             hash = fold(hash ^ low, seed ^ high);
             if left <= 16 {
-                // Zero is a free place.
                 return hash.max(1);
             }
             at += 16;
@@ -83,8 +108,19 @@ impl Table {
     /// Whether a word, or the first two, may begin a term. Nearly all others are told at once.
     #[inline]
     pub(super) fn may_begin(&self, key: u64) -> bool {
-        let word = self.filter.get(key as usize >> 12 & (self.filter.len() - 1)).copied().unwrap_or(0);
+        let word = self.filter_word(key);
         word >> (key & 63) & word >> (key >> 6 & 63) & 1 == 1
+    }
+
+    /// Whether a word that may begin a term may be all of one.
+    #[inline]
+    pub(super) fn may_end(&self, key: u64) -> bool {
+        self.filter_word(key) >> (key >> 58) & 1 == 1
+    }
+
+    #[inline]
+    fn filter_word(&self, key: u64) -> u64 {
+        self.filter.get(key as usize >> 12 & self.filter.len().wrapping_sub(1)).copied().unwrap_or(0)
     }
 
     /// What is known of a beginning, if it is one.
@@ -110,6 +146,14 @@ impl Table {
         let words = self.filter.len() - 1;
         if let Some(word) = self.filter.get_mut(key as usize >> 12 & words) {
             *word |= 1 << (key & 63) | 1 << (key >> 6 & 63);
+        }
+    }
+
+    /// From now on this may be a term of one word.
+    pub(super) fn end_first(&mut self, key: u64) {
+        let words = self.filter.len() - 1;
+        if let Some(word) = self.filter.get_mut(key as usize >> 12 & words) {
+            *word |= 1 << (key >> 58);
         }
     }
 

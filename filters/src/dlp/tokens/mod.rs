@@ -9,9 +9,10 @@ mod letters;
 #[cfg(test)]
 mod tests;
 
-use super::anchors::widely;
+use super::anchors::{self, Runs};
 use super::matcher::View;
 use letters::{BORDER, Letter, ascii, letter, may_join};
+use std::ops::Range;
 use unicode_normalization::char::compose;
 
 /// Longer words are in no list. In bytes of the text, in which characters may hide that read as nothing.
@@ -70,48 +71,67 @@ impl Sweep {
     }
 
     /// Reads on to the end of what is there, and tells each word that is complete.
-    pub(super) fn run(&mut self, view: View<'_>, each: impl FnMut(Word<'_>)) {
-        widely(
-            #[inline(always)]
-            || self.run_widely(view, each),
-        );
-    }
-
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "it is compiled for wider vectors where it is inlined")]
-    fn run_widely(&mut self, view: View<'_>, mut each: impl FnMut(Word<'_>)) {
+    #[inline]
+    pub(super) fn run(&mut self, view: View<'_>, mut each: impl FnMut(Word<'_>)) {
         self.leave_word(view);
         let from = self.at;
         self.at = view.text.len();
-        let (mut carry, mut reads) = (0, Vec::new());
-        let rest = view.text.get(from..).unwrap_or_default();
-        for (block, here) in rest.chunks(BLOCK_BYTES).zip((from..).step_by(BLOCK_BYTES)) {
-            let (runs, high) = masks(block);
-            let mut starts = runs & !(runs << 1 | carry);
-            carry = runs >> (BLOCK_BYTES - 1);
-            while starts != 0 {
-                let bit = starts.trailing_zeros();
-                starts &= starts - 1;
-                let start = here + bit as usize;
-                let bytes = (runs >> bit).trailing_ones();
-                let (end, is_mixed) = if bit + bytes < BLOCK_BYTES as u32 {
-                    (start + bytes as usize, high >> bit & ((1 << bytes) - 1) != 0)
-                } else {
-                    run_end(view.text, start)
-                };
-                if end == view.text.len() {
-                    return self.last(view, start, is_mixed, &mut reads, &mut each);
+        let mut reads = Vec::new();
+        // The run that reaches the end of the last block: whether there is one, its beginning, and whether it is mixed.
+        let (mut goes_on, mut begun, mut is_begun_mixed) = (0, from, false);
+        anchors::runs(view.text, from, |here, Runs { runs, high }| {
+            let before = runs << 1 | goes_on;
+            let (mut starts, mut ends) = (runs & !before, before & !runs);
+            if goes_on == 1 {
+                if ends == 0 {
+                    is_begun_mixed |= high != 0;
+                    return;
                 }
-                if is_mixed {
-                    self.mixed(view, start, end, &mut reads, &mut each);
-                } else if end - start <= ENTRY_BYTES_MAX {
-                    each(Word { start, end, reads: None });
-                }
+                let end = ends.trailing_zeros();
+                ends &= ends - 1;
+                let is_mixed = is_begun_mixed || high & !(u64::MAX << end) != 0;
+                self.take(view, begun..here + end as usize, is_mixed, &mut reads, &mut each);
             }
+            while ends != 0 {
+                let (start, end) = (starts.trailing_zeros(), ends.trailing_zeros());
+                (starts, ends) = (starts & (starts - 1), ends & (ends - 1));
+                let is_mixed = high != 0 && high & !(u64::MAX << end) & u64::MAX << start != 0;
+                self.take(view, here + start as usize..here + end as usize, is_mixed, &mut reads, &mut each);
+            }
+            goes_on = runs >> (BLOCK_BYTES - 1);
+            if goes_on == 1 {
+                let start = starts.trailing_zeros();
+                (begun, is_begun_mixed) = (here + start as usize, high >> start != 0);
+            }
+        });
+        if goes_on == 1 {
+            self.last(view, begun, is_begun_mixed, &mut reads, &mut each);
+        }
+    }
+
+    /// Takes a run.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it is done for every word")]
+    fn take(
+        &mut self,
+        view: View<'_>,
+        run: Range<usize>,
+        is_mixed: bool,
+        reads: &mut Vec<u8>,
+        each: &mut impl FnMut(Word<'_>),
+    ) {
+        let Range { start, end } = run;
+        if end == view.text.len() {
+            self.last(view, start, is_mixed, reads, each);
+        } else if is_mixed {
+            self.mixed(view, start, end, reads, each);
+        } else if end - start <= ENTRY_BYTES_MAX {
+            each(Word { start, end, reads: None });
         }
     }
 
     /// The run that reaches the end of what is there.
+    #[cold]
     fn last(
         &mut self,
         view: View<'_>,
@@ -346,52 +366,9 @@ pub(super) fn entry(text: &str, reads: &mut Vec<u8>, ends: &mut Vec<u32>) -> Opt
     }
 }
 
-/// Where a run of letters, digits and bytes outside of ASCII ends, and whether it has any of the latter.
-fn run_end(text: &[u8], start: usize) -> (usize, bool) {
-    let rest = text.get(start..).unwrap_or_default();
-    let is_run = |byte: &u8| byte.is_ascii_alphanumeric() || *byte >= 0x80;
-    let run = rest.iter().position(|byte| !is_run(byte)).map_or(rest, |end| rest.get(..end).unwrap_or(rest));
-    (start + run.len(), !run.is_ascii())
-}
-
 /// What stands between in front of a word, and the word, of what [`step`] appends.
 pub(super) fn unit(reads: &[u8]) -> (&[u8], &[u8]) {
     let text = std::str::from_utf8(reads).unwrap_or_default();
     let is_word = |one: char| matches!(letter(one), Letter::Part(_) | Letter::Alone(_));
     reads.split_at_checked(text.find(is_word).unwrap_or(0)).unwrap_or((&[], reads))
-}
-
-/// For each of up to 64 bytes, whether it belongs to a run of letters, digits and bytes outside of ASCII; and
-/// whether it is one of the latter.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "it is compiled for wider vectors where it is inlined")]
-fn masks(bytes: &[u8]) -> (u64, u64) {
-    let mut padded = [0; BLOCK_BYTES];
-    let block: &[u8; BLOCK_BYTES] = bytes.first_chunk().unwrap_or_else(|| {
-        padded.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        &padded
-    });
-    let mut runs = [0; BLOCK_BYTES];
-    for (run, byte) in runs.iter_mut().zip(block) {
-        let digit = byte.wrapping_sub(b'0') < 10;
-        let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
-        *run = u8::from(digit) | u8::from(letter) | byte >> 7;
-    }
-    let any = block.iter().fold(0, |any, byte| any | byte);
-    if any < 0x80 {
-        return (pack(&runs), 0);
-    }
-    let mut high = [0; BLOCK_BYTES];
-    high.iter_mut().zip(block).for_each(|(high, byte)| *high = byte >> 7);
-    (pack(&runs), pack(&high))
-}
-
-/// The lowest bits of 64 bytes.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "it is compiled for wider vectors where it is inlined")]
-fn pack(bytes: &[u8; BLOCK_BYTES]) -> u64 {
-    let (eights, _) = bytes.as_chunks::<8>();
-    eights.iter().rev().fold(0, |bits, eight| {
-        bits << 8 | u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56
-    })
 }
