@@ -207,15 +207,16 @@ impl UnanchoredReading {
     /// Reads to the end of what is there, and says in which state that is.
     fn read_on(&mut self, rules: &Unanchored, view: View<'_>, found: &mut Vec<Found>) -> State {
         let mut state = self.state.unwrap_or(rules.table.start());
-        for at in self.read..view.text.len() {
-            let Some(byte) = view.text.get(at) else { break };
+        let mut idle_at = self.idle_at;
+        for (at, byte) in (self.read..).zip(view.text.get(self.read..).unwrap_or_default()) {
             state = rules.table.next(state, *byte);
-            if rules.table.is_idle(state) {
-                self.idle_at = at + 1;
-            } else {
+            // Texts go to and fro between these: a branch would be guessed wrongly at every word.
+            idle_at = std::hint::select_unpredictable(rules.table.is_idle(state), at + 1, idle_at);
+            if rules.table.is_match(state) {
                 self.ended(rules, view, rules.table.ended(state), at, found);
             }
         }
+        self.idle_at = idle_at;
         self.read = view.text.len();
         self.state = Some(state);
         state
