@@ -11,17 +11,20 @@ use std::str;
 const BACKSLASHES_MAX: usize = 7;
 /// How often an escape may have been escaped again by `%25` or `&amp;`.
 const AGAIN_MAX: usize = 2;
-/// Digits of a reference such as `&#00000052;`.
-const DIGITS_MAX: usize = 8;
+/// Digits of a reference such as `&#00000052;`: browsers read any number of zeros.
+const DIGITS_MAX: usize = 24;
 /// How a byte is written in quoted-printable: `=34`.
 pub(super) const QUOTED_BYTES: usize = 3;
 /// Bytes of quoted-printable in a row before they are read as that.
 const QUOTED_MIN: usize = 3;
+/// Characters of what an escape spells, as far as it may be one of another kind.
+const SPELT_MAX: usize = 16;
 /// The longest name below.
-const NAME_BYTES_MAX: usize = 7;
+const NAME_BYTES_MAX: usize = 16;
 
 /// HTML's names of characters that stand in ids and keys or between them (HTML Living Standard, 13.5).
 const NAMES: &[(&[u8], char)] = &[
+    (b"AMP", '&'),
     (b"amp", '&'),
     (b"apos", '\''),
     (b"ast", '*'),
@@ -35,25 +38,46 @@ const NAMES: &[(&[u8], char)] = &[
     (b"ensp", ' '),
     (b"equals", '='),
     (b"excl", '!'),
+    (b"grave", '`'),
+    (b"GT", '>'),
     (b"gt", '>'),
+    (b"hairsp", ' '),
+    (b"Hat", '^'),
     (b"hyphen", '-'),
+    (b"ic", '\u{2063}'),
+    (b"InvisibleComma", '\u{2063}'),
+    (b"InvisibleTimes", '\u{2062}'),
+    (b"it", '\u{2062}'),
     (b"lbrace", '{'),
+    (b"lbrack", '['),
+    (b"lcub", '{'),
     (b"lowbar", '_'),
     (b"lpar", '('),
+    (b"lrm", '\u{200e}'),
     (b"lsqb", '['),
+    (b"LT", '<'),
     (b"lt", '<'),
     (b"mdash", '-'),
+    (b"midast", '*'),
     (b"minus", '-'),
     (b"nbsp", ' '),
     (b"ndash", '-'),
     (b"NewLine", '\n'),
+    (b"NoBreak", '\u{2060}'),
+    (b"NonBreakingSpace", ' '),
     (b"num", '#'),
+    (b"numsp", ' '),
     (b"percnt", '%'),
     (b"period", '.'),
     (b"plus", '+'),
+    (b"puncsp", ' '),
     (b"quest", '?'),
+    (b"QUOT", '"'),
     (b"quot", '"'),
     (b"rbrace", '}'),
+    (b"rbrack", ']'),
+    (b"rcub", '}'),
+    (b"rlm", '\u{200f}'),
     (b"rpar", ')'),
     (b"rsqb", ']'),
     (b"semi", ';'),
@@ -61,6 +85,12 @@ const NAMES: &[(&[u8], char)] = &[
     (b"sol", '/'),
     (b"Tab", '\t'),
     (b"thinsp", ' '),
+    (b"ThinSpace", ' '),
+    (b"UnderBar", '_'),
+    (b"verbar", '|'),
+    (b"vert", '|'),
+    (b"VerticalLine", '|'),
+    (b"ZeroWidthSpace", '\u{200b}'),
     (b"zwj", '\u{200d}'),
     (b"zwnj", '\u{200c}'),
 ];
@@ -132,11 +162,11 @@ pub(super) fn quoted(text: &[u8], complete: bool, goes_on: bool) -> Escape {
 /// Reads the escape at the start of a text, which may go on unless it is `complete`.
 pub(super) fn read(text: &[u8], complete: bool) -> Escape {
     let text = Text { bytes: text, complete };
-    let read = match text.bytes.first() {
-        Some(b'\\') => text.backslash(),
-        Some(b'%') => text.character(Text::percent),
-        Some(b'&') => text.reference(1, 0),
-        Some(_) | None => Err(Stop::No),
+    let read = match text.escape() {
+        Ok((character, end)) if character.is_ascii() && may_begin(character as u8) => {
+            text.respelt(character as u8, end)
+        }
+        read => read,
     };
     match read {
         Ok((character, end)) => Escape::Of(character, end),
@@ -152,6 +182,45 @@ struct Text<'a> {
 }
 
 impl Text<'_> {
+    fn escape(self) -> Read<char> {
+        match self.bytes.first() {
+            Some(b'\\') => self.backslash(),
+            Some(b'%') if matches!(self.at(1)?, b'u' | b'U') => self.code_unit(2),
+            Some(b'%') => self.character(Text::percent),
+            Some(b'&') => self.reference(1, 0),
+            Some(_) | None => Err(Stop::No),
+        }
+    }
+
+    /// What escapes spell may be an escape again, of any kind: `&#37;34`, `%26%23%35%32%3b`. The first of them spells
+    /// this, and ends there.
+    fn respelt(self, first: u8, end: usize) -> Read<char> {
+        let (mut spelt, mut ends) = ([first; SPELT_MAX], [end; SPELT_MAX]);
+        let (mut count, mut at, mut complete) = (1, end, true);
+        for (place, place_end) in spelt.iter_mut().zip(&mut ends).skip(1) {
+            let rest = Text { bytes: self.bytes.get(at..).unwrap_or_default(), ..self };
+            let (character, bytes) = match (rest.escape(), rest.bytes.first()) {
+                (Ok((character, bytes)), _) => (character, bytes),
+                (Err(Stop::No), Some(byte)) => (char::from(*byte), 1),
+                (Err(_), _) => {
+                    complete = self.complete;
+                    break;
+                }
+            };
+            if !character.is_ascii() {
+                break;
+            }
+            at += bytes;
+            (*place, *place_end, count) = (character as u8, at, count + 1);
+        }
+        let text = Text { bytes: spelt.get(..count).unwrap_or_default(), complete };
+        match text.escape() {
+            Ok((character, bytes)) => Ok((character, ends.get(bytes - 1).copied().unwrap_or(end))),
+            Err(Stop::No) => Ok((char::from(first), end)),
+            Err(Stop::Open) => Err(Stop::Open),
+        }
+    }
+
     fn at(self, at: usize) -> Result<u8, Stop> {
         let end = if self.complete { Stop::No } else { Stop::Open };
         self.bytes.get(at).copied().ok_or(end)
@@ -281,7 +350,25 @@ impl Text<'_> {
                 let (value, end) = self.digits(after, 16, 8)?;
                 Ok((char::from_u32(value).ok_or(Stop::No)?, end))
             }
+            b'x' if self.at(after)? == b'{' => self.braced(after + 1),
             b'x' => self.character(Text::hexadecimal),
+            b'N' if self.at(after)? == b'{' && self.at(after + 1)? == b'U' && self.at(after + 2)? == b'+' => {
+                self.braced(after + 3)
+            }
+            b'0' if self.is_long(letter)? => {
+                // Of style sheets; a blank before the next one belongs to it.
+                let (value, end) = self.digits(letter, 16, 6)?;
+                let is_apart = match self.at(end) {
+                    Ok(b' ') => matches!(self.at(end + 1), Ok(b'\\') | Err(Stop::Open)),
+                    Ok(_) | Err(Stop::No) => false,
+                    Err(Stop::Open) => return Err(Stop::Open),
+                };
+                if is_apart && self.at(end + 1).is_err() {
+                    return Err(Stop::Open);
+                }
+                let end = end + usize::from(is_apart);
+                Ok((char::from_u32(value).ok_or(Stop::No)?, end))
+            }
             b'0'..=b'3' => self.character(Text::octal),
             b'n' => Ok(('\n', after)),
             b'r' => Ok(('\r', after)),
@@ -317,12 +404,39 @@ impl Text<'_> {
         Ok((u8::try_from(value).map_err(|_| Stop::No)?, end))
     }
 
+    /// Whether six hexadecimal digits that begin with four zeros stand here.
+    fn is_long(self, at: usize) -> Result<bool, Stop> {
+        for place in at..at + 6 {
+            let is_one = match self.at(place) {
+                Ok(byte) if place < at + 4 => byte == b'0',
+                Ok(byte) => byte.is_ascii_hexdigit(),
+                Err(Stop::No) => false,
+                Err(Stop::Open) => return Err(Stop::Open),
+            };
+            if !is_one {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What `%u` stands for (ECMAScript, B.2.1.2): a character of the first plane.
+    fn code_unit(self, at: usize) -> Read<char> {
+        let (value, end) = self.digits(at, 16, 4)?;
+        Ok((char::from_u32(value).ok_or(Stop::No)?, end))
+    }
+
+    /// Digits, and a brace.
+    fn braced(self, at: usize) -> Read<char> {
+        let (value, end) = self.some_digits(at, 16)?;
+        let character = char::from_u32(value).ok_or(Stop::No)?;
+        if self.at(end)? == b'}' { Ok((character, end + 1)) } else { Err(Stop::No) }
+    }
+
     /// What follows `\u`.
     fn unicode(self, at: usize) -> Read<char> {
         if self.at(at)? == b'{' {
-            let (value, end) = self.some_digits(at + 1, 16)?;
-            let character = char::from_u32(value).ok_or(Stop::No)?;
-            return if self.at(end)? == b'}' { Ok((character, end + 1)) } else { Err(Stop::No) };
+            return self.braced(at + 1);
         }
         let (first, end) = self.digits(at, 16, 4)?;
         if !(0xd800..0xdc00).contains(&first) {
@@ -364,6 +478,15 @@ mod tests {
             (r"\u{34}", '4'),
             (r"\U00000034", '4'),
             (r"\x34", '4'),
+            (r"\x{34}", '4'),
+            (r"\N{U+0034}", '4'),
+            ("%u0034", '4'),
+            ("&#000000000000052;", '4'),
+            ("&ZeroWidthSpace;", '\u{200b}'),
+            ("%25%33%34", '4'),
+            ("&#37;34", '4'),
+            ("%26%23%35%32%3b", '4'),
+            (r"\u0026#52;", '4'),
             (r"\xef\xbc\x94", '４'),
             (r"\064", '4'),
             (r"\ud835\udfd2", '𝟒'),

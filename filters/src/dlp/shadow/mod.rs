@@ -33,7 +33,7 @@ use runs::{PADDING_BYTES_MAX, RUN_BYTES_MAX, RUN_BYTES_MIN};
 use std::ops::Range;
 
 /// How many encodings over each other are taken off.
-const DEPTH: u8 = 2;
+const DEPTH: u8 = 3;
 /// Tags in a row that may be a text of their own.
 const TAGS_MIN: usize = 4;
 /// Stands in a shadow for bytes that are no text; it occurs in no UTF-8 text.
@@ -234,7 +234,7 @@ impl Shadow {
                         continue;
                     }
                 } else {
-                    self.end_run();
+                    self.end_run_before(bytes.get(at).copied());
                 }
             }
             (self.run, self.padding) = (0, 0);
@@ -379,6 +379,12 @@ impl Shadow {
 
     /// An encoded run ends here, if there is one.
     fn end_run(&mut self) {
+        self.end_run_before(None);
+    }
+
+    /// The same; what it hides is no word with the letter or digit that stands right behind its padding.
+    fn end_run_before(&mut self, next: Option<u8>) {
+        let is_glued = self.padding > 0 && next.is_some_and(|byte| byte.is_ascii_alphanumeric());
         let run = self.run + self.padding;
         let is_joined = std::mem::take(&mut self.is_joined);
         (self.run, self.padding) = (0, 0);
@@ -387,7 +393,10 @@ impl Shadow {
         }
         let from = self.text.len() - run;
         let decode = if is_joined { lines::decode } else { runs::decode };
-        let Some(hidden) = self.text.get(from..).and_then(decode) else { return };
+        let Some(mut hidden) = self.text.get(from..).and_then(decode) else { return };
+        if is_glued {
+            hidden.push(SHADOW_GAP);
+        }
         match self.runs {
             Runs::Kept => {}
             Runs::Decoded(depth) => self.replace(from, &hidden, depth - 1),

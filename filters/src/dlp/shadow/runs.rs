@@ -122,10 +122,22 @@ pub(super) fn decode(run: &[u8]) -> Option<Vec<u8>> {
     }
     let run = run.strip_suffix(b"==").or_else(|| run.strip_suffix(b"=")).unwrap_or(run);
     let digits = run.split(|byte| !byte.is_ascii_hexdigit()).filter(|part| part.len() >= RUN_BYTES_MIN);
-    let text = digits.filter_map(|part| best(part, 2, hexadecimal)).max_by_key(Vec::len);
+    let texts = digits.filter_map(|part| Some((best(part, 2, hexadecimal)?, part.len())));
+    let text = texts.max_by_key(|(text, _)| text.len());
+    let in_base64 = || if may_be_base64(run) { best(run, 4, base64) } else { None };
     let is_base32 = || run.iter().all(|byte| quintet(*byte).is_some());
-    text.or_else(|| if may_be_base64(run) { best(run, 4, base64) } else { None })
-        .or_else(|| if is_base32() { best(run, 8, base32) } else { None })
+    match text {
+        // A few digits beside it are not all that a run hides.
+        Some((mut text, digits)) if digits * 2 < run.len() => {
+            if let Some(more) = in_base64() {
+                text.push(SHADOW_GAP);
+                text.extend_from_slice(&more);
+            }
+            Some(text)
+        }
+        Some((text, _)) => Some(text),
+        None => in_base64().or_else(|| if is_base32() { best(run, 8, base32) } else { None }),
+    }
 }
 
 /// Whether two groups in a row stand for ASCII at any alignment, or at the first one if the run is short: a quick look,
