@@ -1,6 +1,8 @@
 //! What must hold for whatever a provider answers: in one piece, as a stream, or as an error.
 
-use super::callers::{CREDENTIAL, is_explained, labelled, masked, picked, widened, without_labels};
+use super::callers::{
+    CREDENTIAL, is_beside, is_explained, labelled, masked, picked, widened, without_labels,
+};
 use bytes::Bytes;
 use palisade_filters::answer::{Answer, AnswerFault, Flow, failure as failures};
 use palisade_filters::dlp::lane::Action;
@@ -57,7 +59,7 @@ impl Told {
 
 /// Nothing in what left is redacted or blocked once more. But what is shorter than the value in whose place it stands
 /// brings words nearer to what stands behind it, and a number that was none may be one beside them: where as much
-/// stands in the place of values as they were, there is nothing.
+/// stands in the place of values as they were, there is nothing, or it stands beside one and ends at it.
 fn assert_clean(visitor: &Visitor, cleared: &Cleared, media_type: &str, said: &[u8], whole: &Told) {
     let sent = without_labels(&whole.out);
     let again = pushed(visitor, cleared, media_type, &[sent.as_bytes()]);
@@ -69,7 +71,7 @@ fn assert_clean(visitor: &Visitor, cleared: &Cleared, media_type: &str, said: &[
     let apart = widened(&without_labels(&kept.out));
     let kept_again = pushed(masked(), cleared, media_type, &[apart.as_bytes()]);
     assert!(
-        kept_again.is_clean(),
+        kept_again.is_clean() || !kept_again.is_blocked && is_beside(&apart, &kept_again.out),
         "it has more to redact: {again:?} of {whole:?}, and {kept_again:?} of {kept:?}"
     );
 }

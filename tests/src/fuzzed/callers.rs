@@ -133,6 +133,26 @@ pub(super) fn widened(text: &str) -> String {
     text.replace(NO_LABEL, &format!("[{}]", "#".repeat(2 * rules::CONTEXT_BEFORE_BYTES_MAX)))
 }
 
+/// Whether all that was masked besides, the second time, stands beside what was replaced the first time: a rule may ask
+/// what a value ends at, and digits that more of them follow are another number until those are replaced.
+pub(super) fn is_beside(masked: &str, again: &str) -> bool {
+    const BESIDE: usize = 4;
+    let (before, after): (Vec<char>, Vec<char>) = (masked.chars().collect(), again.chars().collect());
+    if before.len() != after.len() {
+        return false;
+    }
+    let is_new = |at: usize| before[at] != after[at];
+    let is_old = |at: usize| matches!(before[at], '*' | '#');
+    let mut at = 0;
+    while let Some(start) = (at..before.len()).find(|at| is_new(*at)) {
+        at = (start..before.len()).find(|at| !is_new(*at)).unwrap_or(before.len());
+        if !(start.saturating_sub(BESIDE)..(at + BESIDE).min(before.len())).any(is_old) {
+            return false;
+        }
+    }
+    true
+}
+
 /// Whether this is what stands in the brackets of a tag or a hash: a kind, and consonants.
 fn is_name(inside: &str) -> bool {
     static KINDS: LazyLock<BTreeSet<Arc<str>>> =
