@@ -21,7 +21,6 @@ use std::sync::Arc;
 pub(super) const WORD_HELD_BYTES: usize = LEAD_BYTES_MAX + LITERAL_BYTES_MAX;
 /// A body is swept in blocks of this size.
 const BLOCK_BYTES: usize = 64 * 1024;
-
 /// From so many literals on, those that mean nothing without a streak are looked for by themselves.
 const LITERALS_MANY: usize = 512;
 
@@ -377,7 +376,6 @@ impl Scan {
         self.open.iter().map(Candidate::start).fold(word, usize::min)
     }
 
-    #[inline]
     fn candidates(&mut self, scanner: &Scanner, view: View<'_>, hit: Hit, found: &mut Vec<Found>) {
         let at = hit.at;
         match hit.kind {
