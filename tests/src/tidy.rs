@@ -22,6 +22,8 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("filters/src/dlp/projection.rs", 580),
     // One table-driven matcher; its parts share what a candidate is.
     ("filters/src/dlp/matcher.rs", 580),
+    // Every way of the sweep: no other file of the scanner may be unsafe.
+    ("filters/src/dlp/anchors/paths.rs", 540),
 ];
 
 /// Functions that may be longer than [`FUNCTION_LINES`].
