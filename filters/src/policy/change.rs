@@ -156,10 +156,30 @@ impl Policy {
                 Err(problem) => fail(source, problem),
             }
         }
+        self.put_waiting(waiting, fail);
+    }
+
+    /// Puts organisations in their places whose keys others have or had, as long as one of them makes room for another:
+    /// a key can go on from one to the next while that passes on its own.
+    fn put_waiting<'a>(
+        &mut self,
+        mut waiting: Vec<(&'a Source<OrganisationDocument>, Arc<Tenant>)>,
+        mut fail: impl FnMut(&'a Source<OrganisationDocument>, String),
+    ) {
+        let mut before = usize::MAX;
+        while waiting.len() < before {
+            before = waiting.len();
+            waiting.retain(|(_, tenant)| {
+                let may_have = self.refuse_foreign_credentials(tenant).is_ok();
+                if may_have {
+                    self.put(tenant);
+                }
+                !may_have
+            });
+        }
         for (source, tenant) in waiting {
-            match self.refuse_foreign_credentials(&tenant) {
-                Ok(()) => self.put(&tenant),
-                Err(problem) => fail(source, problem),
+            if let Err(problem) = self.refuse_foreign_credentials(&tenant) {
+                fail(source, problem);
             }
         }
     }

@@ -311,6 +311,36 @@ fn many(count: usize) -> Vec<Source<OrganisationDocument>> {
 }
 
 #[test]
+fn keys_are_passed_on_in_one_change_whichever_organisation_is_read_first() {
+    let secrets = HashMap::new();
+    let grounds = grounds(&secrets);
+    let shared = platform(0, Flaw::None);
+    let having = |at: u8, keys: &[u8]| {
+        let keys = keys.iter().copied().collect();
+        let draft = Draft {
+            version: 0,
+            keys,
+            audience: None,
+            suspended: false,
+            speaks: Speaks::Nothing,
+            flaw: Flaw::None,
+        };
+        organisation(at, &draft)
+    };
+    let sources = [having(0, &[]), having(1, &[1]), having(2, &[2])];
+    let before = Policy::compile(None, &shared, &sources, &grounds).0.unwrap();
+    let passed = [having(0, &[1]), having(1, &[2]), having(2, &[])];
+    let owners = |policy: &Policy| {
+        let owner = |key: u8| policy.key(&format!("key-{key}"), &[key; 32]).map(|(of, _)| of.id.to_string());
+        [owner(1), owner(2)].map(Option::unwrap)
+    };
+    let (all, errors) = Policy::compile(Some(&before), &shared, &passed, &grounds);
+    assert_eq!((owners(&all.unwrap()), errors), (["org-0", "org-1"].map(str::to_owned), vec![]));
+    let (followed, errors) = before.with(&passed, &[], &grounds);
+    assert_eq!((owners(&followed), errors), (["org-0", "org-1"].map(str::to_owned), vec![]));
+}
+
+#[test]
 fn a_change_of_one_organisation_shares_all_others_with_the_policy_before() {
     let secrets = HashMap::new();
     let grounds = grounds(&secrets);
