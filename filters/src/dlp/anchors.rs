@@ -96,7 +96,7 @@ impl Anchors {
             apart: reach.map(|reach| Box::new(apart(reach))),
             digits_least: 1,
             skips_buried: false,
-            path: Path::all().first().copied(),
+            path: Path::all().next(),
         }
     }
 
@@ -109,12 +109,12 @@ impl Anchors {
 
     /// The ways that this processor can sweep, best first.
     pub(super) fn ways() -> Vec<&'static str> {
-        Path::all().into_iter().map(Path::name).chain([PORTABLE]).collect()
+        Path::all().map(Path::name).chain([PORTABLE]).collect()
     }
 
     /// Sweeps in one of those ways from now on.
     pub(super) fn go(&mut self, way: &str) {
-        self.path = Path::all().into_iter().find(|path| path.name() == way);
+        self.path = Path::all().find(|path| path.name() == way);
     }
 
     /// The memory that they take.
@@ -228,18 +228,16 @@ impl Anchors {
 /// Tells of every block of a text, from a place on, what it is to words.
 #[inline]
 pub(super) fn runs(text: &[u8], from: usize, sink: impl FnMut(usize, Runs)) {
-    match Path::best() {
+    match Path::all().next() {
         Some(path) => path.runs(text, from, sink),
         None => each_run(text, from, run_portably, sink),
     }
 }
 
 fn run_portably(block: &[u8; BLOCK]) -> Runs {
-    let bits =
-        |is: &dyn Fn(u8) -> bool| block.iter().rev().fold(0, |bits, byte| bits << 1 | u64::from(is(*byte)));
     Runs {
-        runs: bits(&|byte| byte.is_ascii_alphanumeric() || byte >= 0x80),
-        high: bits(&|byte| byte >= 0x80),
+        runs: bits(block, |byte| byte.is_ascii_alphanumeric() || byte >= 0x80),
+        high: bits(block, |byte| byte >= 0x80),
     }
 }
 
@@ -264,9 +262,15 @@ impl Parts {
     }
 }
 
+/// Which of up to 64 bytes are of a kind.
+#[inline]
+fn bits(bytes: &[u8], is: impl Fn(u8) -> bool) -> u64 {
+    bytes.iter().rev().fold(0, |bits, byte| bits << 1 | u64::from(is(*byte)))
+}
+
 /// Which of up to 64 bytes go on a streak.
 fn streak(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |mask, byte| mask << 1 | u64::from(streaks::goes_on(*byte)))
+    bits(bytes, streaks::goes_on)
 }
 
 /// Which of the 64 bytes before a place go on a streak; the last one is the highest bit.
@@ -367,7 +371,7 @@ mod tests {
     fn swept(literals: &[&str], text: &[u8], cut: usize) -> Vec<Vec<Hit>> {
         let literals: Vec<(&str, Option<usize>)> = literals.iter().map(|literal| (*literal, None)).collect();
         let mut anchors = Anchors::new(&literals);
-        let paths: Vec<Option<Path>> = Path::all().into_iter().map(Some).chain([None]).collect();
+        let paths: Vec<Option<Path>> = Path::all().map(Some).chain([None]).collect();
         let mut all = Vec::new();
         for path in paths {
             anchors.path = path;
@@ -461,7 +465,6 @@ mod tests {
                 path.runs(&bytes, from, |at, runs| told.push((at, runs)));
                 prop_assert_eq!(&told, &expected);
             }
-            prop_assert_eq!(Path::best(), Path::all().first().copied());
         }
 
         #[test]
@@ -477,7 +480,7 @@ mod tests {
             let place = from.min(to)..from.max(to);
             let mut anchors = Anchors::new(&literals);
             let all = naive(&literals.map(|(literal, _)| literal), text);
-            for path in Path::all().into_iter().map(Some).chain([None]) {
+            for path in Path::all().map(Some).chain([None]) {
                 anchors.path = path;
                 let mut hits = Vec::new();
                 anchors.sweep_whole(text, place.clone(), &mut hits);

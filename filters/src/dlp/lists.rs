@@ -11,6 +11,7 @@ use super::detector::Detector;
 use super::dictionary::{self, Dictionary, TERMS_MAX, Term};
 use super::exact::{self, Table};
 use super::matcher::View;
+use super::parts;
 use super::rules::RedactHints;
 use super::rules::{Category, Severity};
 use super::scanner::{Found, Wanted};
@@ -130,10 +131,7 @@ impl Lists {
     ) -> Option<Vec<Found>> {
         let (mut found, mut here) = (Vec::new(), Vec::new());
         for place in places {
-            let first = parts.partition_point(|part| part.end <= place.start);
-            let within =
-                parts.get(first..).unwrap_or_default().iter().take_while(|part| part.start < place.end);
-            for part in within {
+            for part in parts::within(parts, place) {
                 let view = text.get(part.clone()).unwrap_or_default();
                 let inside = place.start.max(part.start) - part.start..place.end.min(part.end) - part.start;
                 self.scan_place(view, &inside, &mut here);

@@ -26,6 +26,7 @@ mod lists;
 mod matcher;
 pub(crate) mod originals;
 mod own;
+mod parts;
 mod places;
 mod quotes;
 mod regions;

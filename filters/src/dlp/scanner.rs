@@ -8,6 +8,7 @@ use super::bytes::ByteSet;
 use super::detector::Detector;
 use super::digits::{self, Asked, Digits};
 use super::matcher::{Match, Matcher, Verdict, View, held_lead};
+use super::parts;
 use super::rules::{
     DIGITS_LEAD_BYTES_MAX, LEAD_BYTES_MAX, LITERAL_BYTES_MAX, LITERAL_BYTES_MIN, Rule, RuleDocument,
 };
@@ -267,8 +268,7 @@ impl Scanner {
             for hit in hits.drain(..) {
                 // Most hits lie in the part of the one before.
                 if !part.contains(&hit.at) {
-                    let next = parts.get(parts.partition_point(|part| part.end <= hit.at));
-                    let Some(next) = next.filter(|part| part.start <= hit.at) else { continue };
+                    let Some(next) = parts::at(parts, hit.at) else { continue };
                     part = next.clone();
                     scan.nearby.clear();
                 }

@@ -58,44 +58,40 @@ enum Kind {
     Neon,
 }
 
+impl Kind {
+    /// Best first.
+    const ALL: &[Self] = &[
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx512,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx2,
+        #[cfg(target_arch = "aarch64")]
+        Self::Neon,
+    ];
+
+    /// Whether this processor has what it takes.
+    #[inline]
+    fn is_here(self) -> bool {
+        #[cfg(target_arch = "aarch64")]
+        use std::arch::is_aarch64_feature_detected as has;
+        #[cfg(target_arch = "x86_64")]
+        use std::arch::is_x86_feature_detected as has;
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => has!("avx512f") && has!("avx512bw") && has!("avx512vbmi"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => has!("avx2"),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => has!("neon"),
+        }
+    }
+}
+
 impl Path {
     /// The paths of this processor, best first; none where only the portable way is left.
-    pub(super) fn all() -> Vec<Self> {
-        let mut paths = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::is_x86_feature_detected as has;
-            if has!("avx512f") && has!("avx512bw") && has!("avx512vbmi") {
-                paths.push(Self(Kind::Avx512));
-            }
-            if has!("avx2") {
-                paths.push(Self(Kind::Avx2));
-            }
-        }
-        #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("neon") {
-            paths.push(Self(Kind::Neon));
-        }
-        paths
-    }
-
-    /// The first of them.
-    pub(super) fn best() -> Option<Self> {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::is_x86_feature_detected as has;
-            if has!("avx512f") && has!("avx512bw") && has!("avx512vbmi") {
-                return Some(Self(Kind::Avx512));
-            }
-            if has!("avx2") {
-                return Some(Self(Kind::Avx2));
-            }
-        }
-        #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("neon") {
-            return Some(Self(Kind::Neon));
-        }
-        None
+    #[inline]
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        Kind::ALL.iter().copied().filter(|kind| kind.is_here()).map(Self)
     }
 
     /// What it is called.
@@ -137,13 +133,13 @@ impl Path {
     #[expect(unsafe_code, reason = "argued at the head of this module")]
     pub(super) fn runs(self, text: &[u8], from: usize, sink: impl FnMut(usize, Runs)) {
         match self.0 {
-            // SAFETY: `Path::all` or `Path::best` made this path, having asked the processor.
+            // SAFETY: `Path::all` made this path, having asked the processor.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => unsafe { x86::runs_avx512(text, from, sink) },
-            // SAFETY: `Path::all` or `Path::best` made this path, having asked the processor.
+            // SAFETY: `Path::all` made this path, having asked the processor.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => unsafe { x86::runs_avx2(text, from, sink) },
-            // SAFETY: `Path::all` or `Path::best` made this path, having asked the processor.
+            // SAFETY: `Path::all` made this path, having asked the processor.
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => unsafe { arm::runs_neon(text, from, sink) },
         }

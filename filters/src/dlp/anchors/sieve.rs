@@ -19,7 +19,7 @@ pub(in crate::dlp) struct Sieve {
 impl Sieve {
     /// None: there are more windows than are looked up at once, or this processor has no vectors.
     pub(in crate::dlp) fn new(windows: &[[ByteSet; WINDOW]]) -> Option<Self> {
-        let path = Path::all().first().copied()?;
+        let path = Path::all().next()?;
         Some(Self { buckets: Buckets::of_classes(windows)?, path })
     }
 

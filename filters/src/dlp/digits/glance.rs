@@ -1,7 +1,7 @@
 //! Could anything go on with these digits at all? Three bytes behind them say no to most numbers of a text.
 //!
 //! Needs the automaton of all rules that digits anchor; proves that it ends with no rule where this says no. Its tables
-//! are small enough to stay in the nearest cache, and it asks without a branch for each byte.
+//! are an eighth as large, and it asks without a branch for each byte.
 
 use super::around;
 use super::eights::{self, HIGH};

@@ -207,16 +207,15 @@ impl UnanchoredReading {
     /// Reads to the end of what is there, and says in which state that is.
     fn read_on(&mut self, rules: &Unanchored, view: View<'_>, found: &mut Vec<Found>) -> State {
         let mut state = self.state.unwrap_or(rules.table.start());
-        let mut idle_at = self.idle_at;
-        for (at, byte) in (self.read..).zip(view.text.get(self.read..).unwrap_or_default()) {
+        for at in self.read..view.text.len() {
+            let Some(byte) = view.text.get(at) else { break };
             state = rules.table.next(state, *byte);
-            // Texts go to and fro between these: a branch would be guessed wrongly at every word.
-            idle_at = std::hint::select_unpredictable(rules.table.is_idle(state), at + 1, idle_at);
-            if rules.table.is_match(state) {
+            if rules.table.is_idle(state) {
+                self.idle_at = at + 1;
+            } else {
                 self.ended(rules, view, rules.table.ended(state), at, found);
             }
         }
-        self.idle_at = idle_at;
         self.read = view.text.len();
         self.state = Some(state);
         state

@@ -6,6 +6,7 @@
 
 use super::super::anchors::Sieve;
 use super::super::matcher::View;
+use super::super::parts;
 use super::super::rules::CONTEXT_AFTER_BYTES_MAX;
 use super::super::scanner::{Found, Wanted};
 use super::inner::{self, Window};
@@ -106,8 +107,7 @@ impl Unanchored {
             };
             for (start, rule) in &known {
                 if !part.contains(start) {
-                    let next = parts.get(parts.partition_point(|part| part.end <= *start));
-                    let Some(next) = next.filter(|part| part.start <= *start) else { continue };
+                    let Some(next) = parts::at(parts, *start) else { continue };
                     part = next.clone();
                     reading = UnanchoredReading::default();
                 }
@@ -138,9 +138,7 @@ impl Unanchored {
         found: &mut Vec<Found>,
     ) -> Option<()> {
         let mut here = Vec::new();
-        let first = parts.partition_point(|part| part.end <= place.start);
-        let within = parts.get(first..).unwrap_or_default();
-        for part in within.iter().take_while(|part| part.start < place.end) {
+        for part in parts::within(parts, place) {
             let from = place.start.max(part.start) - part.start;
             let to = place.end.min(part.end) - part.start;
             let known = part.len().min(to + REACH_BYTES);

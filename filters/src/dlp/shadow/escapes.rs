@@ -226,6 +226,15 @@ impl Text<'_> {
         self.bytes.get(at).copied().ok_or(end)
     }
 
+    /// Whether such a byte stands here: not at the end.
+    fn has(self, at: usize, is: impl Fn(u8) -> bool) -> Result<bool, Stop> {
+        match self.at(at) {
+            Ok(byte) => Ok(is(byte)),
+            Err(Stop::No) => Ok(false),
+            Err(Stop::Open) => Err(Stop::Open),
+        }
+    }
+
     fn digits(self, at: usize, radix: u32, count: usize) -> Read<u32> {
         let mut value = 0;
         for place in at..at + count {
@@ -358,14 +367,8 @@ impl Text<'_> {
             b'0' if self.is_long(letter)? => {
                 // Of style sheets; a blank before the next one belongs to it.
                 let (value, end) = self.digits(letter, 16, 6)?;
-                let is_apart = match self.at(end) {
-                    Ok(b' ') => matches!(self.at(end + 1), Ok(b'\\') | Err(Stop::Open)),
-                    Ok(_) | Err(Stop::No) => false,
-                    Err(Stop::Open) => return Err(Stop::Open),
-                };
-                if is_apart && self.at(end + 1).is_err() {
-                    return Err(Stop::Open);
-                }
+                let is_apart =
+                    self.has(end, |byte| byte == b' ')? && self.has(end + 1, |byte| byte == b'\\')?;
                 let end = end + usize::from(is_apart);
                 Ok((char::from_u32(value).ok_or(Stop::No)?, end))
             }
@@ -407,13 +410,8 @@ impl Text<'_> {
     /// Whether six hexadecimal digits that begin with four zeros stand here.
     fn is_long(self, at: usize) -> Result<bool, Stop> {
         for place in at..at + 6 {
-            let is_one = match self.at(place) {
-                Ok(byte) if place < at + 4 => byte == b'0',
-                Ok(byte) => byte.is_ascii_hexdigit(),
-                Err(Stop::No) => false,
-                Err(Stop::Open) => return Err(Stop::Open),
-            };
-            if !is_one {
+            let is_one = |byte: u8| if place < at + 4 { byte == b'0' } else { byte.is_ascii_hexdigit() };
+            if !self.has(place, is_one)? {
                 return Ok(false);
             }
         }

@@ -50,7 +50,7 @@ pub(super) fn is_member(byte: u8) -> bool {
 }
 
 /// Whether a run has what those that hide text have and most words and numbers have not: a turn, or many digits at
-/// once, as hex of digits is. One without is not decoded: among those of base64, that is one of the shortest in fifty.
+/// once, as hex of digits is. One without is not decoded: among those of base64, that is one of the shortest in 250.
 fn is_mixed(run: &[u8]) -> bool {
     run.array_windows().any(|[before, byte]| is_turn(*before, *byte)) || holds_digits(run)
 }

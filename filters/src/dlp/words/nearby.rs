@@ -49,10 +49,8 @@ struct Seen {
 impl Nearby {
     /// Forgets the text.
     pub(in crate::dlp) fn clear(&mut self) {
-        (self.from, self.until, self.asked_at, self.close) = (0, 0, 0, 0);
-        self.words.clear();
-        self.set_of = 0..0;
-        self.set.clear();
+        (self.asked_at, self.close) = (0, 0);
+        self.begin(0);
     }
 
     /// Whether a context word of a rule stands in a window: whole, as far as the window shows, and not as the end of a
@@ -112,6 +110,13 @@ impl Nearby {
         &self.set
     }
 
+    /// Knows nothing, from a place on.
+    fn begin(&mut self, place: usize) {
+        (self.from, self.until) = (place, place);
+        self.words.clear();
+        self.set.clear();
+    }
+
     /// Whether a part touches what is known, or nearly so.
     fn is_near(&self, part: &Range<usize>) -> bool {
         self.from < self.until && part.start <= self.until + GAP_BYTES && self.from <= part.end + GAP_BYTES
@@ -120,10 +125,7 @@ impl Nearby {
     /// Sees to it that all words are known that begin in this part.
     pub(in crate::dlp) fn cover(&mut self, lexicon: &Lexicon, text: &[u8], part: Range<usize>) {
         if !self.is_near(&part) {
-            let (asked_at, close) = (self.asked_at, self.close);
-            self.clear();
-            (self.asked_at, self.close) = (asked_at, close);
-            (self.from, self.until) = (part.start, part.start);
+            self.begin(part.start);
         }
         if part.start < self.from {
             let known = self.words.len();
