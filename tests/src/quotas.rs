@@ -256,10 +256,15 @@ fn what_is_warned_of_and_what_it_costs_are_metrics_without_names() {
     for _ in 0..2 {
         assert_eq!(house.chat("acme", PROMPT).status, 200);
     }
-    let page = http::get(house.metrics, "/metrics").text();
+    // An answer is paid for once its client has it.
+    let page = until("the cost of two answers", || {
+        let page = http::get(house.metrics, "/metrics").text();
+        let mut costs = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("palisade_cost_dollars_total{provider=\"double\"} "));
+        let is_paid = costs.any(|cost| cost.parse::<f64>().unwrap() > 0.001);
+        is_paid.then_some(page)
+    });
     assert!(page.contains("palisade_quota_warnings_total{unit=\"dollars\",window=\"day\"} 2"), "{page}");
-    let cost =
-        page.lines().find_map(|line| line.strip_prefix("palisade_cost_dollars_total{provider=\"double\"} "));
-    assert!(cost.is_some_and(|cost| cost.parse::<f64>().unwrap() > 0.001), "{page}");
     assert!(!page.contains("acme"));
 }

@@ -8,6 +8,7 @@ use palisade_filters::policy::compile::{Grounds, Source};
 use palisade_filters::secret::Secret;
 use palisade_filters::{self as filters, Knock, Policy, Visitor, api_key};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
@@ -136,8 +137,58 @@ pub(super) fn widened(text: &str) -> String {
 /// Whether all that was masked besides, the second time, stands beside what was replaced the first time: a rule may ask
 /// what a value ends at, and digits that more of them follow are another number until those are replaced.
 pub(super) fn is_beside(masked: &str, again: &str) -> bool {
+    let mut pairs = Vec::new();
+    is_paired(masked, again, &mut pairs)
+        && pairs.iter().any(|(before, after)| before != after)
+        && pairs.iter().all(|(before, after)| is_text_beside(before, after))
+}
+
+/// The texts of two documents or streams of them, as they read: a mask has as many stars as its value had characters,
+/// and not as many as that was written with. Whether the two are of one shape.
+fn is_paired(before: &str, after: &str, pairs: &mut Vec<(String, String)>) -> bool {
+    fn read(text: &str) -> Option<Value> {
+        serde_json::from_str(text).ok().filter(|value: &Value| value.is_object() || value.is_array())
+    }
+    fn is_walked(before: &Value, after: &Value, pairs: &mut Vec<(String, String)>) -> bool {
+        match (before, after) {
+            (Value::String(before), Value::String(after)) => is_paired(before, after, pairs),
+            (Value::Array(before), Value::Array(after)) => {
+                before.len() == after.len()
+                    && before.iter().zip(after).all(|(before, after)| is_walked(before, after, pairs))
+            }
+            (Value::Object(before), Value::Object(after)) => {
+                before.len() == after.len()
+                    && before.iter().zip(after).all(|((name, before), (name_after, after))| {
+                        name == name_after && is_walked(before, after, pairs)
+                    })
+            }
+            (before, after) => {
+                pairs.push((
+                    before.to_string(),
+                    after.as_str().map_or_else(|| after.to_string(), str::to_owned),
+                ));
+                true
+            }
+        }
+    }
+    if let (Some(before), Some(after)) = (read(before), read(after)) {
+        return is_walked(&before, &after, pairs);
+    }
+    let is_stream = before.lines().any(|line| line.starts_with("data:"));
+    if is_stream && before.lines().count() == after.lines().count() {
+        let field = |line| str::strip_prefix(line, "data:").unwrap_or(line);
+        return before
+            .lines()
+            .zip(after.lines())
+            .all(|(before, after)| is_paired(field(before), field(after), pairs));
+    }
+    pairs.push((before.to_owned(), after.to_owned()));
+    true
+}
+
+fn is_text_beside(before: &str, after: &str) -> bool {
     const BESIDE: usize = 4;
-    let (before, after): (Vec<char>, Vec<char>) = (masked.chars().collect(), again.chars().collect());
+    let (before, after): (Vec<char>, Vec<char>) = (before.chars().collect(), after.chars().collect());
     if before.len() != after.len() {
         return false;
     }

@@ -47,7 +47,12 @@ pub(crate) fn projection(data: &[u8]) {
         let apart = widened(&without_labels(text(&kept)));
         let kept_again = leaves(masked(), surface, apart.as_bytes()).expect("what left once may leave again");
         let is_beside = is_beside(&apart, text(&kept_again));
-        assert!(!kept_again.is_redacted || is_beside, "it has more to redact: {} of {sent}", text(&again));
+        assert!(
+            !kept_again.is_redacted || is_beside,
+            "it has more to redact: {} of {sent}, and {} of {apart}",
+            text(&again),
+            text(&kept_again)
+        );
     }
 }
 
