@@ -79,9 +79,11 @@ pub(super) fn labelled() -> &'static Visitor {
     &REDACTING[0]
 }
 
-/// For whom everything is redacted by as many stars as it has characters.
+/// For whom everything is redacted by as many stars as it has characters, and nothing otherwise: no floor.
 pub(super) fn masked() -> &'static Visitor {
-    &REDACTING[1]
+    static MASKED: LazyLock<Visitor> =
+        LazyLock::new(|| visitor(&format!("floor.shipped = 'none'\n{PLATFORM}"), &redacts(Mode::Mask)));
+    &MASKED
 }
 
 /// What the first byte of a case says: who asks, and which of so many things.
@@ -127,11 +129,6 @@ pub(super) fn without_labels(text: &str) -> String {
         };
     }
     out + rest
-}
-
-/// The same text, where what the floor wrote, in its own mode, brings no word nearer to what stands behind it.
-pub(super) fn widened(text: &str) -> String {
-    text.replace(NO_LABEL, &format!("[{}]", "#".repeat(2 * rules::CONTEXT_BEFORE_BYTES_MAX)))
 }
 
 /// Whether all that was masked besides, the second time, stands beside what was replaced the first time: a rule may ask
@@ -193,7 +190,7 @@ fn is_text_beside(before: &str, after: &str) -> bool {
         return false;
     }
     let is_new = |at: usize| before[at] != after[at];
-    let is_old = |at: usize| matches!(before[at], '*' | '#');
+    let is_old = |at: usize| before[at] == '*';
     let mut at = 0;
     while let Some(start) = (at..before.len()).find(|at| is_new(*at)) {
         at = (start..before.len()).find(|at| !is_new(*at)).unwrap_or(before.len());
