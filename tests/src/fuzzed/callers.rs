@@ -131,6 +131,42 @@ pub(super) fn without_labels(text: &str) -> String {
     out + rest
 }
 
+/// A document as it was masked, and each mask as long as what it stands for: characters beyond ASCII take more than one
+/// byte, and words are near by bytes.
+pub(super) fn widened(told: &str, masked: &str) -> String {
+    fn widen(told: &Value, masked: &Value) -> Value {
+        match (told, masked) {
+            (Value::String(told), Value::String(masked)) => widened(told, masked).into(),
+            (Value::Array(told), Value::Array(masked)) => {
+                told.iter().zip(masked).map(|(told, masked)| widen(told, masked)).collect()
+            }
+            (Value::Object(told), Value::Object(masked)) => {
+                let members = masked.iter().map(|(name, masked)| {
+                    (name.clone(), told.get(name).map_or_else(|| masked.clone(), |told| widen(told, masked)))
+                });
+                Value::Object(members.collect())
+            }
+            _ => masked.clone(),
+        }
+    }
+    if let (Some(told), Some(masked)) = (document(told), document(masked)) {
+        return widen(&told, &masked).to_string();
+    }
+    if told.chars().count() != masked.chars().count() {
+        return masked.to_owned();
+    }
+    let bytes = |(told, masked): (char, char)| {
+        let count = if masked == '*' { told.len_utf8() } else { 1 };
+        std::iter::repeat_n(masked, count)
+    };
+    told.chars().zip(masked.chars()).flat_map(bytes).collect()
+}
+
+/// A text that is JSON, of more than one value.
+fn document(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok().filter(|value: &Value| value.is_object() || value.is_array())
+}
+
 /// Whether all that was masked besides, the second time, stands beside what was replaced the first time: a rule may ask
 /// what a value ends at, and digits that more of them follow are another number until those are replaced.
 pub(super) fn is_beside(masked: &str, again: &str) -> bool {
@@ -143,9 +179,6 @@ pub(super) fn is_beside(masked: &str, again: &str) -> bool {
 /// The texts of two documents or streams of them, as they read: a mask has as many stars as its value had characters,
 /// and not as many as that was written with. Whether the two are of one shape.
 fn is_paired(before: &str, after: &str, pairs: &mut Vec<(String, String)>) -> bool {
-    fn read(text: &str) -> Option<Value> {
-        serde_json::from_str(text).ok().filter(|value: &Value| value.is_object() || value.is_array())
-    }
     fn is_walked(before: &Value, after: &Value, pairs: &mut Vec<(String, String)>) -> bool {
         match (before, after) {
             (Value::String(before), Value::String(after)) => is_paired(before, after, pairs),
@@ -168,7 +201,7 @@ fn is_paired(before: &str, after: &str, pairs: &mut Vec<(String, String)>) -> bo
             }
         }
     }
-    if let (Some(before), Some(after)) = (read(before), read(after)) {
+    if let (Some(before), Some(after)) = (document(before), document(after)) {
         return is_walked(&before, &after, pairs);
     }
     let is_stream = before.lines().any(|line| line.starts_with("data:"));

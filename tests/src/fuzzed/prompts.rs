@@ -1,6 +1,6 @@
 //! What must hold for any body of a request, and for any edits of one.
 
-use super::callers::{is_beside, is_explained, masked, picked, without_labels};
+use super::callers::{is_beside, is_explained, masked, picked, widened, without_labels};
 use bytes::Bytes;
 use palisade_filters::dlp::lane::Action;
 use palisade_filters::dlp::splice::{self, Edit};
@@ -44,14 +44,14 @@ pub(crate) fn projection(data: &[u8]) {
     if again.is_redacted && !is_explained(&sent, text(&again)) {
         // As in answers: it may be that a word came nearer, or what a value ends at was replaced, and only that.
         let kept = leaves(masked(), surface, body).expect("who blocks nothing lets it leave");
-        let kept_again = leaves(masked(), surface, &kept.sent).expect("what left once may leave again");
-        let is_beside = is_beside(text(&kept), text(&kept_again));
+        let kept = widened(&String::from_utf8_lossy(body), text(&kept));
+        let kept_again = leaves(masked(), surface, kept.as_bytes()).expect("what left once may leave again");
+        let is_beside = is_beside(&kept, text(&kept_again));
         assert!(
             !kept_again.is_redacted || is_beside,
-            "it has more to redact: {} of {sent}, and {} of {}",
+            "it has more to redact: {} of {sent}, and {} of {kept}",
             text(&again),
-            text(&kept_again),
-            text(&kept)
+            text(&kept_again)
         );
     }
 }
