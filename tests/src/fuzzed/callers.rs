@@ -162,9 +162,11 @@ pub(super) fn widened(told: &str, masked: &str) -> String {
     told.chars().zip(masked.chars()).flat_map(bytes).collect()
 }
 
-/// A text that is JSON, of more than one value.
+/// A text that is JSON, and does not read as itself.
 fn document(text: &str) -> Option<Value> {
-    serde_json::from_str(text).ok().filter(|value: &Value| value.is_object() || value.is_array())
+    serde_json::from_str(text)
+        .ok()
+        .filter(|value: &Value| value.is_object() || value.is_array() || value.is_string())
 }
 
 /// Whether all that was masked besides, the second time, stands beside what was replaced the first time: a rule may ask
