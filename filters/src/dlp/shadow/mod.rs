@@ -9,6 +9,7 @@
 //! Out of reach: what is encrypted or compressed, what must be understood to be put together, and more than [`DEPTH`]
 //! encodings over each other.
 
+mod alignments;
 mod escapes;
 mod fold;
 mod lines;
@@ -250,10 +251,8 @@ impl Shadow {
     /// Goes on with the run at hand, or begins one, and returns where it ends.
     fn follow_run(&mut self, bytes: &[u8], mut at: usize) -> usize {
         if self.padding == 0 {
-            let rest = bytes.get(at..).unwrap_or_default();
-            let members =
-                rest.iter().take(RUN_BYTES_MAX - self.run).take_while(|byte| runs::is_member(**byte));
-            let members = members.count();
+            let rest = bytes.get(at..bytes.len().min(at + RUN_BYTES_MAX - self.run)).unwrap_or_default();
+            let members = runs::members(rest);
             (self.run, at) = (self.run + members, at + members);
         }
         while self.may_be_padded() && bytes.get(at) == Some(&b'=') {

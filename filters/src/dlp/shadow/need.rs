@@ -141,7 +141,7 @@ fn holds_run(text: &[u8], from: usize, end: usize, known: &mut usize) -> bool {
     }
     let from = from.max(*known);
     let from = from - runs::members_at_end(text.get(*known..from).unwrap_or_default());
-    *known = end + members(text.get(end..).unwrap_or_default());
+    *known = end + runs::members(text.get(end..).unwrap_or_default());
     holds_run_here(text.get(from..*known).unwrap_or_default())
 }
 
@@ -149,18 +149,13 @@ fn holds_run(text: &[u8], from: usize, end: usize, known: &mut usize) -> bool {
 fn holds_run_here(text: &[u8]) -> bool {
     let mut at = runs::next(text, 0);
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
-        let run = rest.get(..members(rest)).unwrap_or_default();
+        let run = rest.get(..runs::members(rest)).unwrap_or_default();
         if run.chunks(RUN_BYTES_MAX).any(|piece| runs::decode(piece).is_some()) {
             return true;
         }
         at = runs::next(text, at + run.len());
     }
     false
-}
-
-/// How many bytes of a run a text begins with.
-fn members(text: &[u8]) -> usize {
-    text.iter().position(|byte| !runs::is_member(*byte)).unwrap_or(text.len())
 }
 
 const _: () = assert!(escapes::QUOTED_BYTES < DIGITS_MANY, "both are seen behind a chunk");

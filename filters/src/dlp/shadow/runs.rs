@@ -4,6 +4,7 @@
 //! every alignment is tried. What comes out is shown as far as it is text; noise, as an image is, stays what it is.
 
 use super::SHADOW_GAP;
+use super::alignments::{self, Coding};
 
 /// The shortest run that is decoded, padding included: it hides seven characters.
 pub(super) const RUN_BYTES_MIN: usize = 12;
@@ -18,9 +19,13 @@ pub(super) const PADDING_BYTES_MAX: usize = 2;
 pub(super) const RUN_BYTES_MAX: usize = 16 * 1024;
 /// Bytes in a row that must be text before a decoded run is believed: chance gives ten printable bytes once in thirty
 /// thousand.
-const TEXT_BYTES_MIN: usize = 10;
+pub(super) const TEXT_BYTES_MIN: usize = 10;
 /// Bytes beside letters and digits that a short run may hide, lest words of a language pass for encoded.
 const SHORT_OTHERS_MAX: usize = 3;
+
+/// So many bytes are looked at one by one, and so many together where more follow.
+const FEW_BYTES: usize = 16;
+const MANY_BYTES: usize = 32;
 
 const OUTSIDE: u8 = 0xff;
 
@@ -95,24 +100,64 @@ pub(super) fn members_at_end(text: &[u8]) -> usize {
     text.iter().rev().take_while(|byte| is_member(**byte)).count()
 }
 
+/// With how many bytes of a run a text begins.
+pub(super) fn members(text: &[u8]) -> usize {
+    // In the terms of vectors.
+    leading(text, |byte| byte.is_ascii_alphanumeric() | matches!(byte, b'+' | b'-' | b'/' | b'_'))
+}
+
+/// With how many bytes of a kind a text begins: many are looked at together, once there have been some.
+#[inline]
+fn leading(text: &[u8], is: impl Fn(u8) -> bool) -> usize {
+    let few = text.iter().take(FEW_BYTES).take_while(|byte| is(**byte)).count();
+    if few < FEW_BYTES {
+        return few;
+    }
+    let rest = text.get(few..).unwrap_or_default();
+    let are = |bytes: &&[u8; MANY_BYTES]| bytes.iter().fold(true, |all, byte| all & is(*byte));
+    let many = rest.as_chunks().0.iter().take_while(are).count() * MANY_BYTES;
+    let rest = rest.get(many..).unwrap_or_default();
+    few + many + rest.iter().take_while(|byte| is(**byte)).count()
+}
+
 /// Where in ASCII the next run begins that is long enough or may go on behind the end; the end, if there is none.
-/// It looks at one byte in ten, and at more only where that is part of a run.
-pub(super) fn next(bytes: &[u8], mut at: usize) -> usize {
-    let least = RUN_BYTES_MIN - PADDING_BYTES_MAX;
-    let members_before = |at: usize, end: usize| members_at_end(bytes.get(at..end).unwrap_or_default());
+pub(super) fn next(bytes: &[u8], at: usize) -> usize {
+    next_of(bytes, at, RUN_BYTES_MIN - PADDING_BYTES_MAX, is_member)
+}
+
+/// Where the next bytes of a kind begin that are at least so many in a row, or reach the end; the end, if there are
+/// none. Of each so many bytes it looks at one, and at more only where that is one of them.
+#[inline]
+fn next_of(bytes: &[u8], mut at: usize, least: usize, is: impl Fn(u8) -> bool) -> usize {
+    let before = |at: usize, end: usize| {
+        let bytes = bytes.get(at..end).unwrap_or_default();
+        bytes.iter().rev().take_while(|byte| is(**byte)).count()
+    };
     while let Some(probe) = bytes.get(at + least - 1) {
         let end = at + least;
-        if !is_member(*probe) {
+        if !is(*probe) {
             at = end;
             continue;
         }
-        let begins = end - members_before(at, end);
+        let begins = end - before(at, end);
         if begins == at {
             return at;
         }
         at = begins;
     }
-    bytes.len() - members_before(at, bytes.len())
+    bytes.len() - before(at, bytes.len())
+}
+
+/// What of a run may be hex.
+fn parts_of_hex(run: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        at = next_of(run, at, RUN_BYTES_MIN, |byte| byte.is_ascii_hexdigit());
+        let rest = run.get(at..)?;
+        let part = rest.get(..leading(rest, |byte| byte.is_ascii_hexdigit()))?;
+        at += part.len();
+        Some(part).filter(|part| part.len() >= RUN_BYTES_MIN)
+    })
 }
 
 /// The text that a run hides.
@@ -121,10 +166,9 @@ pub(super) fn decode(run: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let run = run.strip_suffix(b"==").or_else(|| run.strip_suffix(b"=")).unwrap_or(run);
-    let digits = run.split(|byte| !byte.is_ascii_hexdigit()).filter(|part| part.len() >= RUN_BYTES_MIN);
-    let texts = digits.filter_map(|part| Some((best(part, 2, hexadecimal)?, part.len())));
+    let texts = parts_of_hex(run).filter_map(|part| Some((text_of(part, Coding::Hex)?, part.len())));
     let text = texts.max_by_key(|(text, _)| text.len());
-    let in_base64 = || if may_be_base64(run) { best(run, 4, base64) } else { None };
+    let in_base64 = || if may_be_base64(run) { text_of(run, Coding::Base64) } else { None };
     let is_base32 = || run.iter().all(|byte| quintet(*byte).is_some());
     match text {
         // A few digits beside it are not all that a run hides.
@@ -136,7 +180,7 @@ pub(super) fn decode(run: &[u8]) -> Option<Vec<u8>> {
             Some(text)
         }
         Some((text, _)) => Some(text),
-        None => in_base64().or_else(|| if is_base32() { best(run, 8, base32) } else { None }),
+        None => in_base64().or_else(|| if is_base32() { best_of_base32(run) } else { None }),
     }
 }
 
@@ -151,19 +195,33 @@ fn may_be_base64(run: &[u8]) -> bool {
     if run.len() < LONG_RUN_BYTES { is_text(0) } else { (0..run.len() - 7).any(is_text) }
 }
 
-/// Decodes from each of the first offsets and takes what is text for the most part.
-fn best(run: &[u8], offsets: usize, decode: fn(&[u8]) -> Vec<u8>) -> Option<Vec<u8>> {
+/// The text that a run hides if it is written so.
+fn text_of(run: &[u8], coding: Coding) -> Option<Vec<u8>> {
     if run.len() < LONG_RUN_BYTES {
-        let mut stretches = Stretches { is_short: true, ..Stretches::default() };
-        for byte in decode(run) {
-            stretches.take(byte);
-        }
-        return stretches.finish();
+        short(run, |run| coding.decode(run))
+    } else {
+        alignments::best(run, coding)
+    }
+}
+
+/// The text of a short run, which is text from end to end or nothing.
+fn short(run: &[u8], decode: impl Fn(&[u8]) -> Vec<u8>) -> Option<Vec<u8>> {
+    let mut stretches = Stretches { is_short: true, ..Stretches::default() };
+    for byte in decode(run) {
+        stretches.take(byte);
+    }
+    stretches.finish()
+}
+
+/// Decodes a run of base32 from each of the first offsets and takes what is text for the most part.
+fn best_of_base32(run: &[u8]) -> Option<Vec<u8>> {
+    if run.len() < LONG_RUN_BYTES {
+        return short(run, base32);
     }
     let mut best: Option<Vec<u8>> = None;
-    for offset in 0..offsets {
+    for offset in 0..8 {
         let run = run.get(offset..).unwrap_or_default();
-        let bytes = decode(run);
+        let bytes = base32(run);
         let text = text_in(&bytes).or_else(|| text_in(&narrow(&bytes)?));
         let Some(text) = text else { continue };
         if text.len() * 2 > run.len() {
@@ -176,7 +234,7 @@ fn best(run: &[u8], offsets: usize, decode: fn(&[u8]) -> Vec<u8>) -> Option<Vec<
     best
 }
 
-fn base64(run: &[u8]) -> Vec<u8> {
+pub(super) fn base64(run: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(run.len() / 4 * 3 + 2);
     let (groups, rest) = run.as_chunks::<4>();
     for group in groups {
@@ -216,7 +274,7 @@ fn base32(run: &[u8]) -> Vec<u8> {
     out
 }
 
-fn hexadecimal(run: &[u8]) -> Vec<u8> {
+pub(super) fn hexadecimal(run: &[u8]) -> Vec<u8> {
     let (pairs, _) = run.as_chunks::<2>();
     pairs.iter().map(|[high, low]| digit(*high) << 4 | digit(*low)).collect()
 }
@@ -228,7 +286,7 @@ fn digit(byte: u8) -> u8 {
 
 /// Bytes of UTF-16 whose characters are ASCII, as Windows encodes commands: without the zeros between them. What is no
 /// such character is a zero. `None`: few of them are.
-fn narrow(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn narrow(bytes: &[u8]) -> Option<Vec<u8>> {
     let zeros = |from: usize| bytes.iter().skip(from).step_by(2).filter(|byte| **byte == 0).count();
     // Zeros stand behind the characters, from the first byte on or from the second.
     let from = usize::from(zeros(0) > zeros(1));
@@ -242,7 +300,7 @@ fn narrow(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// What of decoded bytes is text. Of noise most are not looked at: in a row of text any two neighbours can be ones, so
 /// that it is enough to look at one place in ten, and from there back to where two cannot.
-fn text_in(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn text_in(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut stretches = Stretches::default();
     let mut from = 0;
     while let Some(row) = bytes.get(from..from + TEXT_BYTES_MIN) {
@@ -254,23 +312,26 @@ fn text_in(bytes: &[u8]) -> Option<Vec<u8>> {
         let rest = bytes.get(from..).unwrap_or_default();
         let broken = rest.array_windows().position(|[one, other]| !may_neighbour(*one, *other));
         let row = rest.get(..broken.map_or(rest.len(), |broken| broken + 1)).unwrap_or_default();
-        for byte in row {
-            stretches.take(*byte);
-        }
-        stretches.end();
+        stretches.take_row(row);
         from += row.len();
     }
     stretches.finish()
 }
 
 /// Whether one byte can stand before another one in a text in UTF-8 without control characters.
-fn may_neighbour(one: u8, other: u8) -> bool {
+pub(super) fn may_neighbour(one: u8, other: u8) -> bool {
     match (kind(one), kind(other)) {
         (Byte::None, _) | (_, Byte::None) => false,
         (Byte::Ascii, other) => !matches!(other, Byte::Next),
         (Byte::First, other) => matches!(other, Byte::Next),
         (Byte::Next, Byte::Ascii | Byte::First | Byte::Next) => true,
     }
+}
+
+/// Whether all of this is ASCII without control characters, as text has it.
+pub(super) fn is_plain(bytes: &[u8]) -> bool {
+    let is = |byte: u8| matches!(byte, b' '..=b'~' | b'\t' | b'\n' | b'\r');
+    bytes.iter().fold(true, |all, byte| all & is(*byte))
 }
 
 /// What a byte is to a text.
@@ -306,7 +367,7 @@ fn kind(byte: u8) -> Byte {
 
 /// Keeps of decoded bytes what is text: UTF-8 without control characters, enough of it in a row.
 #[derive(Default)]
-struct Stretches {
+pub(super) struct Stretches {
     text: Vec<u8>,
     /// Where in `text` the stretch at hand begins.
     from: usize,
@@ -338,6 +399,26 @@ impl Stretches {
         self.text.push(byte);
     }
 
+    /// Takes bytes that are a stretch.
+    pub(super) fn take_row(&mut self, row: &[u8]) {
+        let (many, rest) = row.as_chunks::<MANY_BYTES>();
+        for bytes in many {
+            if self.wanted == 0 && is_plain(bytes) {
+                self.text.extend_from_slice(bytes);
+            } else {
+                self.take_each(bytes);
+            }
+        }
+        self.take_each(rest);
+        self.end();
+    }
+
+    fn take_each(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.take(*byte);
+        }
+    }
+
     /// Ends the stretch at hand: it stays if it is long enough.
     fn end(&mut self) {
         self.is_broken = true;
@@ -354,7 +435,7 @@ impl Stretches {
         }
     }
 
-    fn finish(mut self) -> Option<Vec<u8>> {
+    pub(super) fn finish(mut self) -> Option<Vec<u8>> {
         if self.is_short {
             let others = self.text.iter().filter(|byte| !byte.is_ascii_alphanumeric()).count();
             return (!self.is_broken && others <= SHORT_OTHERS_MAX).then_some(self.text);
