@@ -7,12 +7,14 @@
 //! that mean nothing without a streak of letters, digits and signs are looked for only where one is near.
 
 mod buckets;
+mod buried;
 pub(super) mod commonness;
 mod paths;
 mod sieve;
 mod windows;
 
 pub(super) use buckets::WINDOW;
+pub(super) use buried::{Buried, NEVER};
 pub(super) use paths::{Runs, widely};
 pub(super) use sieve::Sieve;
 
@@ -24,8 +26,6 @@ use windows::Windows;
 
 /// So many bytes of a word stand before what is in the midst of it.
 pub(super) const BURIED_BYTES: usize = 17;
-/// So many digits are many.
-const LONG_DIGITS: usize = 4;
 /// Runs of digits are told apart by their lengths up to this one.
 const SHORT_DIGITS_MAX: usize = 8;
 /// The way without vectors.
@@ -54,6 +54,8 @@ struct Apart {
 pub(super) enum Kind {
     /// The first digit of a run.
     Digits,
+    /// One behind at least [`BURIED_BYTES`] bytes of a word, where that was looked at.
+    BuriedDigits,
     /// An `@`.
     AtSign,
     /// The literal with this number.
@@ -69,8 +71,8 @@ pub(super) struct Anchors {
     apart: Option<Box<Apart>>,
     /// Fewer digits at once are no anchor.
     digits_least: usize,
-    /// Whether digits in the midst of a long word are no anchor unless there are [`LONG_DIGITS`] of them.
-    skips_buried: bool,
+    /// How many there must be in the midst of a long word, if that is known.
+    buried: Option<Box<Buried>>,
     /// How the sweep goes; none is the portable way.
     path: Option<Path>,
 }
@@ -95,16 +97,16 @@ impl Anchors {
             windows: of(&|_| true),
             apart: reach.map(|reach| Box::new(apart(reach))),
             digits_least: 1,
-            skips_buried: false,
+            buried: None,
             path: Path::all().next(),
         }
     }
 
     /// From now on digits may be left out, unless there are so many of them at once; and behind [`BURIED_BYTES`] bytes
-    /// of a word, unless there are so many there.
-    pub(super) fn skip_short(&mut self, least: usize, least_behind_word: usize) {
+    /// of a word, unless there are so many as the last two of those ask for.
+    pub(super) fn skip_short(&mut self, least: usize, buried: Option<Buried>) {
         self.digits_least = least.clamp(1, SHORT_DIGITS_MAX);
-        self.skips_buried = self.digits_least < LONG_DIGITS && least_behind_word >= LONG_DIGITS;
+        self.buried = buried.map(Box::new);
     }
 
     /// The ways that this processor can sweep, best first.
@@ -124,7 +126,8 @@ impl Anchors {
             .apart
             .as_ref()
             .map_or(0, |apart| size_of_val(&**apart) + apart.near.memory_bytes() + apart.far.memory_bytes());
-        literals + self.windows.memory_bytes() + apart
+        let buried = self.buried.as_ref().map_or(0, |buried| size_of_val(&**buried) + buried.memory_bytes());
+        literals + self.windows.memory_bytes() + apart + buried
     }
 
     /// The length of a literal.
@@ -195,13 +198,27 @@ impl Anchors {
             if self.digits_least > 1 && starts != 0 {
                 starts &= long(digits | behind(end - at), self.digits_least);
             }
-            if self.skips_buried && starts != 0 {
-                starts &= !buried(words, words_before) | long(digits | behind(end - at), LONG_DIGITS);
-            }
+            let deep = if starts != 0 { starts & buried(words, words_before) } else { 0 };
             words_before = words;
             // Before `marks_from`, digits and `@` are known.
             let known = u32::try_from(marks_from.saturating_sub(at)).unwrap_or(u32::MAX);
             let marks = u64::MAX.checked_shl(known).unwrap_or(0);
+            if deep != 0
+                && let Some(buried) = &self.buried
+            {
+                starts &= !deep;
+                let digits = digits | behind(end - at);
+                each_bit(deep & marks, |bit| {
+                    let before = text.get(at + bit - 2..).and_then(|rest| rest.first_chunk());
+                    let run = (digits >> bit).trailing_ones() as usize;
+                    // At the end of the block it may be any.
+                    let is_long =
+                        bit + run >= BLOCK || run >= before.map_or(0, |before| buried.least(*before));
+                    if is_long {
+                        hits.push(Hit { at: at + bit, kind: Kind::BuriedDigits });
+                    }
+                });
+            }
             each_bit(starts & marks, |bit| hits.push(Hit { at: at + bit, kind: Kind::Digits }));
             each_bit(ats & marks, |bit| hits.push(Hit { at: at + bit, kind: Kind::AtSign }));
             each_bit(windows, |bit| of.verify_at(&self.literals, text, at + bit, hits));
@@ -423,7 +440,8 @@ mod tests {
             places.extend([0, text.len()]);
             places.sort_unstable();
             let mut anchors = Anchors::new(&[("AKIA", None)]);
-            anchors.skip_short(least, LONG_DIGITS.max(least));
+            let asked = |[_, last]: [u8; 2]| if last == b'_' { NEVER } else { 1 + last % 5 };
+            anchors.skip_short(least, Some(Buried::of(asked)));
             for way in Anchors::ways() {
                 anchors.go(way);
                 let mut hits = Vec::new();
@@ -435,8 +453,11 @@ mod tests {
                     let before = text[..hit.at].iter().rev();
                     let words = before.take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
                     let digits = text[hit.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-                    let may_lack = digits < least || words >= BURIED_BYTES && digits < LONG_DIGITS;
-                    prop_assert!(may_lack || hits.contains(&hit), "{way}: {hit:?}");
+                    let last = hit.at.checked_sub(1).map_or(0, |last| text[last]);
+                    let may_lack = digits < least || words >= BURIED_BYTES && digits < usize::from(asked([0, last]));
+                    let buried = Hit { kind: Kind::BuriedDigits, ..hit };
+                    prop_assert!(words >= BURIED_BYTES || !hits.contains(&buried), "{way}: {hit:?}");
+                    prop_assert!(may_lack || hits.contains(&hit) || hits.contains(&buried), "{way}: {hit:?}");
                 }
             }
         }

@@ -161,7 +161,7 @@ impl Scanner {
         let lexicon =
             Lexicon::new(words.flat_map(|(number, words)| words.forms().map(move |word| (word, number))));
         let digits = Digits::new(&rules, &lexicon);
-        anchors.skip_short(digits.least(), digits.least_behind_word());
+        anchors.skip_short(digits.least(), digits.buried(&rules));
         let mut scanner = Self {
             documents: Vec::with_capacity(rules.len()),
             detectors: rules.iter().map(|rule| Arc::new(Detector::of(&rule.document))).collect(),
@@ -359,7 +359,7 @@ impl Scan {
     /// A literal is seen again while the sweep overlaps; it was complete before if it ended before.
     fn was_known(scanner: &Scanner, hit: Hit, swept: usize) -> bool {
         match hit.kind {
-            Kind::Digits | Kind::AtSign => false,
+            Kind::Digits | Kind::BuriedDigits | Kind::AtSign => false,
             Kind::Literal(number) => {
                 let length = scanner.anchors.literal_bytes(number);
                 hit.at + length <= swept
@@ -381,7 +381,8 @@ impl Scan {
         match hit.kind {
             // Most hits are digits, and most of those are nothing.
             Kind::Digits if !scanner.digits.may_be(view.text, at) => {}
-            Kind::Digits => self.ask_digits(scanner, view, at, found),
+            Kind::BuriedDigits if !scanner.digits.may_be_buried(view.text, at) => {}
+            Kind::Digits | Kind::BuriedDigits => self.ask_digits(scanner, view, at, found),
             Kind::AtSign => {
                 for rule in scanner.at_sign_rules.iter().copied() {
                     let start = scanner.matcher(rule).map_or(at, |matcher| before_at(view.text, at, matcher));

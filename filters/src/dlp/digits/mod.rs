@@ -15,7 +15,7 @@ pub(super) use around::may_go_on;
 pub(super) use sets::Sets;
 pub(super) use shapes::Shapes;
 
-use super::anchors::BURIED_BYTES;
+use super::anchors::{BURIED_BYTES, Buried, NEVER};
 use super::detector::Detector;
 use super::matcher::View;
 use super::rules::{CONTEXT_BEFORE_BYTES_MAX, DIGITS_LEAD_BYTES_MAX, Rule};
@@ -102,6 +102,8 @@ pub(super) struct Digits {
     before: Sets,
     /// Sets by the letters of a word before it, for each count.
     words: Sets,
+    /// The one set of rules that may match in the midst of a long word.
+    behind_word: Sets,
     /// Sets by context word: the rules that it is one of.
     by_word: Sets,
     /// How sure rules are without a context word, in order, and for each the set of those that are as sure.
@@ -179,6 +181,8 @@ impl Digits {
         for words in 0..=WORD_MAX {
             self.words.push(having(all, &|shapes| shapes.words >> words & 1 == 1));
         }
+        self.behind_word = sets();
+        self.behind_word.push(having(all, &Shapes::may_be_buried));
         let of_digits = |is_in: &dyn Fn(&DigitRule) -> bool| -> Vec<usize> {
             (0..).zip(all).filter(|(_, (digit, ..))| is_in(digit)).map(|(at, _)| at).collect()
         };
@@ -227,12 +231,19 @@ impl Digits {
         self.far.push(asking.filter(|(_, (_, rule, _))| reaches_far(rule)).map(|(at, _)| at));
     }
 
-    /// The fewest digits, at once, that may begin a match in the midst of a long word.
-    pub(super) fn least_behind_word(&self) -> usize {
-        let numbers = self.behind.chunks(After::COUNT * Second::COUNT);
-        let behind_word = self.words.get(WORD_MAX);
-        let may = |number: &u16| !sets::are_apart(self.shapes.get(usize::from(*number)), behind_word);
-        numbers.into_iter().position(|numbers| numbers.iter().any(may)).unwrap_or(usize::MAX)
+    /// How many digits, at once, begin a match in the midst of a long word at least, behind each two bytes of it. None:
+    /// no rule of these is anchored by digits.
+    pub(super) fn buried(&self, rules: &[Rule]) -> Option<Buried> {
+        let behind = |member: usize| {
+            let rule = rules.get(usize::from(self.rules.get(member)?.rule))?;
+            rule.matcher.shapes().map(Shapes::behind_word)
+        };
+        let rules: Vec<_> = sets::members(self.behind_word.get(0)).filter_map(behind).collect();
+        let least = |before: [u8; 2]| {
+            let of_those = rules.iter().filter(|rule| rule.may_be_behind(before)).map(|rule| rule.least);
+            of_those.min().unwrap_or(NEVER)
+        };
+        (!self.rules.is_empty()).then(|| Buried::of(least))
     }
 
     /// The fewest digits, at once, that may begin a match.
@@ -250,6 +261,7 @@ impl Digits {
             &self.pairs,
             &self.before,
             &self.words,
+            &self.behind_word,
             &self.by_word,
             &self.alone,
             &self.counts,
@@ -268,6 +280,17 @@ impl Digits {
     #[inline]
     pub(super) fn may_be(&self, text: &[u8], at: usize) -> bool {
         self.glance.may_be(text, at)
+    }
+
+    /// The same of digits in the midst of a long word.
+    #[inline]
+    pub(super) fn may_be_buried(&self, text: &[u8], at: usize) -> bool {
+        if !self.glance.may_be(text, at) {
+            return false;
+        }
+        let (earlier, from_here) = text.split_at_checked(at).unwrap_or_default();
+        let forward = usize::from(self.forward.walk(from_here, around::start(earlier)));
+        !sets::are_apart(self.forward_sets.get(forward), self.behind_word.get(0))
     }
 
     /// What stands around the digits at `at`; none, if no rule could begin with them.

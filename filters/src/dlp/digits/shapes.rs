@@ -195,6 +195,27 @@ pub(in crate::dlp) struct Shapes {
     pub(super) before: u8,
     /// How many bytes of a word may stand before them.
     pub(super) words: u32,
+    /// Bytes of the match before them.
+    lead: usize,
+    /// For each byte, which ones may stand behind it, where both are in the midst of a long word and right before them;
+    /// empty if no match is there.
+    behind_word: Box<[u128]>,
+}
+
+/// What of a rule may be in the midst of a long word.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BehindWord<'a> {
+    behind: &'a [u128],
+    /// How many digits there are at least.
+    pub(super) least: u8,
+}
+
+impl BehindWord<'_> {
+    /// Whether they may stand behind these two bytes.
+    pub(super) fn may_be_behind(self, [first, second]: [u8; 2]) -> bool {
+        let seconds = self.behind.get(usize::from(first)).copied().unwrap_or(0);
+        seconds >> (second & 0x7f) & 1 == 1
+    }
 }
 
 impl Shapes {
@@ -213,7 +234,23 @@ impl Shapes {
             pairs: walker.pairs(lead),
             before: walker.before(lead),
             words: walker.words(lead),
+            lead,
+            behind_word: walker.behind_word(lead),
         }
+    }
+
+    /// Whether a match may be in the midst of a long word: behind so many bytes of one as are told apart, or with all of
+    /// those but one, where that is the letter of an escape.
+    pub(super) fn may_be_buried(&self) -> bool {
+        let is_long = self.lead + 1 == WORD_MAX && self.words >> self.lead & 1 == 1;
+        is_long || self.words >> WORD_MAX & 1 == 1
+    }
+
+    /// What of this may be there.
+    pub(super) fn behind_word(&self) -> BehindWord<'_> {
+        let lengths = self.behind.as_chunks::<{ After::COUNT }>().0;
+        let least = lengths.iter().position(|after| after.iter().any(|seconds| *seconds != 0));
+        BehindWord { behind: &self.behind_word, least: least.unwrap_or(usize::MAX).min(FIRST_RUN_MAX) as u8 }
     }
 
     /// Whether a match may have these first two digits, by their number.
@@ -409,6 +446,32 @@ impl<'a> Walker<'a> {
         (0..=WORD_MAX)
             .filter(|words| self.may_be_behind(lead, *words, bounded))
             .fold(0, |set, words| set | 1 << words)
+    }
+
+    /// Which two bytes of a word may stand right before the digits.
+    fn behind_word(&self, lead: usize) -> Box<[u128]> {
+        let words = || (0..128).filter(|byte| is_word(*byte));
+        let begins = |byte: u8| self.matcher.begins_after(byte);
+        let mut states = BTreeSet::from([self.automaton.start()]);
+        for _ in 2..lead {
+            states = self.step(&states, is_word);
+        }
+        let goes_on = |states: &BTreeSet<StateID>, byte: u8| -> BTreeSet<StateID> {
+            states.iter().filter_map(|state| self.next(*state, byte)).collect()
+        };
+        let seconds = |first: u8| -> u128 {
+            let may: Box<dyn Fn(u8) -> bool> = match lead {
+                0 => Box::new(begins),
+                1 if !begins(first) => return 0,
+                1 => Box::new(|byte| !goes_on(&states, byte).is_empty()),
+                _ => {
+                    let states = goes_on(&states, first);
+                    Box::new(move |byte| !goes_on(&states, byte).is_empty())
+                }
+            };
+            words().filter(|second| may(*second)).fold(0, |set, second| set | 1 << second)
+        };
+        (0..128).map(|first| if is_word(first) { seconds(first) } else { 0 }).collect()
     }
 
     fn may_be_behind(&self, lead: usize, words: usize, bounded: bool) -> bool {
