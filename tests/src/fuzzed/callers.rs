@@ -220,7 +220,9 @@ fn is_paired(before: &str, after: &str, pairs: &mut Vec<(String, String)>) -> bo
 
 fn is_text_beside(before: &str, after: &str) -> bool {
     const BESIDE: usize = 4;
-    let (before, after): (Vec<char>, Vec<char>) = (before.chars().collect(), after.chars().collect());
+    // What is replaced outside of a string becomes one, in arguments.
+    let [before, after] =
+        [before, after].map(|text| text.chars().filter(|sign| *sign != '"').collect::<Vec<_>>());
     if before.len() != after.len() {
         return false;
     }
