@@ -10,6 +10,7 @@
 //! encodings over each other.
 
 mod alignments;
+mod blocks;
 mod escapes;
 mod fold;
 mod lines;

@@ -4,6 +4,7 @@
 //! comes of it, never no where something would.
 
 use super::super::anchors::widely;
+use super::blocks::{BLOCK_BYTES, first_bits};
 use super::escapes::{self, Escape};
 use super::fold::{self, Folded};
 use super::runs::{self, DIGITS_MANY, RUN_BYTES_MAX};
@@ -13,8 +14,6 @@ use super::{SHADOW_GAP, character};
 const CHUNK_BYTES: usize = 64;
 /// With what stands behind them that is looked at with the last of them.
 const SEEN_BYTES: usize = CHUNK_BYTES + DIGITS_MANY;
-/// Bytes of which [`plain_bytes`] looks at together.
-const PLAIN_BYTES: usize = 32;
 
 /// Whether a text, or one of several with a byte 0xff between them, needs a shadow.
 pub(super) fn is_needed(text: &[u8]) -> bool {
@@ -127,11 +126,20 @@ fn is_marked(byte: u8) -> bool {
 /// How many bytes there are before the first one that begins an escape, is not seen, or belongs to a character outside
 /// of ASCII.
 pub(super) fn plain_bytes(text: &[u8]) -> usize {
-    let (chunks, _) = text.as_chunks::<PLAIN_BYTES>();
-    let holds_mark = |chunk: &[u8; PLAIN_BYTES]| chunk.iter().fold(false, |any, byte| any | is_mark(*byte));
-    let from = chunks.iter().position(holds_mark).unwrap_or(chunks.len()) * PLAIN_BYTES;
-    let rest = text.get(from..).unwrap_or_default();
-    from + rest.iter().position(|byte| is_marked(*byte)).unwrap_or(rest.len())
+    widely(
+        #[inline(always)]
+        || {
+            let mut known = 0;
+            while let Some(rest) = text.get(known..).filter(|rest| !rest.is_empty()) {
+                let marks = first_bits(rest, is_mark);
+                if marks != 0 {
+                    return text.len().min(known + marks.trailing_zeros() as usize);
+                }
+                known += BLOCK_BYTES;
+            }
+            text.len()
+        },
+    )
 }
 
 /// Whether a run that touches a part of a text hides text. What lies before `known` was looked at.

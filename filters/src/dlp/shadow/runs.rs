@@ -3,8 +3,10 @@
 //! A run is a stretch of `A-Za-z0-9+/_-`, with up to two `=` behind it. It may begin anywhere in what was encoded, so
 //! every alignment is tried. What comes out is shown as far as it is text; noise, as an image is, stays what it is.
 
+use super::super::anchors::widely;
 use super::SHADOW_GAP;
 use super::alignments::{self, Coding};
+use super::blocks::{BLOCK_BYTES, first_bits};
 
 /// The shortest run that is decoded, padding included: it hides seven characters.
 pub(super) const RUN_BYTES_MIN: usize = 12;
@@ -52,6 +54,16 @@ fn sextet(byte: u8) -> u8 {
 #[inline]
 pub(super) fn is_member(byte: u8) -> bool {
     sextet(byte) != OUTSIDE
+}
+
+/// The same in the terms of vectors.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it is compiled for each kind of vectors where it is inlined")]
+#[expect(clippy::needless_bitwise_bool, reason = "no branch, so that many bytes are looked at at once")]
+fn is_member_widely(byte: u8) -> bool {
+    let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+    let is_sign = (byte == b'+') | (byte == b'/') | (byte == b'-') | (byte == b'_');
+    is_letter | (byte.wrapping_sub(b'0') < 10) | is_sign
 }
 
 /// Whether a run has what those that hide text have and most words and numbers have not: a turn, or many digits at
@@ -102,8 +114,7 @@ pub(super) fn members_at_end(text: &[u8]) -> usize {
 
 /// With how many bytes of a run a text begins.
 pub(super) fn members(text: &[u8]) -> usize {
-    // In the terms of vectors.
-    leading(text, |byte| byte.is_ascii_alphanumeric() | matches!(byte, b'+' | b'-' | b'/' | b'_'))
+    leading(text, is_member_widely)
 }
 
 /// With how many bytes of a kind a text begins: many are looked at together, once there have been some.
@@ -122,7 +133,36 @@ fn leading(text: &[u8], is: impl Fn(u8) -> bool) -> usize {
 
 /// Where in ASCII the next run begins that is long enough or may go on behind the end; the end, if there is none.
 pub(super) fn next(bytes: &[u8], at: usize) -> usize {
-    next_of(bytes, at, RUN_BYTES_MIN - PADDING_BYTES_MAX, is_member)
+    widely(
+        #[inline(always)]
+        || next_widely(bytes, at),
+    )
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it is compiled for each kind of vectors where it is inlined")]
+fn next_widely(bytes: &[u8], mut at: usize) -> usize {
+    const LEAST: u32 = (RUN_BYTES_MIN - PADDING_BYTES_MAX) as u32;
+    // Bytes of a run right before the block at hand.
+    let mut before = 0;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let members = first_bits(rest, is_member_widely);
+        let goes_on = members.trailing_ones();
+        if before + goes_on >= LEAST {
+            break;
+        }
+        let two = members & members >> 1;
+        let four = two & two >> 2;
+        let ten = four & four >> 4 & two >> (LEAST - 2);
+        if ten != 0 {
+            return at + ten.trailing_zeros() as usize;
+        }
+        let here = rest.len().min(BLOCK_BYTES) as u32;
+        let at_end = (members << (u64::BITS - here)).leading_ones();
+        before = if at_end == here { before + here } else { at_end };
+        at += here as usize;
+    }
+    at - before as usize
 }
 
 /// Where the next bytes of a kind begin that are at least so many in a row, or reach the end; the end, if there are
@@ -536,7 +576,13 @@ mod tests {
         }
 
         #[test]
-        fn the_next_run_is_the_one_that_counting_finds(text in "([a-z/]{0,14}[ .=,]{0,2}|\u{e9}){0,8}") {
+        fn a_run_begins_a_text_as_far_as_each_byte_says(text in "[a-zA-Z0-9+/_-]{0,150}[ -~é]{0,9}") {
+            let expected = text.bytes().position(|byte| !is_member(byte)).unwrap_or(text.len());
+            prop_assert_eq!(members(text.as_bytes()), expected);
+        }
+
+        #[test]
+        fn the_next_run_is_the_one_that_counting_finds(text in "([a-zA-Z0-9/_+-]{0,14}[ .=,]{0,2}|\u{e9}){0,30}") {
             let bytes = text.as_bytes();
             let (mut expected, mut from) = (bytes.len(), 0);
             for part in bytes.split(|byte| !is_member(*byte)) {
