@@ -170,6 +170,11 @@ impl Matcher {
         }
     }
 
+    /// How sure a match can be.
+    pub(super) fn surest(&self) -> f32 {
+        (self.sure() + self.context.as_ref().map_or(0.0, |_| self.in_context)).min(1.0)
+    }
+
     fn sure(&self) -> f32 {
         if self.validate.is_some() { self.validated } else { self.base }
     }

@@ -22,6 +22,7 @@ mod automaton;
 mod detection;
 mod detector;
 mod digits;
+mod endless;
 mod lists;
 mod matcher;
 pub(crate) mod originals;

@@ -7,6 +7,7 @@ use super::anchors::{Anchors, Hit, Kind};
 use super::bytes::ByteSet;
 use super::detector::Detector;
 use super::digits::{self, Asked, Digits};
+use super::endless::Endless;
 use super::matcher::{Match, Matcher, Verdict, View, held_lead};
 use super::parts;
 use super::rules::{
@@ -22,8 +23,6 @@ use std::sync::Arc;
 pub(super) const WORD_HELD_BYTES: usize = LEAD_BYTES_MAX + LITERAL_BYTES_MAX;
 /// A body is swept in blocks of this size.
 const BLOCK_BYTES: usize = 64 * 1024;
-/// From so many literals on, those that mean nothing without a streak are looked for by themselves.
-const LITERALS_MANY: usize = 512;
 
 /// A rule set, ready to scan; shared by all who use it.
 #[derive(Debug)]
@@ -127,6 +126,7 @@ pub(super) struct Scan {
     /// Bytes whose anchors are known.
     swept: usize,
     nearby: Nearby,
+    endless: Endless,
     /// The rules that digits are asked about.
     set: Vec<u64>,
     /// Findings that are less sure count for nothing.
@@ -154,7 +154,7 @@ impl Scanner {
                 at_sign_rules.push(number);
             }
         }
-        let withins = streaks_within(&rules, &literal_rules);
+        let withins = streaks::of_literals(&rules, &literal_rules);
         let literals: Vec<(&str, Option<usize>)> = literals.into_iter().zip(withins).collect();
         let mut anchors = Anchors::new(&literals);
         let words = (0u16..).zip(&rules).filter_map(|(number, rule)| Some((number, rule.matcher.context()?)));
@@ -271,6 +271,7 @@ impl Scanner {
                     let Some(next) = parts::at(parts, hit.at) else { continue };
                     part = next.clone();
                     scan.nearby.clear();
+                    scan.endless.clear();
                 }
                 let view = View { text: text.get(part.clone()).unwrap_or_default(), complete: true };
                 scan.candidates(self, view, Hit { at: hit.at - part.start, kind: hit.kind }, &mut here);
@@ -353,6 +354,7 @@ impl Scan {
     /// The text now begins `by` bytes later.
     pub(super) fn forget(&mut self, by: usize) {
         self.swept -= by;
+        self.endless.forget(by);
         self.open.iter_mut().for_each(|candidate| candidate.shift(by));
     }
 
@@ -405,6 +407,7 @@ impl Scan {
     fn ask(&mut self, scanner: &Scanner, view: View<'_>, candidate: Candidate, found: &mut Vec<Found>) {
         let (number, verdict) = match candidate {
             Candidate::Digits { at } => return self.ask_digits(scanner, view, at, found),
+            Candidate::Rule { rule, start, .. } if self.endless.holds(rule, start) => return,
             Candidate::Rule { rule, start, anchor } => {
                 let Some(matcher) = scanner.matcher(rule) else { return };
                 let mut around = Around { lexicon: &scanner.lexicon, nearby: &mut self.nearby, rule };
@@ -415,6 +418,10 @@ impl Scan {
                 (rule, matcher.resume(view, from, confidence))
             }
         };
+        if let Some(matcher) = scanner.matcher(number).filter(|matcher| matcher.is_endless()) {
+            let goes_on_from = if let Candidate::Rest { from, .. } = candidate { Some(from) } else { None };
+            self.endless.follow(number, goes_on_from, &verdict, matcher.surest());
+        }
         self.take(number, candidate, verdict, found);
     }
 
@@ -454,24 +461,6 @@ impl Scan {
         }
         self.set = set;
     }
-}
-
-/// For each literal, within how many bytes from its beginning a streak is whole in every match of its rules; none:
-/// there are some without, or so few literals that it is no use to tell them apart.
-fn streaks_within(rules: &[Rule], literal_rules: &[Vec<u16>]) -> Vec<Option<usize>> {
-    if literal_rules.len() < LITERALS_MANY {
-        return vec![None; literal_rules.len()];
-    }
-    let of_rule = |rule: &Rule| match &rule.document.anchor {
-        anchor if anchor.literals.is_empty() || anchor.lead.is_some() => None,
-        _ => rule.matcher.fast().and_then(streaks::within),
-    };
-    let of_rules: Vec<Option<usize>> = rules.iter().map(of_rule).collect();
-    let within = |owners: &Vec<u16>| {
-        let withins = owners.iter().map(|owner| of_rules.get(usize::from(*owner)).copied().flatten());
-        withins.collect::<Option<Vec<usize>>>()?.into_iter().max()
-    };
-    literal_rules.iter().map(within).collect()
 }
 
 /// Where the bytes of a class that touch `at` begin, at most as far before it as a match may begin.

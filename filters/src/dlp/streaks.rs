@@ -5,11 +5,15 @@
 //! services; clean prose has few. So the sweep looks for the literals of such rules only where a streak is near.
 
 use super::automaton::Fast;
+use super::rules::Rule;
 use regex_automata::util::primitives::StateID;
 use std::collections::BTreeMap;
 
 /// So many bytes of the class in a row are a streak.
 pub(super) const STREAK_BYTES: usize = 12;
+
+/// From so many literals on, those that mean nothing without a streak are looked for by themselves.
+const LITERALS_MANY: usize = 512;
 
 /// Whether a byte goes on a streak.
 pub(super) fn goes_on(byte: u8) -> bool {
@@ -19,8 +23,26 @@ pub(super) fn goes_on(byte: u8) -> bool {
 /// A state, and how long the streak is that ends with it.
 type Place = (StateID, usize);
 
+/// For each literal, within how many bytes from its beginning a streak is whole in every match of its rules; none:
+/// there are some without, or so few literals that it is no use to tell them apart.
+pub(super) fn of_literals(rules: &[Rule], literal_rules: &[Vec<u16>]) -> Vec<Option<usize>> {
+    if literal_rules.len() < LITERALS_MANY {
+        return vec![None; literal_rules.len()];
+    }
+    let of_rule = |rule: &Rule| match &rule.document.anchor {
+        anchor if anchor.literals.is_empty() || anchor.lead.is_some() => None,
+        _ => rule.matcher.fast().and_then(within),
+    };
+    let of_rules: Vec<Option<usize>> = rules.iter().map(of_rule).collect();
+    let of_literal = |owners: &Vec<u16>| {
+        let withins = owners.iter().map(|owner| of_rules.get(usize::from(*owner)).copied().flatten());
+        withins.collect::<Option<Vec<usize>>>()?.into_iter().max()
+    };
+    literal_rules.iter().map(of_literal).collect()
+}
+
 /// Within how many bytes every match has a whole streak; `None`: one may have none.
-pub(super) fn within(automaton: &Fast) -> Option<usize> {
+fn within(automaton: &Fast) -> Option<usize> {
     let mut walk = Walk { automaton, steps: BTreeMap::new(), known: BTreeMap::new() };
     walk.left((automaton.start(), 0))
 }

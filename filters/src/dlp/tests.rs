@@ -250,6 +250,19 @@ proptest! {
     }
 
     #[test]
+    fn what_begins_again_and_again_survives_any_chunking(
+        parts in prop::collection::vec(
+            "(eyJhbGciOiJIUzI1NiJ9[.]){1,3}|-----BEGIN PRIVATE KEY-----|-----END [A-Z]{0,3}|[A-Za-z0-9._+/-]{1,40}|[ \\n]", 0..20
+        ),
+        places in prop::collection::vec(any::<usize>(), 0..40),
+    ) {
+        let text = parts.concat();
+        let whole = through(&[&text], Syntax::Plain, LABEL);
+        prop_assert_eq!(&whole.0, &redacted(&text));
+        prop_assert_eq!(through(&cut(&text, &places), Syntax::Plain, LABEL), whole);
+    }
+
+    #[test]
     fn noise_survives_any_chunking(text in "[ 0-9@.:a-zA-Z+/=_-]{0,400}", places in prop::collection::vec(any::<usize>(), 0..40)) {
         prop_assert_eq!(through(&cut(&text, &places), Syntax::Plain, LABEL), through(&[&text], Syntax::Plain, LABEL));
     }
@@ -278,6 +291,14 @@ fn every_disguise_cut_into_characters_is_redacted_as_a_whole_is() {
         let single: Vec<&str> = single.iter().map(String::as_str).collect();
         assert_eq!(through(&single, Syntax::Plain, LABEL).0, redacted(&text), "{text}");
     }
+}
+
+#[test]
+fn what_begins_again_within_a_finding_is_a_part_of_it() {
+    let headers = "eyJhbGciOiJIUzI1NiJ9.".repeat(5_000);
+    let found = PLATFORM.scan_for(headers.as_bytes(), 0.5);
+    assert!(found.len() <= headers.len() / (16 * 1024) + 1, "{}", found.len());
+    assert_eq!(redacted(&format!("a {headers} b")).replace("[JWT]", ""), "a  b");
 }
 
 #[test]
