@@ -34,7 +34,8 @@ pub(crate) struct ScanFlags {
 /// Flags of `palisade redact`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RedactFlags {
-    /// The text is JSON, and stays JSON: a number that is replaced becomes a string
+    /// The text is JSON, and stays JSON: a number that is replaced becomes a string. What is no JSON stays that, and
+    /// names of members are redacted as values are
     #[arg(long)]
     json: bool,
     /// What is left of what is found: `label`, `mask`, `hash`, `tag`, `synthetic`, `keep_last`

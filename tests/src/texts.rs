@@ -51,6 +51,9 @@ fn redact_prints_the_text_without_what_was_found() {
     assert_eq!(out(&redacted), format!("é {long}pay [CREDIT_CARD] now\n"));
     let json = r#"{"card": 4111111111111111, "n": 1}"#;
     assert_eq!(out(&fed(&["redact", "--json"], json)), r#"{"card": "[CREDIT_CARD]", "n": 1}"#);
+    let numbers = r#"{"a":-4111111111111111, "b":4111111111111111.0, "c":["-4111111111111111"]}"#;
+    let replaced = r#"{"a":"[CREDIT_CARD]", "b":"[CREDIT_CARD]", "c":["-[CREDIT_CARD]"]}"#;
+    assert_eq!(out(&fed(&["redact", "--json"], numbers)), replaced);
     let nowhere = run(TempDir::new().unwrap().path(), &["redact", "nowhere.txt"]);
     assert!(!nowhere.status.success() && err(&nowhere).contains("nowhere.txt"));
 }

@@ -6,7 +6,7 @@
 
 use super::detection::{Detection, Reading};
 use super::matcher::View;
-use super::quotes::Quotes;
+use super::quotes::{self, Quotes};
 use super::regions::{self, REGION_BYTES_MAX, Region};
 use super::replacement::{self, Key, Mode};
 use super::rules::CONTEXT_BEFORE_BYTES_MAX;
@@ -127,6 +127,10 @@ impl Lane {
         while !self.text.is_char_boundary(decided) {
             decided -= 1;
         }
+        if self.quotes.is_some() && !complete {
+            // What is found next may be a part of a number that begins before it.
+            decided = quotes::number_from(&self.text, decided);
+        }
         for mut found in found {
             // What an organisation looks for takes no room of what the platform found.
             let is_own = |found: &Found| detection.is_own(found.rule);
@@ -170,7 +174,7 @@ impl Lane {
         let mut rest = redacted.as_slice();
         let flow = loop {
             let next = regions::first(detection, rest, self.released);
-            let region_from = next.as_ref().map_or(usize::MAX, |(region, _)| region.span.start);
+            let region_from = next.as_ref().map_or(usize::MAX, |(region, _)| self.from(region));
             self.let_pass(decided.min(block_from).min(region_from), out);
             let Some((region, used)) = next else {
                 break if block_from <= decided { Flow::Blocked } else { Flow::Open };
@@ -190,17 +194,23 @@ impl Lane {
         flow
     }
 
+    /// Where a region begins, or a number that it may be in.
+    fn from(&self, region: &Region) -> usize {
+        let start = region.span.start;
+        if self.quotes.is_some() { quotes::number_from(&self.text, start).max(self.released) } else { start }
+    }
+
     fn let_pass(&mut self, until: usize, out: &mut String) {
         if let Some(text) = self.text.get(self.released..until).filter(|text| !text.is_empty()) {
-            if let Some(quotes) = &mut self.quotes {
-                quotes.read(text);
-            }
-            out.push_str(text);
+            out.push_str(self.quotes.as_mut().map_or(text, |quotes| quotes.pass(text)));
             self.released = until;
         }
     }
 
     fn replace(&mut self, detection: &Detection, region: &Region, out: &mut String) {
+        if self.quotes.is_some_and(Quotes::is_in_string) {
+            self.let_pass(region.span.start, out);
+        }
         let text = self.text.get(region.span.clone()).unwrap_or_default();
         let detector = detection.detector(region.rule).map(AsRef::as_ref);
         let with = replacement::of(&self.key, detector, region.mode, text.as_bytes());

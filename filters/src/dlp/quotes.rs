@@ -17,6 +17,8 @@ const _: () =
 const DIGITS: usize = 4;
 /// A character beyond the first plane, `\ud83e\udd80`, from behind its first backslash.
 const PAIR_BYTES: usize = 11;
+/// What stands in a number before digits that are found is shorter.
+const NUMBER_BYTES_MAX: usize = 32;
 /// What becomes of an escape whose digits are cut: a blank, as far as the digits are free.
 const BLANK: &str = "0020";
 
@@ -27,6 +29,8 @@ pub(super) struct Quotes {
     escape: Escape,
     /// The character before is the first half of a surrogate pair.
     after_high: bool,
+    /// What stands here belongs to a number that was replaced.
+    is_replaced: bool,
 }
 
 /// How much of an escape was read.
@@ -42,8 +46,21 @@ enum Escape {
 }
 
 impl Quotes {
+    /// Goes on to behind this text, and returns what is left of it: not the rest of a number that was replaced.
+    pub(super) fn pass<'a>(&mut self, text: &'a str) -> &'a str {
+        let text = if self.is_replaced { text.trim_start_matches(of_number) } else { text };
+        self.is_replaced &= text.is_empty();
+        self.read(text);
+        text
+    }
+
+    /// Whether the cursor is in a string.
+    pub(super) fn is_in_string(self) -> bool {
+        self.in_string
+    }
+
     /// Goes on to behind this text.
-    pub(super) fn read(&mut self, text: &str) {
+    fn read(&mut self, text: &str) {
         for byte in text.bytes() {
             self.take(byte);
         }
@@ -78,6 +95,9 @@ impl Quotes {
 
     /// Writes `with` for `text` so that what was a string stays one, and what was a number becomes one.
     pub(super) fn replace(&mut self, text: &str, with: &str, out: &mut String) {
+        if std::mem::replace(&mut self.is_replaced, !self.in_string) {
+            return;
+        }
         self.close_escape(out);
         if !self.in_string {
             out.push('"');
@@ -127,6 +147,22 @@ impl Quotes {
             }
         }
     }
+}
+
+/// Where a number begins that digits at a place may be a part of: it is replaced as a whole.
+pub(super) fn number_from(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().get(at.saturating_sub(NUMBER_BYTES_MAX)..at).unwrap_or_default();
+    at - before.iter().rev().take_while(|byte| of_number(char::from(**byte))).count()
+}
+
+/// Where such a number ends.
+pub(super) fn number_until(text: &str, at: usize) -> usize {
+    text.get(at..).map_or(at, |behind| at + behind.len() - behind.trim_start_matches(of_number).len())
+}
+
+/// Whether a character belongs to a JSON number.
+fn of_number(character: char) -> bool {
+    character.is_ascii_digit() || matches!(character, '-' | '+' | '.' | 'e' | 'E')
 }
 
 /// Whether digits of an escape begin with `d` and one of these.
@@ -256,6 +292,32 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_number_of_which_a_part_is_replaced_becomes_a_string(
+            numbers in prop::collection::vec("-?[1-9][0-9]{0,4}([.][0-9]{1,3})?([eE][+-]?[0-9]{1,2})?", 1..5),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 2..8),
+        ) {
+            let text = format!("[{},\"-1\"]", numbers.join(","));
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len())).collect();
+            cuts.sort_unstable();
+            let part = |from: usize, to: usize| text.get(from..to).unwrap();
+            let is_in_number = |from: usize, to: usize| from < to && part(from, to).chars().all(of_number);
+            let (mut quotes, mut out, mut at) = (Quotes::default(), String::new(), 0);
+            for pair in cuts.chunks_exact(2).filter(|pair| is_in_number(pair[0], pair[1])) {
+                let from = number_from(&text, pair[0]).max(at);
+                out.push_str(quotes.pass(part(at, from)));
+                if quotes.is_in_string() {
+                    out.push_str(quotes.pass(part(from, pair[0])));
+                }
+                quotes.replace(part(pair[0], pair[1]), "[A_LABEL]", &mut out);
+                at = pair[1];
+            }
+            out.push_str(quotes.pass(part(at, text.len())));
+            let read: Result<Vec<Value>, _> = serde_json::from_str(&out);
+            prop_assert!(read.is_ok(), "{out} of {text}");
+            prop_assert_eq!(read.unwrap().len(), numbers.len() + 1);
+        }
+
+        #[test]
         fn a_string_with_any_parts_replaced_is_a_string(
             pieces in prop::collection::vec(prop::sample::select(PIECES), 1..24),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
@@ -269,8 +331,7 @@ mod tests {
             let part = |from: usize, to: usize| text.get(from..to).unwrap();
             let (mut quotes, mut out, mut at) = (Quotes::default(), String::new(), 0);
             for pair in cuts.chunks_exact(2).filter(|pair| pair[0] < pair[1]) {
-                quotes.read(part(at, pair[0]));
-                out.push_str(part(at, pair[0]));
+                out.push_str(quotes.pass(part(at, pair[0])));
                 quotes.replace(part(pair[0], pair[1]), "[A_LABEL]", &mut out);
                 at = pair[1];
             }

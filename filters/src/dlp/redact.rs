@@ -6,7 +6,7 @@
 use super::lane::Action;
 use super::originals::Taken;
 use super::projection::{Form, Meaning, Part, Projection};
-use super::quotes::Quotes;
+use super::quotes::{self, Quotes};
 use super::regions;
 use super::replacement::{self, Mode};
 use super::scanner::Found;
@@ -112,15 +112,18 @@ fn redact_part<R: Meaning>(
         });
         let text = placeholder
             .map_or_else(|| replacement::of(judge.replacements(), detector, region.mode, value), Cow::Owned);
-        let raw = part.raw_span(body, &region.span, &mut cursor);
+        let mut span = region.span;
         let with: Cow<'static, [u8]> = match part.form {
             Form::Number => Cow::Owned(format!("\"{text}\"").into_bytes()),
             Form::Plain | Form::Escaped | Form::Key if part.role.holds_json() => {
-                let inside = region.span.start - part.value..region.span.end - part.value;
-                Cow::Owned(quotes.write(&inside, &text))
+                let inside = span.start - part.value..span.end - part.value;
+                let Some((inside, written)) = quotes.write(inside, &text) else { continue };
+                span = inside.start + part.value..inside.end + part.value;
+                Cow::Owned(written)
             }
             Form::Plain | Form::Escaped | Form::Key => Cow::Owned(text.into_owned().into_bytes()),
         };
+        let raw = part.raw_span(body, &span, &mut cursor);
         let is_repeat = part.form == Form::Number && out.edits.last().is_some_and(|edit| edit.raw == raw);
         if !is_repeat {
             out.edits.push(Edit { raw, with });
@@ -157,14 +160,24 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn write(&mut self, span: &Range<usize>, text: &str) -> Vec<u8> {
-        self.quotes.read(self.text.get(self.at..span.start).unwrap_or_default());
+    /// What is written for which part of the text; nothing for a region in a number that was replaced as a whole.
+    fn write(&mut self, mut region: Range<usize>, text: &str) -> Option<(Range<usize>, Vec<u8>)> {
+        if region.start < self.at {
+            return None;
+        }
+        let from = quotes::number_from(&self.text, region.start).max(self.at);
+        self.quotes.pass(self.text.get(self.at..from).unwrap_or_default());
+        if self.quotes.is_in_string() {
+            self.quotes.pass(self.text.get(from..region.start).unwrap_or_default());
+        } else {
+            region = from..quotes::number_until(&self.text, region.end);
+        }
         let mut written = String::new();
-        self.quotes.replace(self.text.get(span.clone()).unwrap_or_default(), text, &mut written);
-        self.at = span.end;
+        self.quotes.replace(self.text.get(region.clone()).unwrap_or_default(), text, &mut written);
+        self.at = region.end;
         let mut out = Vec::with_capacity(written.len() + 4);
         json::escape(&written, &mut out);
-        out
+        Some((region, out))
     }
 }
 

@@ -140,7 +140,6 @@ pub(super) fn next(bytes: &[u8], at: usize) -> usize {
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "it is compiled for each kind of vectors where it is inlined")]
 fn next_widely(bytes: &[u8], mut at: usize) -> usize {
     const LEAST: u32 = (RUN_BYTES_MIN - PADDING_BYTES_MAX) as u32;
     // Bytes of a run right before the block at hand.
