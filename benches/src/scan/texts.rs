@@ -64,6 +64,8 @@ pub(super) fn hurting(scanner: &Scanner) -> Vec<(&'static str, String)> {
         ("prose with accents", corpus::prose(HURTING_BYTES).replace('e', "é")),
         ("full-width digits", "４１１１ ".repeat(HURTING_BYTES / 13)),
         ("percent encoding", "%34%31%31%31%20".repeat(HURTING_BYTES / 15)),
+        ("quoted-printable", "=34=31=31=31=20".repeat(HURTING_BYTES / 15)),
+        ("heads of tokens without an end", "eyJhbGciOiJIUzI1NiJ9.".repeat(HURTING_BYTES / 21)),
     ]
 }
 

@@ -38,6 +38,8 @@ use std::ops::Range;
 const DEPTH: u8 = 3;
 /// Tags in a row that may be a text of their own.
 const TAGS_MIN: usize = 4;
+/// Bytes that are looked at for what begins an escape.
+const NEAR_BYTES: usize = 256;
 /// Stands in a shadow for bytes that are no text; it occurs in no UTF-8 text.
 const SHADOW_GAP: u8 = 0xff;
 
@@ -121,7 +123,9 @@ impl Shadow {
     fn read(&mut self, text: &[u8], complete: bool) {
         while let Some(rest) = text.get(self.read - self.text_dropped..).filter(|rest| !rest.is_empty()) {
             let is_quoted = self.quoted_until == self.read;
-            let plain = escapes::quoted_from(rest, need::plain_bytes(rest), complete, is_quoted);
+            // Not all of the text, lest a sign that is no mark have it looked at once more.
+            let near = rest.get(..NEAR_BYTES).unwrap_or(rest);
+            let plain = escapes::quoted_from(rest, need::plain_bytes(near), complete, is_quoted);
             if let Some(plain) = rest.get(..plain).filter(|plain| !plain.is_empty()) {
                 self.take_plain(plain);
                 continue;
