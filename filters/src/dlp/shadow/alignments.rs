@@ -11,7 +11,7 @@ use std::ops::Range;
 
 /// Places that are looked at together, and with them the values that their bytes are made of.
 const CHUNK: usize = 64;
-const SEEN: usize = CHUNK + 24;
+const SEEN: usize = CHUNK + 48;
 /// Values before the first one and behind the last one, which are no part of a text: they are the bytes 0xff.
 const BEFORE: usize = 4;
 const OUTSIDE: u8 = 0x3f;
@@ -263,7 +263,7 @@ fn bits(rows: &[bool; CHUNK]) -> u64 {
 /// and behind them the rest of ten bytes. And how many bytes are zero.
 #[inline(always)]
 fn base64_rows(seen: &[u8; SEEN]) -> ([bool; CHUNK], u8) {
-    const GROUPS: usize = CHUNK + 20;
+    const GROUPS: usize = CHUNK + 32;
     const PAIRS: usize = CHUNK + 16;
     let first: [u8; GROUPS] = each(|at| value(seen, at) << 2 | value(seen, at + 1) >> 4);
     let second: [u8; GROUPS] = each(|at| value(seen, at + 1) << 4 | value(seen, at + 2) >> 2);

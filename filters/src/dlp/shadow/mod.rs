@@ -206,6 +206,7 @@ pub(super) fn ends(text: &[u8], least: usize) -> [usize; 2] {
 }
 
 /// The first character, if that is what the bytes begin with.
+#[inline]
 fn character(bytes: &[u8]) -> Option<char> {
     let count = match *bytes {
         [first @ 0xc2..=0xdf, next @ 0x80..=0xbf, ..] => {

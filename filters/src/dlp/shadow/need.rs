@@ -59,15 +59,22 @@ fn is_needed_widely(text: &[u8]) -> bool {
 /// Whether one of the marks in the first bytes of a text reads as something else than it is.
 #[inline(never)]
 fn any_differs(text: &[u8], bytes: usize) -> bool {
-    let marks = text.iter().take(bytes).enumerate().filter(|(_, byte)| is_marked(**byte));
-    marks.into_iter().any(|(at, byte)| {
-        let rest = text.get(at..).unwrap_or_default();
-        match byte {
-            byte if escapes::is_unseen(*byte) => true,
-            byte if byte.is_ascii() => escapes::read(rest, true) != Escape::No,
+    // Nothing that reads as something else begins with what goes on a character.
+    let mut marks = first_bits(text, |byte| is_mark(byte) && byte & 0xc0 != 0x80);
+    while marks != 0 {
+        let at = marks.trailing_zeros() as usize;
+        marks &= marks - 1;
+        let Some(rest) = text.get(at..).filter(|_| at < bytes) else { return false };
+        let differs = match rest {
+            [byte, ..] if escapes::is_unseen(*byte) => true,
+            [byte, ..] if byte.is_ascii() => escapes::read(rest, true) != Escape::No,
             _ => character(rest).is_some_and(|character| fold::fold(character) != Folded::Same),
+        };
+        if differs {
+            return true;
         }
-    })
+    }
+    false
 }
 
 impl Signs {
@@ -105,22 +112,6 @@ const fn is_mark(byte: u8) -> bool {
     // What is not seen ends at 0x7f, where what is no ASCII begins: one comparison for both.
     let is_high = byte.wrapping_sub(0x7f) < SHADOW_GAP - 0x7f;
     escapes::may_begin(byte) | escapes::is_low(byte) | is_high
-}
-
-/// The same of a byte by itself: looked up, as what suits vectors is slow for one.
-#[expect(clippy::indexing_slicing, reason = "computed by the compiler, which checks it")]
-static MARKS: [bool; 256] = {
-    let mut marks = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        marks[byte] = is_mark(byte as u8);
-        byte += 1;
-    }
-    marks
-};
-
-fn is_marked(byte: u8) -> bool {
-    MARKS.get(usize::from(byte)).copied().unwrap_or(true)
 }
 
 /// How many bytes there are before the first one that begins an escape, is not seen, or belongs to a character outside
