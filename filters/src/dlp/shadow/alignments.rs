@@ -17,7 +17,8 @@ const BEFORE: usize = 4;
 const OUTSIDE: u8 = 0x3f;
 /// Bytes that are decoded together.
 const GROUP_BYTES: usize = 3;
-/// So many times where they are plain.
+/// So many times where they are plain: that is tried behind so many bytes.
+const PLAIN_BYTES: usize = 32;
 const GROUPS_AT_ONCE: usize = 16;
 
 /// How a run is written.
@@ -169,13 +170,14 @@ impl<'a> Run<'a> {
         }
         row.clear();
         row.push(first);
-        let (mut at, mut last) = (start + 1, first);
+        let (mut at, mut last, mut plain_from) = (start + 1, first, start + PLAIN_BYTES);
         while at < bytes {
-            if at % GROUP_BYTES == 0 && last.is_ascii() {
+            if at >= plain_from && at % GROUP_BYTES == 0 && last.is_ascii() {
                 let before = row.len();
                 self.take_ascii(offset, at..bytes, row);
                 at += row.len() - before;
                 last = row.last().copied().unwrap_or(last);
+                plain_from = at + PLAIN_BYTES;
             }
             let group = self.group(offset, at / GROUP_BYTES);
             let most = bytes - at;
