@@ -5,8 +5,8 @@
 //! `spans` where the place is known. Prints the recall of each source, by line and averaged over its rules, the
 //! share of its negative lines that are hit, why lines are not as their source says, and findings per 100 KB of clean
 //! text, e-mail addresses apart: most of those are true. It keeps no sample: the record holds figures alone, and the
-//! lines themselves are shown only when asked for. What a file of clean text takes is the first look at it, with whatever
-//! caches have by then.
+//! lines themselves are shown only when asked for. What a file of clean text takes is the first look at it, with
+//! whatever caches have by then.
 
 mod classes;
 

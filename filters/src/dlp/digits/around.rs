@@ -12,6 +12,23 @@ pub(super) const DIGITS_COUNTED_MAX: usize = 20;
 /// Within so many bytes they are counted: with a separator before each.
 const COUNTED_BYTES_MAX: usize = DIGITS_COUNTED_MAX * 2;
 
+/// What of a rule may be in the midst of a long word.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BehindWord<'a> {
+    /// See [`super::shapes::Shapes`].
+    pub(super) behind: &'a [u128],
+    /// How many digits there are at least.
+    pub(super) least: u8,
+}
+
+impl BehindWord<'_> {
+    /// Whether they may stand behind these two bytes.
+    pub(super) fn may_be_behind(self, [first, second]: [u8; 2]) -> bool {
+        let seconds = self.behind.get(usize::from(first)).copied().unwrap_or(0);
+        seconds >> (second & 0x7f) & 1 == 1
+    }
+}
+
 /// The number of the shape behind the first digit at `at`, and how many digits stand there at once.
 pub(super) fn shape(view: View<'_>, at: usize) -> (usize, usize) {
     let rest = view.text.get(at..).unwrap_or_default();

@@ -6,6 +6,7 @@
 
 use super::super::automaton::Fast;
 use super::super::matcher::Matcher;
+use super::around::BehindWord;
 use regex_automata::util::alphabet::ByteClasses;
 use regex_automata::util::primitives::StateID;
 use std::collections::{BTreeMap, BTreeSet};
@@ -202,22 +203,6 @@ pub(in crate::dlp) struct Shapes {
     behind_word: Box<[u128]>,
 }
 
-/// What of a rule may be in the midst of a long word.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BehindWord<'a> {
-    behind: &'a [u128],
-    /// How many digits there are at least.
-    pub(super) least: u8,
-}
-
-impl BehindWord<'_> {
-    /// Whether they may stand behind these two bytes.
-    pub(super) fn may_be_behind(self, [first, second]: [u8; 2]) -> bool {
-        let seconds = self.behind.get(usize::from(first)).copied().unwrap_or(0);
-        seconds >> (second & 0x7f) & 1 == 1
-    }
-}
-
 impl Shapes {
     /// What may stand around the digits of a match that has `lead` bytes before them. The automaton of the rule tells
     /// no two bytes of a class apart.
@@ -239,8 +224,8 @@ impl Shapes {
         }
     }
 
-    /// Whether a match may be in the midst of a long word: behind so many bytes of one as are told apart, or with all of
-    /// those but one, where that is the letter of an escape.
+    /// Whether a match may be in the midst of a long word: behind so many bytes of one as are told apart, or one less,
+    /// where that is the letter of an escape.
     pub(super) fn may_be_buried(&self) -> bool {
         let is_long = self.lead + 1 == WORD_MAX && self.words >> self.lead & 1 == 1;
         is_long || self.words >> WORD_MAX & 1 == 1

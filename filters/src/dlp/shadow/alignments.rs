@@ -261,8 +261,8 @@ fn bits(rows: &[bool; CHUNK]) -> u64 {
     rows.as_chunks().0.iter().rev().fold(0, |bits, rows| bits << 8 | eight(rows))
 }
 
-/// Where, at each place of a chunk, text may be in the bytes of base64 from there on: two whole groups of it, and before
-/// and behind them the rest of ten bytes. And how many bytes are zero.
+/// Where, at each place of a chunk, text may be in the bytes of base64 from there on: two whole groups of it, and
+/// before and behind them the rest of ten bytes. And how many bytes are zero.
 #[inline(always)]
 fn base64_rows(seen: &[u8; SEEN]) -> ([bool; CHUNK], u8) {
     const GROUPS: usize = CHUNK + 32;
