@@ -7,6 +7,7 @@ use super::rules::{self, RuleDocument};
 use super::{Detection, Found, Scanner, proof};
 use crate::credint::{self, Delta, Intelligence};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
@@ -473,6 +474,14 @@ proptest! {
             _ => !character.is_ascii() || character == '"',
         };
         let arguments = format!("{{\"a\": {}}}", as_json(&text, also));
+        // An escape is longer than its character, and a word may be too far away for it; then a number is of one kind less,
+        // and there is a synthetic value for it.
+        let kinds = |text: &str| -> BTreeSet<(String, String)> {
+            let found = PLATFORM.scan_for(text.as_bytes(), 0.5).into_iter();
+            let kind = |rule| PLATFORM.detector(rule).unwrap().entity.to_string();
+            found.map(|found| (kind(found.rule), text.get(found.span).unwrap().to_owned())).collect()
+        };
+        prop_assume!(mode != Mode::Synthetic || kinds(&text) == kinds(&arguments));
         let action = Action::Redact(mode);
         let (streamed, _) = through(&cut(&arguments, &places), Syntax::Json, action);
         prop_assert_eq!(&streamed, &through(&[&arguments], Syntax::Json, action).0);
