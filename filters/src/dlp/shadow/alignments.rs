@@ -6,11 +6,12 @@
 //! around them is decoded.
 
 use super::super::anchors::widely;
+use super::blocks::{BLOCK_BYTES, bits};
 use super::runs::{Stretches, TEXT_BYTES_MIN, base64, hexadecimal, is_plain, may_neighbour, narrow};
 use std::ops::Range;
 
 /// Places that are looked at together, and with them the values that their bytes are made of.
-const CHUNK: usize = 64;
+const CHUNK: usize = BLOCK_BYTES;
 const SEEN: usize = CHUNK + 48;
 /// Values before the first one and behind the last one, which are no part of a text: they are the bytes 0xff.
 const BEFORE: usize = 4;
@@ -249,16 +250,6 @@ fn read(run: &[u8], coding: Coding, values: &mut [u8]) {
         Coding::Base64 => values.iter_mut().zip(run).for_each(|(value, byte)| *value = base64(*byte)),
         Coding::Hex => values.iter_mut().zip(run).for_each(|(value, byte)| *value = hex(*byte)),
     }
-}
-
-/// The bits of a chunk.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "it is done for each chunk")]
-fn bits(rows: &[bool; CHUNK]) -> u64 {
-    // The product has the lowest bit of each byte in its highest byte, the first one lowest.
-    let eight =
-        |rows: &[bool; 8]| u64::from_le_bytes(rows.map(u8::from)).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-    rows.as_chunks().0.iter().rev().fold(0, |bits, rows| bits << 8 | eight(rows))
 }
 
 /// Where, at each place of a chunk, text may be in the bytes of base64 from there on: two whole groups of it, and

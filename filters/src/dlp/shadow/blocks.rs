@@ -11,15 +11,20 @@ const GATHER: u64 = 0x0102_0408_1020_4080;
 #[expect(clippy::inline_always, reason = "it is compiled for each kind of vectors where it is inlined")]
 pub(super) fn first_bits(text: &[u8], is_so: impl Fn(u8) -> bool) -> u64 {
     let block = text.first_chunk().copied().unwrap_or_else(|| padded(text));
-    let mut flags = [0; BLOCK_BYTES];
+    let mut flags = [false; BLOCK_BYTES];
     for (flag, byte) in flags.iter_mut().zip(block) {
-        *flag = u8::from(is_so(byte));
+        *flag = is_so(byte);
     }
-    let (eights, _) = flags.as_chunks::<8>();
-    eights
-        .iter()
-        .rev()
-        .fold(0, |bits, eight| bits << 8 | u64::from_le_bytes(*eight).wrapping_mul(GATHER) >> (u64::BITS - 8))
+    bits(&flags)
+}
+
+/// The bits of a block, the first one lowest.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it is done for each block")]
+pub(super) fn bits(flags: &[bool; BLOCK_BYTES]) -> u64 {
+    let eight =
+        |flags: &[bool; 8]| u64::from_le_bytes(flags.map(u8::from)).wrapping_mul(GATHER) >> (u64::BITS - 8);
+    flags.as_chunks().0.iter().rev().fold(0, |bits, flags| bits << 8 | eight(flags))
 }
 
 fn padded(text: &[u8]) -> [u8; BLOCK_BYTES] {
